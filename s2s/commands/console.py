@@ -1,0 +1,122 @@
+"""What all scripts share: composing the config, logging to stderr, errors as one line, exit codes.
+
+Exit codes: 0 done; 2 bad input (one line on stderr); 130 and 143 interrupted by Ctrl-C and SIGTERM; 1 a defect of s2s.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from tqdm import tqdm
+
+from s2s.errors import S2SError
+
+BAD_INPUT = 2
+
+log = logging.getLogger(__name__)
+
+
+class LineFormatter(logging.Formatter):
+    """The message; warnings and errors say that they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return prefix + super().format(record)
+
+
+class TqdmHandler(logging.Handler):
+    """Log lines on stderr that do not tear progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def run_script(script: str, task: Callable[[DictConfig], None]) -> None:
+    """Runs `task` with the config that `conf/<name of the script>.yaml` and the command line compose.
+
+    Args:
+        script: path of the calling script, `__file__`.
+        task: takes the composed, unresolved config.
+    """
+    # Hydra would print its own report of an exception and swallow it; this makes it raise.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.path.insert(0, str(Path.cwd()))  # a user's cells are imported from where the command is typed
+    path = Path(script).resolve()
+    main = hydra.main(version_base="1.3", config_path=str(path.parent.parent / "conf"), config_name=path.stem)
+    try:
+        main(_Job(task))()
+    except (S2SError, HydraException, OmegaConfBaseException) as error:
+        if not getattr(error, "reported", False):
+            report(error)
+        sys.exit(BAD_INPUT)
+    except BrokenPipeError:  # the reader of stdout went away, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+class _Job:
+    """One job of a single run or of a sweep."""
+
+    def __init__(self, task: Callable[[DictConfig], None]) -> None:
+        self.task = task
+        self.__name__ = getattr(task, "__name__", "task")
+        self.__module__ = task.__module__
+        self.__wrapped__ = task
+
+    def __call__(self, config: DictConfig) -> None:
+        try:
+            self.task(config)
+        except (S2SError, OmegaConfBaseException) as error:
+            report(error)
+            if HydraConfig.get().mode == RunMode.RUN:
+                sys.exit(BAD_INPUT)  # Hydra adds a line of its own to anything else
+            error.reported = True  # type: ignore[union-attr]  # in a sweep the other jobs go on
+            raise
+
+
+def report(error: Exception) -> None:
+    """The one line."""
+    tqdm.write(f"error: {one_line(error)}", file=sys.stderr)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error of s2s, Hydra or OmegaConf without line breaks and without hints at internals."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    cause = error.__cause__
+    if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+        kept += [line.strip() for line in str(cause).splitlines()[:1]]
+    return "; ".join(kept) or type(error).__name__
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain values.
+
+    Raises:
+        S2SError: a mandatory value (`???`) is missing.
+    """
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
+    if missing:
+        raise S2SError(f"config: set {', '.join(f'{key}=…' for key in missing)}: there is no default")
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        raise S2SError(f"config: {one_line(error)}") from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def overrides() -> list[str]:
+    """What the user typed after the script's name, Hydra's own settings left out."""
+    return list(HydraConfig.get().overrides.task)

@@ -1,0 +1,118 @@
+"""`scripts/evaluate.py`: BLEU and chrF++ of a run, whole and by sentence length, with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from s2s.commands.console import plain
+from s2s.commands.translate import reading
+from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, check_call, raise_all
+from s2s.data.corpus import load_corpus
+from s2s.decoding.output import one_line, read_lines
+from s2s.errors import S2SError
+from s2s.evaluation.by_length import Evaluation, report
+from s2s.evaluation.report.page import TestSet
+from s2s.evaluation.report.picture import Series, length_picture
+from s2s.evaluation.report.table import evaluation_table
+from s2s.files import atomic_write, read_json, write_json
+from s2s.runs import Run, changed, load
+from s2s.training.checkpoint import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+def options(
+    *,
+    run: str,
+    splits: list[str] | None,
+    source: str | None,
+    reference: str | None,
+    device: str,
+    trust: list[str],
+    decoding: dict[str, Any],
+    evaluation: dict[str, Any],
+) -> None:
+    """The schema of conf/evaluate.yaml; see there for the meaning."""
+
+
+def evaluate(config: DictConfig) -> None:
+    """Evaluates a run; tables go to stdout, files to the run's `evaluation/`."""
+    values = plain(config)
+    raise_all(check_call(options, values, ""))
+    if (values["source"] is None) != (values["reference"] is None):
+        raise S2SError("config: source=… and reference=… belong together: set both, or none for the run's test sets")
+    run = load(values["run"], values["device"], values["trust"])
+    decoding = changed(run.config.decoding, values["decoding"], "decoding")
+    evaluation = changed(run.config.evaluation, values["evaluation"], "evaluation")
+    if values["source"] is None:
+        tests = test_sets(run.config.data, values["splits"], evaluation)
+    else:
+        tests = {Path(values["source"]).name: _own_files(run, values, evaluation)}
+    for number, (name, test) in enumerate(tests.items()):
+        result, _, _ = evaluate_run(run, name, test, decoding)
+        sys.stdout.write(("\n" if number else "") + f"{name}: {run.directory.path}\n{evaluation_table(result)}\n")
+
+
+def test_sets(data: DataConfig, splits: Sequence[str] | None, config: EvaluationConfig) -> dict[str, TestSet]:
+    """These splits of a data set, or all of its test sets, by name."""
+    corpus = load_corpus(data, splits or ["test"])
+    return {
+        name: TestSet(list(split.source), list(split.target), data.source_language, data.target_language, config)
+        for name, split in corpus.splits.items()
+    }
+
+
+def _own_files(run: Run, values: dict[str, Any], config: EvaluationConfig) -> TestSet:
+    sides = []
+    for path in (values["source"], values["reference"]):
+        with reading(path) as (stream, name):
+            sides.append(list(read_lines(stream, name)))
+    if len(sides[0]) != len(sides[1]):
+        raise S2SError(
+            f"{values['source']} has {len(sides[0])} lines, {values['reference']} has {len(sides[1])}: they must match"
+        )
+    return TestSet(sides[0], sides[1], run.config.data.source_language, run.config.data.target_language, config)
+
+
+def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -> tuple[Evaluation, list[str], float]:
+    """Translates and scores a test set and stores the result in the run directory, as `evaluation/<name>.*`.
+
+    Returns:
+        The evaluation, the hypotheses, and the seconds that decoding took.
+    """
+    started = time.monotonic()
+    hypotheses = [one_line(h) for h in run.translator(**dataclasses.asdict(decoding)).translate(test.sources, True)]
+    seconds = time.monotonic() - started
+    result = report(
+        test.sources,
+        hypotheses,
+        test.references,
+        source_language=test.source_language,
+        target_language=test.target_language,
+        config=test.config,
+        training_limit=training_limit(run.directory),
+        decoding=dataclasses.asdict(decoding),
+        test_set=name,
+    )
+    folder = run.directory.evaluation
+    with atomic_write(folder / f"{name}.hyp") as file:
+        file.write("".join(f"{line}\n" for line in hypotheses))
+    write_json(folder / f"{name}.json", result.to_json() | {"decoding_seconds": round(seconds, 2)})
+    family = run.model.reads
+    length_picture([Series(run.config.model["name"], result, family)], folder / f"{name}.png")
+    log.info("%s: BLEU %s; wrote %s.json, .hyp, .png", name, result.bleu, folder / name)
+    return result, hypotheses, seconds
+
+
+def training_limit(directory: RunDirectory) -> int | None:
+    """Longest training source, in the unit of the evaluation; None if the run does not say."""
+    path = directory.path / "corpus.json"
+    return read_json(path)["training_limit"] if path.exists() else None

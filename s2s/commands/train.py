@@ -1,0 +1,238 @@
+"""`scripts/train.py`: one training run from a configuration to a run directory; the same command again resumes it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from s2s.commands.console import LineFormatter, overrides, plain
+from s2s.config import RunConfig, parse
+from s2s.data.batching import TrainingData, evaluation_batches
+from s2s.data.corpus import Corpus, Split, load_corpus
+from s2s.data.lengths import length_in_words
+from s2s.data.summary import summarise
+from s2s.data.tokenizer import Tokenizer, train_tokenizer
+from s2s.decoding.translator import Translator
+from s2s.devices import pick_device
+from s2s.errors import S2SError
+from s2s.evaluation.bleu import bleu, check_tokenizer, scorer_tokenizer
+from s2s.files import write_json
+from s2s.models import build_model, check_model, count_parameters, outside_module
+from s2s.models.interface import Seq2Seq
+from s2s.training.callbacks import Callback, Progress, TensorBoard
+from s2s.training.checkpoint import MAY_CHANGE, RunDirectory, config_differences
+from s2s.training.distributed import World, join_world, leave_world
+from s2s.training.interrupt import Interrupted
+from s2s.training.trainer import Result, Trainer
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> None:
+    """Trains, or resumes, the run that the command line describes."""
+    values = plain(config)
+    typed = overrides()
+    run_dir = values.pop("run_dir") or default_run_dir(values, typed)
+    try:
+        train_run(values, RunDirectory(run_dir))
+    except Interrupted as stopped:
+        log.warning("%s", stopped)
+        sys.exit(stopped.exit_code)
+
+
+def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
+    """`runs/<data>/<model>[-<overrides>]-s<seed>`: what was typed decides the name.
+
+    Overrides that a resumed run may change do not; long names are cut and get a hash of the whole.
+    """
+    own = ("data", "model", "seed", "run_dir", *MAY_CHANGE)
+    said = [o.lstrip("+~") for o in typed]
+    told = sorted(
+        o for o in said if (key := o.split("=", 1)[0]) not in own and not key.startswith(("decoding.", "evaluation."))
+    )
+    short = "-".join(re.sub(r"^.*\.(?=[^.=]*=)|^.*/(?=[^/=]*=)", "", o) for o in told)
+    words = re.sub(r"[^\w.=+-]+", "_", short).strip("_")
+    if len(words) > 60 or words != short:
+        digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
+        words = f"{words[:50]}-{digest}"
+    name = "-".join(part for part in (values["model"]["name"], words, f"s{values['seed']}") if part)
+    return Path("runs", values["data"]["name"], name)
+
+
+def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
+    """Trains the run of `values` in `directory`, or resumes it there.
+
+    Raises:
+        S2SError: see the message.
+        Interrupted: by a signal; the state is saved.
+    """
+    config = check(values, directory)
+    device = pick_device(config.device)
+    world = join_world(device)
+    if not world.leads:
+        logging.getLogger().setLevel(logging.WARNING)
+    with log_file(directory.log, world):
+        log.info("run directory: %s (%s)", directory.path, device)
+        corpus = load_corpus(config.data)
+        if world.leads:
+            prepare(values, config, directory, corpus)
+        world.add([0.0])  # the others wait for the tokeniser
+        tokenizer = Tokenizer.load(directory.tokenizer)
+        torch.manual_seed(config.seed)
+        model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+        total, inner = count_parameters(model)
+        log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
+        if config.init_from is not None and directory.state_folder() is None:
+            start_from(RunDirectory(config.init_from), model, tokenizer)
+        data = TrainingData(corpus.train, tokenizer, config.training.batch_tokens, config.seed)
+        log.info(
+            "batches: %d an epoch of up to %s tokens, %.1f %% padding",
+            data.num_batches(0),
+            f"{config.training.batch_tokens:,}",
+            100 * data.padding_waste(0),
+        )
+        callbacks: list[Callback] = [Progress()]
+        if config.training.tensorboard:
+            callbacks.append(TensorBoard(directory.tensorboard))
+        trainer = Trainer(
+            model,
+            data,
+            directory,
+            config.training,
+            config.optim,
+            Validation(config, corpus.validation, tokenizer),
+            seed=config.seed,
+            device=device,
+            callbacks=callbacks,
+            world=world,
+        )
+        try:
+            result = trainer.fit()
+        finally:
+            leave_world()
+        if result.already_finished:
+            log.info("%s is finished already (%s after %d updates)", directory.path, result.stopped_by, result.steps)
+        else:
+            log.info(
+                "done after %d updates (%s): validation %s %.2f, %.0f s of training, %s target tokens/s; wrote %s",
+                result.steps,
+                result.stopped_by,
+                config.training.metric,
+                result.best_score,
+                result.train_seconds,
+                f"{result.tokens_per_s:,.0f}",
+                directory.weights,
+            )
+        return result
+
+
+def check(values: dict[str, Any], directory: RunDirectory) -> RunConfig:
+    """The typed configuration, after everything that can be found wrong before data is read."""
+    # A module named on the command line is the user's own; the run directory remembers that it was named.
+    model = values.get("model")
+    named = [outside_module(model[part].get("cell")) for part in ("encoder", "decoder") if model and part in model]
+    trust = [*values.get("trust", []), *(module for module in named if module)]
+
+    def more(whole: Mapping[str, Any]) -> list[str]:
+        joint = whole["data"].get("tokenizer", {}).get("joint") if isinstance(whole.get("data"), Mapping) else None
+        return check_model(whole["model"], joint, trust)
+
+    config = parse(values, more)
+    language, tokenize = config.data.target_language, config.evaluation.tokenize
+    if tokenize is not None:
+        check_tokenizer(tokenize, language, config.evaluation.force)
+    if directory.config.exists():
+        differences = config_differences(directory.load_config(), values)
+        if differences:
+            raise S2SError(
+                f"{directory.path} is a run of another configuration ({'; '.join(differences)}): choose another "
+                "run_dir, or take back these changes to resume"
+            )
+    return config
+
+
+def prepare(values: dict[str, Any], config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
+    """Makes a run directory at the first start: tokeniser, corpus summary and configuration."""
+    if directory.config.exists():
+        directory.save_config(values)  # with what may change
+        return
+    tokenizer = None
+    if config.init_from is not None and config.data.tokenizer.path is None:
+        tokenizer = Tokenizer.load(RunDirectory(config.init_from).tokenizer)
+    if tokenizer is None:
+        tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
+    summary = summarise(corpus, tokenizer)
+    for line in summary.lines():
+        log.info("%s", line)
+    limit = max(length_in_words(text, config.data.source_language) for text in corpus.train.source)
+    write_json(directory.path / "corpus.json", {"training_limit": limit, **summary.to_json()})
+    tokenizer.save(directory.tokenizer)
+    directory.save_config(values)  # last: it says that everything before it is there
+
+
+def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> None:
+    """A warm start: the weights of another run of the same shape."""
+    theirs = Tokenizer.load(other.tokenizer)
+    if (theirs.source_size, theirs.target_size) != (tokenizer.source_size, tokenizer.target_size):
+        raise S2SError(
+            f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
+        )
+    other.load_weights(model)
+    log.info("starting from the weights of %s", other.path)
+
+
+class Validation:
+    """What the trainer calls to measure a model: loss on the validation split, and BLEU of greedy translations."""
+
+    def __init__(self, config: RunConfig, split: Split, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.batches = evaluation_batches(split, tokenizer, config.training.batch_tokens)
+        self.sources, self.references = list(split.source), list(split.target)
+        self.decoding = replace(config.decoding, strategy="greedy", n_best=1, precision=config.training.precision)
+        self.tokenize = config.evaluation.tokenize or scorer_tokenizer(config.data.target_language)
+
+    def __call__(self, model: Seq2Seq) -> dict[str, float]:
+        half = self.decoding.precision == "bf16"
+        nll, tokens = 0.0, 0
+        for batch in self.batches:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=half):
+                sums = model(batch.to(model.device))
+            nll, tokens = nll + sums.nll.item(), tokens + batch.tokens
+        hypotheses = Translator(model, self.tokenizer, self.decoding).translate(self.sources)
+        score = bleu(hypotheses, self.references, self.tokenize).value
+        return {
+            "valid_loss": nll / tokens,
+            "valid_ppl": math.exp(min(nll / tokens, 700.0)),
+            "valid_bleu": 0.0 if score is None else score,
+        }
+
+
+@contextmanager
+def log_file(path: Path, world: World) -> Iterator[None]:
+    """Everything that process 0 logs also goes to the end of this file."""
+    if not world.leads:
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise S2SError(f"cannot write {path}: {error.strerror}; choose another run_dir") from error
+    handler.setFormatter(LineFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

@@ -1,0 +1,308 @@
+"""Sentence pairs as padded id matrices, and the plan that says which pairs travel together.
+
+A micro-batch is limited by memory, which follows the size of its padded matrices and not the number of its sentences:
+n pairs are allowed while n × (the longest side among them) stays within `max_tokens`. Padding is kept small by sorting
+the pairs by length before they are cut into batches; the order of the batches, and that of pairs of the same length,
+is drawn anew for each epoch from (seed, epoch) alone. So any process can compute any batch of any epoch by its
+position, and resuming a run needs no saved random state and skips nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2s.data.ids import Encode, FlatIds, seeded
+from s2s.data.subwords import BOS, EOS, PAD
+from s2s.errors import S2SError
+
+if TYPE_CHECKING:
+    from s2s.data.corpus import Split
+    from s2s.data.tokenizer import Tokenizer
+
+Ids = Sequence[int] | NDArray[np.integer]
+Index = NDArray[np.int64]
+
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sentence pairs as padded id matrices; masks are True at real tokens, which come first.
+
+    A target row is `y_1 … y_n </s>`; `target_input` is `<s> y_1 … y_n`, what the decoder reads while it writes it.
+    The lengths are kept on the CPU whatever the device of the tensors, so that asking for them waits for no device.
+    """
+
+    source: Tensor  # (B, S) int64, each row ends with </s>
+    source_mask: Tensor  # (B, S) bool
+    target_input: Tensor  # (B, T)
+    target: Tensor  # (B, T)
+    target_mask: Tensor  # (B, T)
+    index: list[int]  # position of each pair in its split
+    source_lengths: list[int] = field(init=False)  # real tokens in each row, </s> included
+    target_lengths: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source_lengths", self.source_mask.sum(1).tolist())
+        object.__setattr__(self, "target_lengths", self.target_mask.sum(1).tolist())
+
+    @property
+    def size(self) -> int:
+        """Number of sentence pairs."""
+        return len(self.index)
+
+    @property
+    def tokens(self) -> int:
+        """Target tokens that count in the loss, </s> included."""
+        return sum(self.target_lengths)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on `device`; itself where they are there already."""
+        moved = copy.copy(self)  # not a new Batch: that would count the lengths again, on the device
+        for name in ("source", "source_mask", "target_input", "target", "target_mask"):
+            object.__setattr__(moved, name, getattr(self, name).to(device, non_blocking=True))
+        return moved
+
+    def without_weight(self) -> Batch:
+        """The same shapes with an empty target mask: no token counts, and every gradient is 0."""
+        return Batch(
+            self.source,
+            self.source_mask,
+            self.target_input,
+            self.target,
+            torch.zeros_like(self.target_mask),
+            self.index,
+        )
+
+
+def collate(sources: Sequence[Ids], targets: Sequence[Ids], index: Sequence[int] | Index) -> Batch:
+    """A batch from id sequences without special tokens; `</s>` and `<s>` are added here.
+
+    Args:
+        sources, targets: B id sequences each, any of them may be empty.
+        index: B positions of the pairs in their split.
+    """
+    source, source_mask = pad_source(sources)
+    target, target_mask = pad_source(targets)
+    target_input = torch.full_like(target, PAD)
+    target_input[:, 0] = BOS
+    # Shifting brings each row's </s> along, one place behind its mask: put padding there instead.
+    target_input[:, 1:] = target[:, :-1].masked_fill(~target_mask[:, 1:], PAD)
+    return Batch(source, source_mask, target_input, target, target_mask, [int(i) for i in index])
+
+
+def pad_source(ids: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+    """(B, S) int64 rows that end with `</s>` and are filled up with padding, and their (B, S) mask.
+
+    Args:
+        ids: B >= 1 id sequences without special tokens, any of them may be empty.
+    """
+    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    rows = np.full((len(lengths), int(lengths.max()) + 1), PAD, dtype=np.int64)
+    for row, values, length in zip(rows, ids, lengths, strict=True):
+        row[:length] = values
+        row[length] = EOS
+    mask = np.arange(rows.shape[1]) <= lengths[:, None]
+    return torch.from_numpy(rows), torch.from_numpy(mask)
+
+
+class BatchPlan:
+    """Which pairs make up each micro-batch of each epoch.
+
+    Pairs are sorted by their longer side and then by how much longer the source is than the target, ties in random
+    order, and cut from the long end, each batch as large as the budget allows. The number of batches is therefore the
+    same in every epoch.
+
+    Args:
+        source_lengths, target_lengths: (N,) subwords of each pair, `</s>` included.
+        max_tokens: a batch of n pairs has n × (its longest side) <= max_tokens.
+        seed: with the epoch, decides the order.
+
+    Raises:
+        S2SError: a pair is longer than `max_tokens`.
+    """
+
+    def __init__(
+        self, source_lengths: NDArray[np.integer], target_lengths: NDArray[np.integer], max_tokens: int, seed: int
+    ) -> None:
+        self.seed = seed
+        self._source = np.asarray(source_lengths, dtype=np.int64)
+        self._target = np.asarray(target_lengths, dtype=np.int64)
+        self._long = np.maximum(self._source, self._target)
+        too_long = int((self._long > max_tokens).sum())
+        if too_long:
+            raise S2SError(
+                f"{too_long} sentence pairs are longer than training.batch_tokens={max_tokens} (the longest has "
+                f"{self._long.max()} subwords): raise training.batch_tokens or lower data.max_length"
+            )
+        self._ends = _cut(np.sort(self._long)[::-1], max_tokens)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._ends)
+
+    def epoch(self, epoch: int) -> list[Index]:
+        """The pairs of each batch of this epoch, in order; every pair is in exactly one of them."""
+        if not len(self):
+            return []
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch])))
+        ties = random.permutation(len(self._long))
+        order = np.lexsort((ties, self._source - self._target, -self._long)).astype(np.int64)
+        batches = np.split(order, self._ends[:-1])
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def padding_waste(self, epoch: int) -> float:
+        """Share of the cells of the padded matrices (both sides) of this epoch that hold padding."""
+        cells = sum(len(b) * (int(self._source[b].max()) + int(self._target[b].max())) for b in self.epoch(epoch))
+        real = int(self._source.sum() + self._target.sum())
+        return 1 - real / cells if cells else 0.0
+
+
+def _cut(falling: NDArray[np.int64], max_tokens: int) -> NDArray[np.int64]:
+    """Where batches end, for lengths in falling order: the first of a batch is its longest and decides its size."""
+    ends, position = [], 0
+    while position < len(falling):
+        position = min(position + max(1, max_tokens // int(falling[position])), len(falling))
+        ends.append(position)
+    return np.array(ends, dtype=np.int64)
+
+
+class EncodedSplit:
+    """Both sides of a split as ids; `source_lengths` and `target_lengths` (N,) count </s> too.
+
+    Args:
+        sampling: seed of subword sampling; none without it.
+    """
+
+    def __init__(self, split: Split, tokenizer: Tokenizer, sampling: Sequence[int] | None = None) -> None:
+        encode: tuple[Encode, Encode] = (tokenizer.encode_source, tokenizer.encode_target)
+        if sampling is not None:
+            sides = zip((tokenizer.sample_source, tokenizer.sample_target), (0, 1), strict=True)
+            source, target = (seeded(sample, [*sampling, side]) for sample, side in sides)
+            encode = (source, target)
+        self.source = FlatIds(split.source, encode[0], tokenizer.source_size, "tokenising source")
+        self.target = FlatIds(split.target, encode[1], tokenizer.target_size, "tokenising target")
+        self.source_lengths, self.target_lengths = self.source.lengths + 1, self.target.lengths + 1
+        self.longest = np.maximum(self.source_lengths, self.target_lengths)  # (N,) the longer side of each pair
+
+    def batch(self, index: Index) -> Batch:
+        """The pairs `index` as a batch."""
+        return collate([self.source[i] for i in index], [self.target[i] for i in index], index)
+
+    def plan(self, kept: Index, max_tokens: int, seed: int) -> BatchPlan:
+        """A plan for the pairs `kept`; it speaks of positions in `kept`."""
+        return BatchPlan(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    number: int
+    ids: EncodedSplit
+    kept: Index
+    plan: BatchPlan
+    batches: list[Index]  # positions in `kept`
+
+
+class TrainingData:
+    """The training split as batches, each found by (epoch, position).
+
+    With subword sampling the whole split is tokenised anew when an epoch is first asked for, from (seed, epoch): it is
+    then cut into batches by the lengths that were really drawn, so the budget holds and little is padding.
+
+    Args:
+        split: the training pairs.
+        tokenizer: turns them into ids.
+        batch_tokens: the budget of `BatchPlan`.
+        seed: of the order and of sampling.
+
+    Attributes:
+        dropped: pairs left out, by reason.
+
+    Raises:
+        S2SError: no pair fits into a batch.
+    """
+
+    def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int, seed: int) -> None:
+        self.split, self.tokenizer, self.batch_tokens, self.seed = split, tokenizer, batch_tokens, seed
+        self._ids = EncodedSplit(split, tokenizer)
+        self._kept: Index = np.flatnonzero(self._ids.longest <= batch_tokens)
+        if not len(self._kept):
+            raise S2SError(
+                f"no training pair fits into training.batch_tokens={batch_tokens}: the shortest has "
+                f"{self._ids.longest.min(initial=2**31)} subwords on its longer side; raise training.batch_tokens"
+            )
+        left_out = len(split) - len(self._kept)
+        self.dropped = {"longer than a batch": left_out} if left_out else {}
+        self._plan = self._ids.plan(self._kept, batch_tokens, seed)
+        self._epoch: _Epoch | None = None
+
+    def num_batches(self, epoch: int) -> int:
+        """Micro-batches in this epoch: the same number in each, but for subword sampling."""
+        return len(self._at(epoch).batches) if self.tokenizer.sampling else len(self._plan)
+
+    def updates_per_epoch(self, accumulate: int, epoch: int = 0) -> int:
+        """Updates in an epoch when each takes `accumulate` micro-batches; the last may take fewer."""
+        return -(-self.num_batches(epoch) // accumulate)
+
+    def target_tokens(self, epoch: int) -> int:
+        """Target tokens in this epoch, </s> included."""
+        at = self._at(epoch)
+        return int(at.ids.target_lengths[at.kept].sum())
+
+    def padding_waste(self, epoch: int) -> float:
+        """Share of the cells of this epoch's matrices, both sides, that hold padding."""
+        return self._at(epoch).plan.padding_waste(epoch)
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        """Micro-batch `position` of this epoch; the same on every call and in every process.
+
+        Raises:
+            IndexError: the epoch has fewer batches.
+        """
+        at = self._at(epoch)
+        return at.ids.batch(at.kept[at.batches[position]])
+
+    def _at(self, epoch: int) -> _Epoch:
+        if self._epoch is None or self._epoch.number != epoch:
+            self._epoch = None  # frees the last epoch's ids before making new ones
+            ids, kept, plan = self._ids, self._kept, self._plan
+            if self.tokenizer.sampling:
+                ids = EncodedSplit(self.split, self.tokenizer, sampling=(self.seed, epoch))
+                kept = np.flatnonzero(ids.longest <= self.batch_tokens)
+                plan = ids.plan(kept, self.batch_tokens, self.seed)
+            self._epoch = _Epoch(epoch, ids, kept, plan, plan.epoch(epoch))
+        return self._epoch
+
+
+class EvaluationBatches:
+    """A whole split in batches, from the longest pair to the shortest, the same for every run; nothing is left out.
+
+    A pair that alone is longer than the budget is a batch of its own. The batches are made when they are asked for.
+    """
+
+    def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int) -> None:
+        self._ids = EncodedSplit(split, tokenizer)
+        long = self._ids.longest
+        order = np.lexsort((self._ids.source_lengths - self._ids.target_lengths, -long))
+        self._batches = np.split(order, _cut(long[order], batch_tokens)[:-1]) if len(order) else []
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, position: int) -> Batch:
+        return self._ids.batch(self._batches[position])
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self._ids.batch, self._batches)
+
+
+def evaluation_batches(split: Split, tokenizer: Tokenizer, batch_tokens: int) -> EvaluationBatches:
+    """All pairs of a split as batches, sorted by length."""
+    return EvaluationBatches(split, tokenizer, batch_tokens)

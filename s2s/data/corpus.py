@@ -1,0 +1,225 @@
+"""Sentence pairs in training, validation and test splits, from the built-in grammar, the hub, or local files.
+
+Wherever text comes from, it ends as Arrow files that `datasets` maps into memory: a corpus of any size takes hardly any
+memory, every line is found at once, and processes on one machine share the pages. What `load_corpus` leaves out is
+counted by reason in `Corpus.dropped`; validation and test splits are never shortened by length.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.config import DataConfig, FilesData, GrammarData
+from s2s.data import grammar
+from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
+from s2s.data.hub import hub_reader
+from s2s.data.lengths import length_in_words
+from s2s.data.reading import Pair, digest, find_files, read_pairs
+from s2s.errors import S2SError
+
+CACHE_VERSION = 1  # of the Arrow files made here; raise it when reading changes
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sentence pairs: line n of `target` translates line n of `source`. Both allow cheap access to any line."""
+
+    name: str
+    source: Sequence[str]
+    target: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if len(self.source) != len(self.target):
+            raise S2SError(f"split {self.name} has {len(self.source)} source and {len(self.target)} target lines")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+class Corpus:
+    """The splits of a data set.
+
+    Args:
+        source_language, target_language: language codes.
+        train, validation: None where the split was not asked for.
+        tests: by name.
+        dropped: how many pairs were left out, by split and reason.
+    """
+
+    def __init__(
+        self,
+        source_language: str,
+        target_language: str,
+        train: Split | None,
+        validation: Split | None,
+        tests: dict[str, Split],
+        dropped: dict[str, dict[str, int]] | None = None,
+    ) -> None:
+        self.source_language, self.target_language = source_language, target_language
+        self.tests = tests
+        self.dropped = dropped if dropped is not None else {}
+        self._train, self._validation = train, validation
+
+    @property
+    def train(self) -> Split:
+        return self._loaded(self._train, "train")
+
+    @property
+    def validation(self) -> Split:
+        return self._loaded(self._validation, "validation")
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Everything that was loaded, by name."""
+        named = {"train": self._train, "validation": self._validation, **self.tests}
+        return {name: split for name, split in named.items() if split is not None}
+
+    def _loaded(self, split: Split | None, name: str) -> Split:
+        if split is None:
+            raise ValueError(f"the {name} split was not asked for: load_corpus(config, splits=[{name!r}, …])")
+        return split
+
+
+def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corpus:
+    """Reads a data set.
+
+    Pairs with an empty side are left out of training and validation; test sets stay as they are published. Training
+    leaves out pairs longer than `max_length` as well, and all that come after `max_train_pairs`.
+
+    Args:
+        config: the data section.
+        splits: read these only: "train", "validation", "test" (all test sets) or the names of test sets.
+
+    Raises:
+        S2SError: something is missing, unreadable or empty; the message says where and what to do.
+    """
+    reader = _reader(config)
+    known = ["train", "validation", *reader.tests]
+    unknown = set(splits or ()) - {*known, "test"}
+    if unknown:
+        raise S2SError(f"no split {', '.join(sorted(unknown))} in data {config.name}; there are: {', '.join(known)}")
+
+    dropped: dict[str, dict[str, int]] = {}
+
+    def load(name: str) -> Split | None:
+        if splits is not None and name not in splits and not (name in reader.tests and "test" in splits):
+            return None
+        source, target = reader.read(name)
+        kept, reasons = _keep(config, name, source, target)
+        if reasons:
+            dropped[name] = reasons
+        if not (len(source) if kept is None else len(kept)):
+            why = "; left out: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()) if reasons else ""
+            raise S2SError(f"split {name} of data {config.name} has no sentence pairs{why}")
+        return Split(name, source, target) if kept is None else Split(name, source.select(kept), target.select(kept))
+
+    tests = {name: split for name in reader.tests if (split := load(name)) is not None}
+    return Corpus(config.source_language, config.target_language, load("train"), load("validation"), tests, dropped)
+
+
+# --------------------------------------------------------------------------------------------------------- what to keep
+
+
+def _keep(
+    config: DataConfig, name: str, source: TextColumn, target: TextColumn
+) -> tuple[NDArray[np.int64] | None, dict[str, int]]:
+    """Rows of a split to keep (None: all), and how many are left out by reason."""
+    if name not in ("train", "validation"):
+        return None, {}
+    limit = config.max_length if name == "train" else None
+    most = config.max_train_pairs if name == "train" and not isinstance(config, GrammarData) else None
+    reasons: Counter[str] = Counter()
+    kept: list[int] = []
+
+    def too_long(text: str, language: str) -> bool:
+        return limit is not None and length_in_words(text, language) > limit
+
+    for row, (left, right) in enumerate(zip(source, target, strict=True)):
+        if most is not None and len(kept) == most:
+            reasons["beyond max_train_pairs"] = len(source) - row
+            break
+        if not left.strip():
+            reasons["empty source"] += 1
+        elif not right.strip():
+            reasons["empty target"] += 1
+        elif too_long(left, config.source_language) or too_long(right, config.target_language):
+            reasons["longer than max_length"] += 1
+        else:
+            kept.append(row)
+    return (np.array(kept, dtype=np.int64) if reasons else None), dict(reasons)
+
+
+# -------------------------------------------------------------------------------------------------- where it comes from
+
+
+def _reader(config: DataConfig) -> Reader:
+    if isinstance(config, GrammarData):
+        return _grammar_reader(config)
+    return _files_reader(config) if isinstance(config, FilesData) else hub_reader(config)
+
+
+def _grammar_reader(config: GrammarData) -> Reader:
+    counts = {"train": config.train_pairs, "validation": config.validation_pairs, "test": config.test_pairs}
+    here = Path(__file__).parent
+    version = digest([*sorted(here.glob("grammar*.py")), *sorted(here.glob("lexicon*.py"))])
+
+    def read(name: str) -> Columns:
+        arguments = {"split": name, "pairs": counts[name], "seed": config.grammar_seed, "version": version}
+        return _table(_generate, arguments)
+
+    return Reader(["test"], read)
+
+
+def _files_reader(config: FilesData) -> Reader:
+    places = {"train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
+    for where in config.tests:
+        name = Path(where).name.removesuffix(".tsv").removesuffix(".jsonl")
+        if name in places:
+            raise S2SError(f"data.tests={where}: there is a split {name} already: give the file another name")
+        places[name] = (where, "data.tests")
+
+    def read(name: str) -> Columns:
+        where, key = places[name]
+        files = find_files(where, config.source, config.target, key)
+        if next(read_pairs(files, config.source, config.target), None) is None:
+            raise S2SError(f"{key}={where}: there are no sentence pairs in {files[0]}")
+        arguments = {
+            "files": tuple(map(str, files)),  # a list would be taken for shards
+            "source": config.source,
+            "target": config.target,
+            "version": f"{CACHE_VERSION} {digest(files)}",
+        }
+        return _table(_read, arguments)
+
+    return Reader([name for name in places if name not in ("train", "validation")], read)
+
+
+def _generate(split: str, pairs: int, seed: int, version: str) -> Iterator[dict[str, str]]:
+    return _rows(grammar.generate(split, pairs=pairs, seed=seed))
+
+
+def _read(files: tuple[str, ...], source: str, target: str, version: str) -> Iterator[dict[str, str]]:
+    return _rows(read_pairs(tuple(Path(file) for file in files), source, target))
+
+
+def _rows(pairs: Iterator[Pair]) -> Iterator[dict[str, str]]:
+    for source, target in pairs:
+        yield {"source": source, "target": target}
+
+
+def _table(generator: Callable[..., Iterator[dict[str, str]]], arguments: dict[str, Any]) -> Columns:
+    """The generator's rows in an Arrow file of the data cache, which is made once for these arguments."""
+    features = datasets.Features({"source": datasets.Value("string"), "target": datasets.Value("string")})
+    with quiet():
+        table = call_datasets(
+            lambda: datasets.Dataset.from_generator(generator, features=features, gen_kwargs=arguments)
+        )
+    return TextColumn(table.data.column("source")), TextColumn(table.data.column("target"))

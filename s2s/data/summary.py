@@ -1,0 +1,237 @@
+"""What there is to know of a corpus before hours of training: sizes, lengths, what was left out, overlap, tokenizer.
+
+Three numbers guard against common accidents. *Overlap*: validation or test pairs that are also in the training text
+make scores too good. *Unknown*: the share of subwords that are <unk> or bytes; a high one tells of a tokenizer made for
+another language. *Ceiling*: BLEU of references that were encoded and decoded again, the most that any model can reach
+with this tokenizer; it is 100 unless normalisation or <unk> changes the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+
+from s2s.data.corpus import Corpus, Split
+from s2s.data.lengths import is_unspaced, length_in_words, unit
+from s2s.data.subwords import Subwords
+from s2s.data.tokenizer import Tokenizer, check_coverage
+
+SAMPLE = 100_000  # pairs of a split that statistics of subwords look at
+COVERAGE_SAMPLE = 2_000  # pairs that `check_coverage` looks at
+CHUNK = 4096
+_EXTRAS = {"ja": ("ja-mecab", "MeCab"), "ko": ("ko-mecab", "mecab_ko")}  # sacrebleu's tokenizer and what it imports
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Words of one side of a split (characters in languages without spaces)."""
+
+    mean: float
+    median: float
+    p95: float
+    max: int
+    empty: int  # lines without text
+
+
+@dataclass(frozen=True)
+class SideSummary:
+    """One side of a split. Subword statistics are of the first `SAMPLE` lines."""
+
+    language: str
+    unit: str
+    lengths: Lengths
+    subwords_per_word: float
+    unknown: float  # share of subwords that are <unk> or bytes
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """A split. `ceiling` and overlap are None for the training split, overlap also where that is not loaded."""
+
+    pairs: int
+    sampled: int
+    dropped: dict[str, int]
+    source: SideSummary
+    target: SideSummary
+    ceiling: float | None
+    pairs_in_train: int | None
+    sources_in_train: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of a corpus and its tokenizer. `lines` is for people, `to_json` for files."""
+
+    tokenizer: str
+    joint: bool
+    source_vocabulary: int
+    target_vocabulary: int
+    bleu_tokenizer: str
+    bleu_note: str
+    splits: dict[str, SplitSummary]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain dictionaries."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """An aligned table and what needs saying about it."""
+        sizes = f"{self.source_vocabulary}" if self.joint else f"{self.source_vocabulary} + {self.target_vocabulary}"
+        kind = "joint" if self.joint else "separate"
+        rows = [["split", "pairs", "side", "mean", "median", "95 %", "max", "subwords/word", "unknown", "ceiling"]]
+        for name, split in self.splits.items():
+            for side in (split.source, split.target):
+                first = side is split.source
+                ceiling = "" if first or split.ceiling is None else f"{split.ceiling:.2f}"
+                rows.append(
+                    [
+                        name if first else "",
+                        str(split.pairs) if first else "",
+                        f"{side.language} {side.unit}",
+                        f"{side.lengths.mean:.1f}",
+                        f"{side.lengths.median:g}",
+                        f"{side.lengths.p95:.0f}",
+                        str(side.lengths.max),
+                        f"{side.subwords_per_word:.2f}",
+                        f"{side.unknown:.2%}",
+                        ceiling,
+                    ]
+                )
+        return [f"tokenizer: {self.tokenizer}, {kind}, {sizes} subwords", *_aligned(rows), *self._remarks()]
+
+    def _remarks(self) -> Iterator[str]:
+        for name, split in self.splits.items():
+            if split.dropped:
+                yield f"{name}: left out " + ", ".join(f"{count} {reason}" for reason, count in split.dropped.items())
+            for side, what in ((split.source, "source"), (split.target, "reference")):
+                if side.lengths.empty:
+                    yield f"{name}: {side.lengths.empty} pairs have an empty {what}"
+            if split.pairs_in_train or split.sources_in_train:
+                yield (
+                    f"{name}: {split.sources_in_train} source lines are also in train, "
+                    f"{split.pairs_in_train} of them with the same translation"
+                )
+            if split.sampled < split.pairs:
+                yield f"{name}: subword statistics are of the first {split.sampled} pairs"
+        if self.bleu_note:
+            yield self.bleu_note
+
+
+def summarise(corpus: Corpus, tokenizer: Tokenizer, dropped: dict[str, int] | None = None) -> Summary:
+    """Looks at all splits of `corpus` that are loaded.
+
+    Args:
+        corpus, tokenizer: those of a run.
+        dropped: more training pairs left out, by reason, such as `TrainingData.dropped`.
+
+    Raises:
+        S2SError: the tokenizer does not know the language of a side.
+    """
+    first = next(iter(corpus.splits.values()))
+    check_coverage(tokenizer, first.source[:COVERAGE_SAMPLE], first.target[:COVERAGE_SAMPLE])
+    name, note = bleu_tokenizer(corpus.target_language)
+    # "force" silences the advice on text that is tokenised already; without "effective_order" a test set of lines
+    # shorter than 4 words scores 0.
+    bleu = BLEU(tokenize=name, force=True, effective_order=True)
+    train = corpus.splits.get("train")
+    # 16 bytes a pair instead of its text, so that a huge corpus fits.
+    seen_pairs = set(_digests(_pairs(train))) if train is not None else None
+    seen_sources = set(_digests(train.source)) if train is not None else None
+
+    def one(name: str, split: Split) -> SplitSummary:
+        held_out = name != "train"
+        overlap = held_out and train is not None
+        reasons = dict(corpus.dropped.get(name, {}))
+        if not held_out:
+            reasons.update(dropped or {})
+        return SplitSummary(
+            pairs=len(split),
+            sampled=min(len(split), SAMPLE),
+            dropped=reasons,
+            source=_side(split.source, corpus.source_language, tokenizer.source),
+            target=_side(split.target, corpus.target_language, tokenizer.target),
+            ceiling=_ceiling(split.target[:SAMPLE], tokenizer, bleu) if held_out else None,
+            pairs_in_train=_count(_digests(_pairs(split)), seen_pairs) if overlap else None,
+            sources_in_train=_count(_digests(split.source), seen_sources) if overlap else None,
+        )
+
+    return Summary(
+        tokenizer=tokenizer.type,
+        joint=tokenizer.joint,
+        source_vocabulary=tokenizer.source_size,
+        target_vocabulary=tokenizer.target_size,
+        bleu_tokenizer=name,
+        bleu_note=note,
+        splits={name: one(name, split) for name, split in corpus.splits.items()},
+    )
+
+
+def bleu_tokenizer(language: str, installed: Callable[[str], object] = importlib.util.find_spec) -> tuple[str, str]:
+    """sacrebleu's tokenizer for the ceiling, and what to say where it is not the usual one for the language."""
+    code = language.lower().replace("_", "-").split("-")[0]
+    if code == "zh":
+        return "zh", ""
+    if code in _EXTRAS:
+        name, module = _EXTRAS[code]
+        if installed(module) is not None:
+            return name, ""
+        return "char", f"the ceiling counts characters, as {name} is not installed: pip install 'sacrebleu[{code}]'"
+    return ("char", "the ceiling counts characters") if is_unspaced(language) else ("13a", "")
+
+
+def _side(texts: Sequence[str], language: str, model: Subwords) -> SideSummary:
+    words = np.fromiter((length_in_words(text, language) for text in texts), dtype=np.int64, count=len(texts))
+    subwords = unknown = 0
+    sample = min(len(texts), SAMPLE)
+    for start in range(0, sample, CHUNK):
+        for row in model.encode(texts[start : min(start + CHUNK, sample)]):
+            subwords += len(row)
+            unknown += int(model.is_foreign[row].sum()) if row else 0
+    return SideSummary(
+        language=language,
+        unit=unit(language),
+        lengths=Lengths(
+            mean=float(words.mean()),
+            median=float(np.median(words)),
+            p95=float(np.percentile(words, 95)),
+            max=int(words.max()),
+            empty=int((words == 0).sum()),
+        ),
+        subwords_per_word=subwords / max(1, int(words[:sample].sum())),
+        unknown=unknown / max(1, subwords),
+    )
+
+
+def _ceiling(references: Sequence[str], tokenizer: Tokenizer, bleu: BLEU) -> float:
+    texts = list(references)
+    again = tokenizer.decode_target(tokenizer.encode_target(texts))
+    return float(bleu.corpus_score(again, [texts]).score)
+
+
+def _pairs(split: Split) -> Iterator[str]:
+    return (f"{len(source)} {source}{target}" for source, target in zip(split.source, split.target, strict=True))
+
+
+def _digests(texts: Iterable[str]) -> Iterator[bytes]:
+    return (hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest() for text in texts)
+
+
+def _count(digests: Iterable[bytes], seen: set[bytes] | None) -> int:
+    return sum(digest in seen for digest in digests) if seen is not None else 0
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    text = {0, 2}  # columns of words stand left, numbers right
+
+    def line(row: Sequence[str]) -> str:
+        cells = enumerate(zip(row, widths, strict=True))
+        return "  ".join(cell.ljust(w) if i in text else cell.rjust(w) for i, (cell, w) in cells).rstrip()
+
+    return [line(row) for row in rows]

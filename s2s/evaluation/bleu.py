@@ -1,0 +1,182 @@
+"""BLEU and chrF++ of a translated text, by sacrebleu itself.
+
+BLEU (Papineni et al. 2002) is the brevity penalty times the geometric mean of the precisions of 1- to 4-grams, counted
+over the whole corpus; chrF++ (Popović 2017) is the F-score of character 1- to 6-grams and word 1- and 2-grams. Both
+are functions of *sums over sentences* of a few counts. So the counts are taken once (`CorpusCounts`), and the score of
+any selection of sentences, a length bin or a bootstrap resample, is their weighted sum handed back to sacrebleu: a
+matrix product instead of a second pass over the text, and equal to scoring those sentences anew, to the last bit.
+
+Detokenised hypotheses are compared with raw references; the tokeniser inside BLEU follows the target language, because
+a scorer that splits at spaces sees each Chinese sentence as one word and gives 0 for any error in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from s2s.config import nearest
+from s2s.data.lengths import is_unspaced
+from s2s.errors import S2SError
+
+_OWN_TOKENIZER = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+_ANY_LANGUAGE = frozenset({"char", "spm", "flores101", "flores200", "spBLEU-1K"})
+_SPACED_ONLY = frozenset({"13a", "intl", "none"})
+_EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
+
+_RESAMPLES_AT_ONCE = 4_000_000  # numbers held in memory: resamples × sentences
+
+
+@dataclass(frozen=True)
+class Score:
+    """A corpus score between 0 and 100, None where there is no sentence, with sacrebleu's signature."""
+
+    value: float | None
+    signature: str
+
+
+def scorer_tokenizer(language: str) -> str:
+    """The name of sacrebleu's tokeniser for a target language.
+
+    `zh`, `ja-mecab` and `ko-mecab` for Chinese, Japanese and Korean; `char` for other languages without spaces between
+    words (Thai, Lao, Khmer, Burmese …), where sacrebleu has no word splitter; `13a`, its default, otherwise.
+    """
+    return _OWN_TOKENIZER.get(_base_language(language), "char" if is_unspaced(language) else "13a")
+
+
+def check_tokenizer(tokenize: str, language: str, force: bool = False) -> None:
+    """Refuses a tokeniser that gives meaningless BLEU for the language, unless `force`.
+
+    `13a`, `intl` and `none` need spaces between words (`none` is right for text that is already tokenised); `zh`,
+    `ja-mecab` and `ko-mecab` need their language; `char` and the sentencepiece ones (`flores200` …) fit all.
+
+    Raises:
+        S2SError: the tokeniser is unknown, or does not fit.
+    """
+    known = sorted(BLEU.TOKENIZERS)
+    if tokenize not in known:
+        raise S2SError(f"evaluation.tokenize={tokenize!r} is not one of: {nearest(tokenize, known)}")
+    right = scorer_tokenizer(language)
+    if force or tokenize == right or tokenize in _ANY_LANGUAGE:
+        return
+    if tokenize in _SPACED_ONLY:
+        if not is_unspaced(language):
+            return
+        why = "that language has no spaces between words, so a sentence counts as one word and any error makes it 0"
+    else:
+        why = "it is made for another language"
+    advice = "use evaluation.tokenize=null for the right one" if right != "char" else "use evaluation.tokenize=char"
+    raise S2SError(
+        f"evaluation.tokenize={tokenize} does not fit the target language {language}: {why}; "
+        f"{advice} ({right}), or evaluation.force=true if you mean it"
+    )
+
+
+def _base_language(language: str) -> str:
+    """The primary part of a language code: `zh` of `zh-CN`, `zh_Hans` and `ZH`."""
+    return re.split(r"[-_]", language.lower())[0]
+
+
+class CorpusCounts:
+    """What a metric counts in each sentence of a corpus, N sentences × C counts, and scores of selections of them.
+
+    Attributes:
+        counts: (N, C) whole numbers as float64, whose sums are exact, so that the order of summation does not matter.
+        signature: sacrebleu's signature of the metric.
+    """
+
+    def __init__(self, metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+        if len(hypotheses) != len(references):
+            raise S2SError(f"{len(hypotheses)} hypotheses for {len(references)} references: each needs the other")
+        self._metric = metric
+        self.counts = _sentence_counts(metric, hypotheses, references)
+        self.signature = str(metric.get_signature())
+
+    def score(self, sentences: NDArray[np.intp] | None = None) -> float | None:
+        """The corpus score of these sentences (indices; repeated ones count again), or of all; None for no sentence."""
+        counts = self.counts if sentences is None else self.counts[sentences]
+        return _score_of_sums(self._metric, counts.sum(0)) if len(counts) else None
+
+    def scores(self, multiplicity: NDArray[np.float64], sentences: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Scores of R resamples of n selected sentences: `multiplicity` (R, n) says how often each occurs -> (R,)."""
+        sums = multiplicity @ self.counts[sentences]
+        return np.array([_score_of_sums(self._metric, row) for row in sums], dtype=np.float64)
+
+
+def _sentence_counts(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+    """sacrebleu's sufficient statistics of each sentence (its private interface is used here and in the next only)."""
+    if not hypotheses:
+        width = len(metric._extract_corpus_statistics([""], [[""]])[0])
+        return np.zeros((0, width))
+    return np.array(metric._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64)
+
+
+def _score_of_sums(metric: BLEU | CHRF, sums: NDArray[np.float64]) -> float:
+    value: float = metric._compute_score_from_stats([int(count) for count in sums.tolist()]).score
+    return value
+
+
+def bleu_counts(hypotheses: Sequence[str], references: Sequence[str], tokenize: str) -> CorpusCounts:
+    """BLEU's counts; columns 0 and 1 are the lengths of hypothesis and reference in the scorer's tokens.
+
+    Raises:
+        S2SError: the tokeniser cannot be made (an extra is not installed, a model cannot be downloaded).
+    """
+    return CorpusCounts(bleu_metric(tokenize), hypotheses, references)
+
+
+def chrf_counts(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusCounts:
+    """chrF++'s counts."""
+    return CorpusCounts(CHRF(word_order=2), hypotheses, references)
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> Score:
+    """Corpus BLEU, one reference for each hypothesis."""
+    counts = bleu_counts(hypotheses, references, tokenize)
+    return Score(counts.score(), counts.signature)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """Corpus chrF++ (word order 2)."""
+    counts = chrf_counts(hypotheses, references)
+    return Score(counts.score(), counts.signature)
+
+
+def resamples(sentences: int, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Bootstrap: `count` times, `sentences` draws with replacement; chunks (R, sentences) of how often each was drawn.
+
+    The draws depend on the three numbers only, so that two systems on the same sentences meet the same resamples.
+    """
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _RESAMPLES_AT_ONCE // max(sentences, 1))
+    for start in range(0, count, at_once):
+        rows = min(at_once, count - start)
+        yield np.stack(
+            [np.bincount(generator.integers(sentences, size=sentences), minlength=sentences) for _ in range(rows)]
+        ).astype(np.float64)
+
+
+def bleu_metric(tokenize: str) -> BLEU:
+    """sacrebleu's BLEU with this tokeniser, quiet about text that looks tokenised.
+
+    Raises:
+        S2SError: as `bleu_counts`.
+    """
+    try:
+        return BLEU(tokenize=tokenize, force=True)
+    except (RuntimeError, ImportError, OSError, SystemExit) as error:
+        if tokenize in _EXTRAS:
+            install = f"pip install 'sacrebleu[{_EXTRAS[tokenize]}]'"
+            raise S2SError(
+                f"evaluation.tokenize={tokenize} needs an extra that is not installed: {install}; "
+                "or take evaluation.tokenize=char"
+            ) from error
+        raise S2SError(
+            f"sacrebleu's tokeniser {tokenize} cannot be loaded: {error}; evaluation.tokenize=char needs nothing"
+        ) from error

@@ -1,0 +1,87 @@
+"""How a system looks in every picture and on the page: one colour, one dash, one marker, fixed by its family.
+
+Systems with a fixed-size encoding are warm and dashed, those with attention cool and solid, self-attention violet. The
+hues are told apart with the common kinds of colour blindness (after P. Tol's "vibrant" and "muted" schemes), and no
+difference rests on colour alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from s2s.errors import S2SError
+
+Family = Literal["fixed", "attention", "self-attention"]
+Dash = tuple[float, ...]
+
+FAMILY_WORDS: dict[str, str] = {
+    "fixed": "fixed-size encoding",
+    "attention": "attention",
+    "self-attention": "self-attention",
+}
+# (on white, on near-black)
+_COLORS: dict[str, list[tuple[str, str]]] = {
+    "fixed": [("#cc3311", "#ff7a5c"), ("#e07b00", "#ffb454"), ("#d81b73", "#ff79b0"), ("#8c5a2b", "#d2a679")],
+    "attention": [("#0077bb", "#5cb8ff"), ("#009988", "#3fd9c6"), ("#2aa5d8", "#9bdcff"), ("#44775a", "#9ad1ae")],
+    "self-attention": [("#5b2a9d", "#c3a2ff"), ("#aa4499", "#f09ae0")],
+}
+_DASHES: dict[str, list[Dash]] = {
+    "fixed": [(5, 2.2), (2.4, 1.8), (7, 2, 1.6, 2)],
+    "attention": [()],
+    "self-attention": [()],
+}
+_MARKERS = {"fixed": "os^Dv", "attention": "osD^v", "self-attention": "DP*X"}
+
+
+@dataclass(frozen=True)
+class Style:
+    """`light` and `dark`: colours for a light and a dark background; `dash`: on/off lengths, () for a solid line."""
+
+    light: str
+    dark: str
+    dash: Dash
+    marker: str
+
+
+def styles(families: Sequence[str]) -> list[Style]:
+    """The styles of systems with these families, in order; systems of one family differ from each other.
+
+    Raises:
+        S2SError: an unknown family.
+    """
+    seen: Counter[str] = Counter()
+    result = []
+    for family in families:
+        if family not in _COLORS:
+            raise S2SError(f"family {family!r} of a system is not one of: {', '.join(get_args(Family))}")
+        number, colors, dashes, markers = seen[family], _COLORS[family], _DASHES[family], _MARKERS[family]
+        seen[family] += 1
+        light, dark = colors[number % len(colors)]
+        result.append(Style(light, dark, dashes[number % len(dashes)], markers[number % len(markers)]))
+    return result
+
+
+_MARKER_PATHS = {
+    "o": "M17 2.4a3.6 3.6 0 1 0 .01 0z",
+    "s": "M13.8 2.8h6.4v6.4h-6.4z",
+    "^": "M17 1.8l4 7.2h-8z",
+    "v": "M17 10.2l4-7.2h-8z",
+    "D": "M17 1.4l4.6 4.6-4.6 4.6-4.6-4.6z",
+    "P": "M15.6 2h2.8v2.6h2.6v2.8h-2.6v2.6h-2.8v-2.6h-2.6v-2.8h2.6z",
+    "X": "M14.6 1.8l2.4 2.4 2.4-2.4 1.8 1.8-2.4 2.4 2.4 2.4-1.8 1.8-2.4-2.4-2.4 2.4-1.8-1.8 2.4-2.4-2.4-2.4z",
+    "*": "M17 1l1.3 3.6h3.9l-3.1 2.3 1.2 3.7-3.3-2.3-3.3 2.3 1.2-3.7-3.1-2.3h3.9z",
+}
+
+
+def swatch(style: Style, number: int) -> str:
+    """A small `<svg>` of a system's line and marker in the colour `var(--system-<number>)`, for legends and tables."""
+    dash = f' stroke-dasharray="{" ".join(f"{2 * part:g}" for part in style.dash)}"' if style.dash else ""
+    color = f"var(--system-{number})"
+    return (
+        '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true">'
+        f'<path d="M0 6h34" fill="none" stroke="{color}" stroke-width="2.4"{dash}/>'
+        f'<path d="{_MARKER_PATHS[style.marker]}" fill="{color}" stroke="var(--paper)"/></svg>'
+    )

@@ -1,0 +1,168 @@
+"""Sentences and number formats of the report page: only what the numbers support.
+
+The headline compares the strongest system on a fixed-size encoding with its partner with attention, on the longest
+sentences that are still within the training limit (beyond it, extrapolation is measured too) and on the shortest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from s2s.evaluation.by_length import Difference, Evaluation, LengthBin, Paired
+from s2s.evaluation.report.palette import FAMILY_WORDS
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the prose needs of a system."""
+
+    name: str
+    family: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems, `a` minus `b`."""
+
+    a: str
+    b: str
+    paired: Paired
+
+
+def family_pairs(systems: Sequence[Scored]) -> list[tuple[str, str]]:
+    """(attention, fixed) names to compare: `lstm_attention` with `lstm`, and so on; else the best of each family.
+
+    The pair with the best fixed-size system comes first.
+    """
+    fixed = sorted((s for s in systems if s.family == "fixed"), key=_rank)
+    attention = sorted((s for s in systems if s.family == "attention"), key=_rank)
+    pairs = [(a.name, f.name) for f in fixed for a in attention if a.name.startswith(f"{f.name}_")]
+    if not pairs and fixed and attention:
+        pairs = [(attention[0].name, fixed[0].name)]
+    return pairs
+
+
+def _rank(system: Scored) -> float:
+    return -(system.evaluation.bleu or 0.0)
+
+
+def ends(evaluation: Evaluation) -> tuple[LengthBin, LengthBin] | None:
+    """The shortest bin and the longest within the training limit, of those with intervals; None with fewer than two."""
+    usable = [row for row in evaluation.by_length if row.low is not None]
+    limit = evaluation.training_limit
+    inside = usable if limit is None else [row for row in usable if row.max is not None and row.max <= limit]
+    chosen = inside if len(inside) > 1 else usable
+    return (chosen[0], chosen[-1]) if len(chosen) > 1 else None
+
+
+def headline(systems: Sequence[Scored], comparisons: Sequence[Comparison], confidence: float) -> list[str]:
+    """Up to three sentences that answer: what does length do to these systems?"""
+    span = ends(systems[0].evaluation)
+    if span is None:
+        return [_overall(system) for system in systems[:3]]
+    short, long = span
+    unit = systems[0].evaluation.length_unit
+    if not comparisons:
+        return [_overall(system) for system in systems[:2]] + _changes(systems, short, long, unit)
+    return [
+        _gap(comparisons[0], long, unit, systems, confidence, f"On sentences of {span_words(long, unit)}"),
+        _gap(comparisons[0], short, unit, systems, confidence, f"On those of {span_words(short, unit)}"),
+        *_changes(systems, short, long, unit),
+    ]
+
+
+def _gap(
+    comparison: Comparison, row: LengthBin, unit: str, systems: Sequence[Scored], confidence: float, opening: str
+) -> str:
+    found = difference_in(comparison.paired, row)
+    family = {system.name: system.family for system in systems}[comparison.b]
+    text = (
+        f"{opening}, {comparison.b} on a {FAMILY_WORDS[family]} reaches {found.b:.1f} BLEU and "
+        f"{comparison.a} {found.a:.1f}: "
+    )
+    gap, low, high = found.difference, found.low, found.high
+    if gap is None or low is None or high is None:
+        return text.rstrip(": ") + "."
+    interval = f"{100 * confidence:g} % paired interval {signed(low)} to {signed(high)}"
+    if low <= 0 <= high:
+        return f"{text}a difference of {signed(gap)} that the choice of test sentences can explain ({interval})."
+    plain = f"{100 * confidence:g} % paired interval {min(abs(low), abs(high)):.1f} to {max(abs(low), abs(high)):.1f}"
+    return f"{text}{abs(gap):.1f} {'ahead' if gap > 0 else 'behind'} ({plain})."
+
+
+def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin, unit: str) -> list[str]:
+    parts = []
+    for family, words in FAMILY_WORDS.items():
+        changes = []
+        for system in (s for s in systems if s.family == family):
+            by_min = {row.min: row.bleu for row in system.evaluation.by_length}
+            first, last = by_min.get(short.min), by_min.get(long.min)
+            if first is not None and last is not None:
+                changes.append(last - first)
+        if changes:
+            low, high = signed(min(changes)), signed(max(changes))
+            parts.append(f"by {low}{'' if low == high else f' to {high}'} with {'a ' * (family == 'fixed')}{words}")
+    if not parts:
+        return []
+    listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + f" and {parts[-1]}"
+    return [f"From {span_words(short, unit)} to {span_words(long, unit)}, BLEU changes {listed}."]
+
+
+def _overall(system: Scored) -> str:
+    one = system.evaluation
+    if one.bleu is None:
+        return f"{system.name} has no test sentence to be scored on."
+    known = one.bleu_low is not None and one.bleu_high is not None
+    interval = f" (interval {one.bleu_low:.1f} to {one.bleu_high:.1f})" if known else ""
+    return f"{system.name} reaches {one.bleu:.1f} BLEU{interval} on {one.sentences:,} sentences."
+
+
+def difference_in(paired: Paired, row: LengthBin) -> Difference:
+    """The difference in the same bin."""
+    return next(found for found in paired.by_length if found.min == row.min and found.max == row.max)
+
+
+def span_words(row: LengthBin | Difference, unit: str) -> str:
+    """`up to 10 words`, `11–20 words`, `more than 60 words`."""
+    if row.max is None:
+        return f"more than {row.min - 1} {unit}" if row.min else f"any number of {unit}"
+    return f"{row.min}–{row.max} {unit}" if row.min else f"up to {row.max} {unit}"
+
+
+def signed(value: float) -> str:
+    """`+1.2`, `−0.3`, `0.0`: with a real minus sign."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """`0.8 s`, `48 s`, `4 min 12 s`, `1 h 03 min`."""
+    if seconds is None:
+        return "n/a"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quantity(value: float | None) -> str:
+    """`812`, `12,300`, `1.23 M`."""
+    if value is None:
+        return "n/a"
+    if value < 1e6:
+        return f"{value:,.0f}"
+    return f"{value / 1e6:.2f} M" if value < 1e8 else f"{value / 1e6:,.0f} M"
+
+
+def millions(value: float) -> str:
+    """`0.83 M`, `12.3 M`; a small number in full."""
+    if value < 1e5:
+        return f"{value:,.0f}"
+    return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"

@@ -1,0 +1,84 @@
+"""Evaluations as plain text for the terminal: aligned columns, `n/a` where a number has nothing to come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from s2s.evaluation.by_length import Evaluation, Paired
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 1) -> str:
+    """` [low, high]`, or nothing where there is no interval."""
+    return "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def evaluation_table(evaluation: Evaluation) -> str:
+    """One system by source length, and as a whole in the last row."""
+    rows = [[evaluation.length_unit, "sentences", "BLEU", "chrF++", "length ratio"]]
+    for row in evaluation.by_length:
+        rows.append(
+            [
+                row.label,
+                f"{row.sentences:,}",
+                number(row.bleu) + interval(row.low, row.high),
+                number(row.chrf) + interval(row.chrf_low, row.chrf_high),
+                number(row.length_ratio, 2),
+            ]
+        )
+    rows.append(
+        [
+            "whole set",
+            f"{evaluation.sentences:,}",
+            number(evaluation.bleu) + interval(evaluation.bleu_low, evaluation.bleu_high),
+            number(evaluation.chrf) + interval(evaluation.chrf_low, evaluation.chrf_high),
+            number(evaluation.length_ratio, 2),
+        ]
+    )
+    notes = [f"[low, high]: {evaluation.intervals}"]
+    if evaluation.training_limit is not None:
+        notes.append(f"longest in training: {evaluation.training_limit} {evaluation.length_unit}")
+    notes += [f"{name}: {signature}" for name, signature in evaluation.signatures.items()]
+    return "\n".join([align(rows), *notes])
+
+
+def systems_table(systems: Mapping[str, Evaluation]) -> str:
+    """BLEU of several systems: as a whole, then by source length; chrF++ at the end."""
+    labels = list(dict.fromkeys(row.label for one in systems.values() for row in one.by_length))
+    unit = next((one.length_unit for one in systems.values()), "words")
+    rows = [["system", "BLEU", *(f"{label} {unit}" for label in labels), "chrF++"]]
+    for name, one in systems.items():
+        by_label = {row.label: row.bleu for row in one.by_length}
+        rows.append(
+            [
+                name,
+                number(one.bleu) + interval(one.bleu_low, one.bleu_high),
+                *(number(by_label.get(label)) for label in labels),
+                number(one.chrf),
+            ]
+        )
+    return align(rows)
+
+
+def paired_table(paired: Paired, a: str, b: str) -> str:
+    """BLEU of `a` minus BLEU of `b` by source length and as a whole."""
+    rows = [["length", "sentences", a, b, f"{a} − {b}"]]
+    for row in [*paired.by_length, paired.corpus]:
+        label = "whole set" if row is paired.corpus else row.label
+        gap = "n/a" if row.difference is None else f"{row.difference:+.1f}{interval(row.low, row.high)}"
+        rows.append([label, f"{row.sentences:,}", number(row.a), number(row.b), gap])
+    p_value = "n/a" if paired.p_value is None else f"{paired.p_value:.4f}"
+    return "\n".join([align(rows), f"[low, high]: {paired.intervals}", f"whole set: p = {p_value} ({paired.test})"])
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to one width: the first to the left, the others to the right; a rule below the first row."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -1,0 +1,123 @@
+"""Models from configuration: `check_model` finds what is wrong with a `model` section, `build_model` makes it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from s2s.config import PositiveInt, Probability, build, check_call, nearest
+from s2s.errors import S2SError
+from s2s.models import recurrent, transformer  # noqa: F401  (they register themselves)
+from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
+from s2s.models.seq2seq import EncoderDecoder
+from s2s.nn.cells import cell_class
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The `model` section; `encoder` and `decoder` are checked against the constructor that their `type` names."""
+
+    name: str
+    embedding_size: PositiveInt
+    tie_embeddings: Literal["none", "output", "all"]
+    dropout: Probability
+    encoder: dict[str, Any]
+    decoder: dict[str, Any]
+    cell: str | None = None  # what encoder and decoder take unless they name their own
+    cell_options: dict[str, Any] = field(default_factory=dict)
+
+
+_ENCODER_SIZES = ("input_size",)
+_DECODER_SIZES = ("input_size", "memory_size", "summary_size")
+
+
+def check_model(model: Mapping[str, Any], joint: bool | None, trust: Sequence[str]) -> list[str]:
+    """Errors of a `model` section, without making its weights.
+
+    Args:
+        model: the section.
+        joint: whether the tokeniser is one for both languages; None when that is not known yet.
+        trust: modules outside of s2s that the section may name.
+    """
+    errors = check_call(ModelConfig, model, "model")
+    if not errors:
+        errors += [
+            f"model.{part}.cell={model[part]['cell']} is a class outside of s2s: add trust=[{module}] if you trust it"
+            for part in ("encoder", "decoder")
+            if (module := outside_module(model[part].get("cell"))) is not None and module not in trust
+        ]
+    if errors:
+        return errors
+    errors += _check_part(ENCODERS, model["encoder"], "model.encoder", _ENCODER_SIZES)
+    errors += _check_part(DECODERS, model["decoder"], "model.decoder", _DECODER_SIZES)
+    if joint is False and model["tie_embeddings"] == "all":
+        errors.append("model.tie_embeddings=all needs data.tokenizer.joint=true: one vocabulary for both languages")
+    if not errors:
+        try:  # what constructors themselves refuse
+            with torch.device("meta"):
+                build_model(model, 8, 8)
+        except S2SError as error:
+            errors.append(str(error).removeprefix("config: "))
+    return errors
+
+
+def build_model(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
+    """The model of a checked `model` section.
+
+    Args:
+        model: the section, as plain values.
+        source_size, target_size: vocabulary sizes.
+    """
+    width = model["embedding_size"]
+    encoder = _build_part(ENCODERS[model["encoder"]["type"]], model["encoder"], {"input_size": width})
+    sizes = {"input_size": width, "memory_size": encoder.output_size, "summary_size": encoder.summary_size}
+    decoder = _build_part(DECODERS[model["decoder"]["type"]], model["decoder"], sizes)
+    if model["tie_embeddings"] != "none" and decoder.output_size != width:
+        raise S2SError(
+            f"config: model.tie_embeddings={model['tie_embeddings']} needs a decoder whose output is as wide as an "
+            f"embedding ({width}), but {model['decoder']['type']} has {decoder.output_size}: use none"
+        )
+    return EncoderDecoder(encoder, decoder, source_size, target_size, width, model["tie_embeddings"], model["dropout"])
+
+
+def outside_module(cell: object) -> str | None:
+    """The module of a cell that is named as `module.Class`; None for the name of a registered cell."""
+    return cell.rpartition(".")[0] if isinstance(cell, str) and "." in cell else None
+
+
+def _options(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "type"}
+
+
+def _build_part(make: Callable[..., Any], section: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+    return build(make, {**sizes, **_options(section)})
+
+
+def _check_part(known: Mapping[str, Any], section: Mapping[str, Any], where: str, sizes: Sequence[str]) -> list[str]:
+    kind = str(section.get("type"))
+    if kind not in known:
+        return [f"{where}.type={kind!r} is not one of: {nearest(kind, list(known))}"]
+    errors = check_call(known[kind], _options(section), where, skip=("self", *sizes))
+    if "cell" in inspect.signature(known[kind]).parameters and isinstance(section.get("cell"), str):
+        try:
+            cell = cell_class(section["cell"])
+        except S2SError as error:
+            return [*errors, f"{where}.cell: {error}"]
+        options = section.get("cell_options", {})
+        errors += check_call(cell, options, f"{where}.cell_options", skip=("input_size", "hidden_size"))
+    return errors
+
+
+def count_parameters(model: Seq2Seq) -> tuple[int, int]:
+    """Number of parameters, and of those that are not embeddings or output layer."""
+    embeddings = {
+        id(parameter)
+        for name, parameter in model.named_parameters()
+        if "embedding" in name or name.startswith("output_")
+    }
+    total = sum(p.numel() for p in model.parameters())
+    return total, sum(p.numel() for p in model.parameters() if id(p) not in embeddings)

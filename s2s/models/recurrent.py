@@ -1,0 +1,212 @@
+"""The recurrent encoder and decoder: any cell, any number of layers, with a fixed-size encoding or with attention.
+
+The encoder reads the source and leaves all its states (the memory) and one vector, the summary: the last layer's final
+states of both directions. How the decoder uses them is `attention`:
+
+- `none`: the summary sets the decoder's first state, and that is all it ever learns of the source (Sutskever et al.
+  2014).
+- `fixed`: the summary also enters every step and the readout (Cho et al. 2014). Still one vector of fixed size, however
+  long the sentence.
+- `bahdanau`: each step looks back at the memory and takes what it needs (Bahdanau et al. 2015).
+
+The readout is o_i = tanh(W [s_i; c_i; y_{i-1}]), as wide as an embedding so that output and embedding can be tied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from s2s.config import PositiveInt, Probability
+from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
+from s2s.nn.attention import AttentionCell, BahdanauAttention, Keys, StackedCell
+from s2s.nn.cells import State, cell_class
+from s2s.nn.dropout import Dropout
+from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
+
+
+@dataclass(frozen=True)
+class NoAttention:
+    """`model/decoder/attention=none`."""
+
+    type: Literal["none"]
+
+
+@dataclass(frozen=True)
+class FixedContext:
+    """`model/decoder/attention=fixed`."""
+
+    type: Literal["fixed"]
+
+
+@dataclass(frozen=True)
+class Bahdanau:
+    """`model/decoder/attention=bahdanau`."""
+
+    type: Literal["bahdanau"]
+    size: PositiveInt = 128  # width of the hidden layer that scores
+    query: Literal["previous", "current"] = "previous"  # which state asks: s_{i-1} (Bahdanau) or s_i (Luong)
+    input_feeding: bool = False  # the last attentional vector enters the cell (Luong et al. 2015, section 3.3)
+
+
+AttentionConfig = NoAttention | FixedContext | Bahdanau
+
+
+class RecurrentEncoder(Encoder, name="recurrent"):
+    """A stack of recurrent layers over the source."""
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        cell: str,
+        hidden_size: PositiveInt,
+        layers: PositiveInt,
+        bidirectional: bool,
+        dropout: Probability,
+        cell_options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        super().__init__()
+        make, levels, size = cell_class(cell), [], input_size
+        for _ in range(layers):
+            directions = (False, True) if bidirectional else (False,)
+            level = [RecurrentLayer(make(size, hidden_size, **cell_options), reverse) for reverse in directions]
+            levels.append(level)
+            size = sum(layer.cell.output_size for layer in level)
+        self.stack = RecurrentStack(levels, dropout)
+        self.output_size = self.summary_size = size
+        self.directions = len(levels[-1])
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
+        values, finals = self.stack(embedded, mask)
+        summary = torch.cat([state[0] for state in finals[-self.directions :]], dim=-1)
+        return Memory(values, mask, summary)
+
+
+class RecurrentDecoder(Decoder, name="recurrent"):
+    """A stack of recurrent layers that writes the target.
+
+    Where attention has to see each state before the next one (the query is the previous state, or input feeding), all
+    layers and the attention step together as one `AttentionCell`; otherwise the layers run over all target time at
+    once, and attention over all their states after that.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        memory_size: int,
+        summary_size: int,
+        *,
+        cell: str,
+        hidden_size: PositiveInt,
+        layers: PositiveInt,
+        dropout: Probability,
+        attention: AttentionConfig,
+        cell_options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        super().__init__()
+        self.bahdanau: BahdanauAttention | None = None
+        self.in_step = False
+        extra, context = 0, 0
+        if isinstance(attention, FixedContext):
+            extra = context = summary_size
+        elif isinstance(attention, Bahdanau):
+            self.in_step = attention.query == "previous" or attention.input_feeding
+            context = hidden_size if attention.input_feeding else memory_size
+            if self.in_step:
+                extra = AttentionCell.extra_inputs(attention.query, attention.input_feeding, hidden_size, memory_size)
+            self.bahdanau = BahdanauAttention(hidden_size, memory_size, attention.size)
+        self.fixed = isinstance(attention, FixedContext)
+        self.reads = "fixed" if self.bahdanau is None else "attention"
+
+        make = cell_class(cell)
+        cells = [
+            make(input_size + extra if n == 0 else hidden_size, hidden_size, **cell_options) for n in range(layers)
+        ]
+        self.stack: RecurrentStack | None = None
+        self.attending: RecurrentLayer | None = None
+        if self.in_step and isinstance(attention, Bahdanau) and self.bahdanau is not None:
+            inner = cells[0] if layers == 1 else StackedCell(cells, dropout)
+            self.attending = RecurrentLayer(
+                AttentionCell(inner, self.bahdanau, attention.query, attention.input_feeding, memory_size)
+            )
+        else:
+            self.stack = RecurrentStack([[RecurrentLayer(c)] for c in cells], dropout)
+        self.hidden_size = hidden_size
+        self.bridge = nn.ModuleList(nn.Linear(summary_size, hidden_size) for c in cells for _ in range(c.num_states))
+        self.states_of = [c.num_states for c in cells]
+        self.readout = nn.Linear(hidden_size + context + input_size, input_size)
+        self.dropout = Dropout(dropout)
+        self.output_size = input_size
+        for layer in (*self.bridge, self.readout):
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def init_state(self, memory: Memory) -> DecodeState:
+        rows = {f"state{i}": torch.tanh(layer(memory.summary)) for i, layer in enumerate(self.bridge)}
+        if self.attending is not None and isinstance(self.attending.cell, AttentionCell):
+            # The cell's first output is [s_0; c_0]; there is no context before the first step.
+            nothing = rows["state0"].new_zeros(memory.summary.size(0), self.attending.cell.context_size)
+            rows["state0"] = torch.cat([rows["state0"], nothing], dim=-1)
+        shared = {"mask": memory.mask}
+        if self.fixed:
+            shared["summary"] = memory.summary
+        if self.bahdanau is not None:
+            keys = self.bahdanau.prepare(memory.values, memory.mask)
+            shared.update(values=keys.values, projected=keys.projected)
+        return DecodeState(shared, rows)
+
+    def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
+        inputs, parts = self._inputs(embedded, state)
+        if self.attending is not None:
+            outputs, final = self.attending(inputs, None, self._flat(state), self._keys(state))
+            parts.append(outputs)
+        else:
+            assert self.stack is not None
+            outputs, finals = self.stack(inputs, None, self._by_layer(state))
+            final = tuple(tensor for states in finals for tensor in states)
+            parts.append(outputs)
+            if self.bahdanau is not None:
+                parts.append(self.bahdanau(outputs, self._keys(state))[0])
+        hidden = self.dropout(torch.tanh(self.readout(torch.cat(parts, dim=-1))))
+        return hidden, DecodeState(state.shared, {f"state{i}": tensor for i, tensor in enumerate(final)})
+
+    def attention(self, embedded: Tensor, state: DecodeState) -> dict[str, Tensor]:
+        if self.bahdanau is None:
+            return {}
+        inputs, _ = self._inputs(embedded, state)
+        if self.attending is not None:
+            return {"attention": self.attending.trace(inputs, None, self._flat(state), self._keys(state))["attention"]}
+        assert self.stack is not None
+        outputs, _ = self.stack(inputs, None, self._by_layer(state))
+        return {"attention": self.bahdanau(outputs, self._keys(state))[1]}
+
+    def _inputs(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, list[Tensor]]:
+        """The first layer's input, and what enters the readout beside the decoder's states."""
+        if not self.fixed:
+            return embedded, [embedded]
+        summary = state.shared["summary"]
+        beam = embedded.size(0) // summary.size(0)
+        context = summary.repeat_interleave(beam, dim=0).unsqueeze(1).expand(-1, embedded.size(1), -1)
+        return torch.cat([embedded, context], dim=-1), [embedded, context]
+
+    @staticmethod
+    def _keys(state: DecodeState) -> Keys:
+        return Keys(state.shared["values"], state.shared["projected"], state.shared["mask"])
+
+    @staticmethod
+    def _flat(state: DecodeState) -> State:
+        return tuple(state.rows[f"state{i}"] for i in range(len(state.rows)))
+
+    def _by_layer(self, state: DecodeState) -> list[State]:
+        flat, layers = self._flat(state), []
+        for count in self.states_of:
+            layers.append(flat[:count])
+            flat = flat[count:]
+        return layers

@@ -1,0 +1,102 @@
+"""The encoder–decoder as a whole: embeddings, encoder, decoder, output layer (Sutskever et al. 2014; Cho et al. 2014).
+
+Embeddings are scaled by √E (Vaswani et al. 2017, section 3.4), so that one matrix serves as embedding and as output
+layer at the right size for both. `tie_embeddings`: `none`, `output` (target embedding and output layer are one matrix,
+Press & Wolf 2017), `all` (the source embedding too; needs a joint tokeniser).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2s.data.batching import Batch
+from s2s.data.tokenizer import PAD
+from s2s.models.interface import Decoder, DecodeState, Encoder, LossSums, Seq2Seq
+from s2s.nn.dropout import Dropout
+from s2s.nn.loss import projected_cross_entropy, token_log_probs
+
+Tie = Literal["none", "output", "all"]
+
+
+class EncoderDecoder(Seq2Seq):
+    """Any encoder with any decoder.
+
+    Args:
+        encoder, decoder: see `s2s.models.interface`.
+        source_size, target_size: vocabulary sizes.
+        embedding_size: E.
+        tie_embeddings: which matrices are one.
+        dropout: on the embeddings.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        source_size: int,
+        target_size: int,
+        embedding_size: int,
+        tie_embeddings: Tie,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.scale = math.sqrt(embedding_size)
+        self.dropout = Dropout(dropout)
+        self.target_embedding = nn.Embedding(target_size, embedding_size)
+        nn.init.normal_(self.target_embedding.weight, std=1 / self.scale)
+        if tie_embeddings == "all":
+            self.source_embedding = self.target_embedding
+        else:
+            self.source_embedding = nn.Embedding(source_size, embedding_size)
+            nn.init.normal_(self.source_embedding.weight, std=1 / self.scale)
+        if tie_embeddings == "none":
+            weight = nn.Parameter(torch.empty(target_size, decoder.output_size))
+            self.output_weight = nn.init.normal_(weight, std=1 / math.sqrt(decoder.output_size))
+        else:
+            self.output_weight = self.target_embedding.weight
+        self.output_bias = nn.Parameter(torch.zeros(target_size))
+
+    def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
+        hidden = self._teach(batch)
+        mask = batch.target_mask
+        loss, nll = projected_cross_entropy(
+            hidden[mask], self.output_weight, self.output_bias, batch.target[mask], label_smoothing
+        )
+        return LossSums(loss, nll.detach(), mask.sum())
+
+    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
+        embedded = self._embed(self.source_embedding, src.masked_fill(~mask, PAD))
+        return self.decoder.init_state(self.encoder(embedded, mask))
+
+    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
+        hidden, state = self.decoder(self._embed(self.target_embedding, tokens.unsqueeze(1)), state)
+        logits = F.linear(hidden.squeeze(1), self.output_weight, self.output_bias)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)), state
+
+    def log_probs(self, batch: Batch) -> Tensor:
+        scores = token_log_probs(self._teach(batch), self.output_weight, self.output_bias, batch.target)
+        return scores.masked_fill(~batch.target_mask, 0.0)
+
+    def attention(self, batch: Batch) -> dict[str, Tensor]:
+        state = self.start(batch.source, batch.source_mask)
+        return self.decoder.attention(self._embed(self.target_embedding, batch.target_input), state)
+
+    @property
+    def reads(self) -> str:
+        return self.decoder.reads
+
+    def _teach(self, batch: Batch) -> Tensor:
+        """(B, T, D) hidden vectors with the reference as the decoder's input (teacher forcing)."""
+        state = self.start(batch.source, batch.source_mask)
+        hidden, _ = self.decoder(self._embed(self.target_embedding, batch.target_input), state)
+        return hidden  # type: ignore[no-any-return]
+
+    def _embed(self, table: nn.Embedding, tokens: Tensor) -> Tensor:
+        return self.dropout(table(tokens) * self.scale)  # type: ignore[no-any-return]

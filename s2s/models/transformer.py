@@ -1,0 +1,253 @@
+"""The Transformer (Vaswani et al. 2017): attention without recurrence, so all positions are computed at once.
+
+    attention(Q, K, V) = softmax(Q Kᵀ / √d) V                                  (eq. 1), in several heads side by side
+    feed-forward(x)    = max(0, x W_1 + b_1) W_2 + b_2                          (eq. 2)
+    PE(pos, 2i) = sin(pos / 10000^(2i/E)),  PE(pos, 2i + 1) = cos(same)        (section 3.5)
+
+`norm="pre"` normalises the input of each sub-layer, x + f(LN(x)), with one more normalisation at the end; it trains
+without tricks (Xiong et al. 2020). `norm="post"` is the paper's LN(x + f(x)).
+
+In decoding each self-attention layer keeps the keys and values of the tokens so far (`DecodeState.rows`); those of the
+source are computed once and shared by all hypotheses of a sentence (`DecodeState.shared`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2s.config import PositiveInt, Probability
+from s2s.errors import S2SError
+from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
+from s2s.nn.dropout import Dropout
+
+Norm = Literal["pre", "post"]
+
+
+def sinusoidal_positions(start: int, length: int, like: Tensor) -> Tensor:
+    """Position vectors of positions start … start + length - 1: (length, E), E and type from `like` (…, E)."""
+    width = like.size(-1)
+    position = torch.arange(start, start + length, device=like.device, dtype=torch.float64).unsqueeze(1)
+    even = torch.arange(0, width, 2, device=like.device, dtype=torch.float64)
+    angle = position * torch.exp(-math.log(10000.0) * even / width)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width].to(like.dtype)
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention in `heads` heads of width E / heads.
+
+    Queries, keys and values are projected apart from attending, so that keys and values can be kept.
+    """
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        if size % heads:
+            raise S2SError(
+                f"config: model.embedding_size={size} is not a multiple of heads={heads}; change one of them"
+            )
+        self.heads = heads
+        self.query = nn.Linear(size, size)
+        self.key_value = nn.Linear(size, 2 * size)
+        self.output = nn.Linear(size, size)
+        for layer in (self.query, self.key_value, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, E) -> keys and values, each (B, heads, S, E / heads)."""
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, E) queries -> (B, T, E). `mask` broadcasts to (B, heads, T, S), True where a query may look."""
+        query = self._split(self.query(x))
+        if x.is_cuda:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        else:  # on a CPU the fused form takes several times as long for sentences, most of it in its backward pass
+            mixed = self._softmax(query, key, mask).to(value.dtype) @ value
+        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def weights(self, x: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+        """The softmax itself, (B, heads, T, S), for looking."""
+        return self._softmax(self._split(self.query(x)), key, mask)
+
+    @staticmethod
+    def _softmax(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.size(-1))
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return torch.softmax(scores, dim=-1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class Residual(nn.Module):
+    """The path around a sub-layer: normalisation before or after, dropout on what the sub-layer adds."""
+
+    def __init__(self, size: int, dropout: float, norm: Norm) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.dropout = Dropout(dropout)
+        self.pre = norm == "pre"
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the sub-layer reads."""
+        return self.norm(x) if self.pre else x
+
+    def leave(self, x: Tensor, added: Tensor) -> Tensor:
+        """x + what the sub-layer made."""
+        x = x + self.dropout(added)
+        return x if self.pre else self.norm(x)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between, at each position by itself."""
+
+    def __init__(self, size: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Linear(size, inner)
+        self.outer = nn.Linear(inner, size)
+        self.dropout = Dropout(dropout)
+        for layer in (self.inner, self.outer):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(self.dropout(torch.relu(self.inner(x))))  # type: ignore[no-any-return]
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward."""
+
+    def __init__(self, size: int, heads: int, feedforward: int, dropout: float, norm: Norm) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(size, heads)
+        self.feedforward = FeedForward(size, feedforward, dropout)
+        self.around_attention = Residual(size, dropout, norm)
+        self.around_feedforward = Residual(size, dropout, norm)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        inner = self.around_attention.enter(x)
+        x = self.around_attention.leave(x, self.attention(inner, *self.attention.keys_values(inner), mask))
+        return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x)))
+
+
+class TransformerEncoder(Encoder, name="transformer"):
+    """Its width is the embedding's. The summary is the mean over real positions."""
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        layers: PositiveInt,
+        heads: PositiveInt,
+        feedforward: PositiveInt,
+        dropout: Probability,
+        norm: Norm,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(input_size, heads, feedforward, dropout, norm) for _ in range(layers))
+        self.final = nn.LayerNorm(input_size) if norm == "pre" else nn.Identity()
+        self.output_size = self.summary_size = input_size
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
+        x = embedded + sinusoidal_positions(0, embedded.size(1), embedded)
+        looks = mask[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, looks)
+        values = self.final(x).masked_fill(~mask.unsqueeze(-1), 0.0)
+        return Memory(values, mask, values.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(values.dtype))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention over the target so far, attention over the source, feed-forward."""
+
+    def __init__(self, size: int, memory: int, heads: int, feedforward: int, dropout: float, norm: Norm) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(size, heads)
+        self.cross_attention = MultiHeadAttention(size, heads)
+        if memory != size:  # the encoder is of another width
+            self.cross_attention.key_value = nn.Linear(memory, 2 * size)
+        self.feedforward = FeedForward(size, feedforward, dropout)
+        self.around_self = Residual(size, dropout, norm)
+        self.around_cross = Residual(size, dropout, norm)
+        self.around_feedforward = Residual(size, dropout, norm)
+
+
+class TransformerDecoder(Decoder, name="transformer"):
+    """Its width is the embedding's; the encoder's may be another."""
+
+    reads = "self-attention"
+
+    def __init__(
+        self,
+        input_size: int,
+        memory_size: int,
+        summary_size: int,
+        *,
+        layers: PositiveInt,
+        heads: PositiveInt,
+        feedforward: PositiveInt,
+        dropout: Probability,
+        norm: Norm,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(input_size, memory_size, heads, feedforward, dropout, norm) for _ in range(layers)
+        )
+        self.final = nn.LayerNorm(input_size) if norm == "pre" else nn.Identity()
+        self.output_size = input_size
+
+    def init_state(self, memory: Memory) -> DecodeState:
+        shared, rows = {"mask": memory.mask}, {}
+        for n, layer in enumerate(self._layers()):
+            key, value = layer.cross_attention.keys_values(memory.values)
+            shared[f"{n}.key"], shared[f"{n}.value"] = key, value
+            rows[f"{n}.key"] = rows[f"{n}.value"] = key[:, :, :0]  # no target token yet
+        return DecodeState(shared, rows)
+
+    def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
+        hidden, rows, _ = self._run(embedded, state, look=False)
+        return hidden, DecodeState(state.shared, rows)
+
+    def attention(self, embedded: Tensor, state: DecodeState) -> dict[str, Tensor]:
+        return self._run(embedded, state, look=True)[2]
+
+    def _run(
+        self, embedded: Tensor, state: DecodeState, look: bool
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Hidden vectors, the new key/value caches, and (where asked) the cross-attention's weights by head."""
+        past, time = state.rows["0.key"].size(2), embedded.size(1)
+        sentences = state.shared["mask"].size(0)
+        x = embedded + sinusoidal_positions(past, time, embedded)
+        source = state.shared["mask"][:, None, None, :]
+        causal = None
+        if time > 1:
+            causal = torch.ones(time, past + time, dtype=torch.bool, device=x.device).tril(past)
+        rows, seen = {}, {}
+        for n, layer in enumerate(self._layers()):
+            inner = layer.around_self.enter(x)
+            key, value = layer.self_attention.keys_values(inner)
+            if past:
+                key = torch.cat([state.rows[f"{n}.key"], key], dim=2)
+                value = torch.cat([state.rows[f"{n}.value"], value], dim=2)
+            rows[f"{n}.key"], rows[f"{n}.value"] = key, value
+            x = layer.around_self.leave(x, layer.self_attention(inner, key, value, causal))
+            # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
+            inner = layer.around_cross.enter(x).reshape(sentences, -1, x.size(-1))
+            key, value = state.shared[f"{n}.key"], state.shared[f"{n}.value"]
+            x = layer.around_cross.leave(x, layer.cross_attention(inner, key, value, source).reshape(x.shape))
+            if look:
+                weights = layer.cross_attention.weights(inner, key, source)
+                for head, matrix in enumerate(weights.unbind(1), 1):
+                    seen[f"layer{n + 1}.head{head}"] = matrix.reshape(x.size(0), time, -1)
+            x = layer.around_feedforward.leave(x, layer.feedforward(layer.around_feedforward.enter(x)))
+        return self.final(x), rows, seen
+
+    def _layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]

@@ -1,0 +1,244 @@
+"""Recurrent cells: one class holds one cell, its equations and nothing else.
+
+A recurrent network reads a sequence one step at a time and keeps what it has seen in a *state*. A cell is one such
+step. What surrounds it (time, padding, direction, stacking, batches of unequal lengths) belongs to
+`s2s.nn.recurrent.RecurrentLayer`, so that a new cell is a class of about 25 lines:
+
+    class LSTM(Cell, name="lstm"):      # registers it: model.cell=lstm
+        num_states = 2                  # h and c
+        def __init__(self, input_size, hidden_size, ...): ...
+        def project(self, x): ...       # the input's part, for all time steps at once
+        def step(self, gx, state): ...  # one step: the input's part and the old state give the new state
+
+Letters: B batch, T time, I input, H hidden, G number of gates. ⊙ is the element-wise product, σ the logistic function.
+`weight_ih` (G·H, I) and `weight_hh` (G·H, H) stack the gates in the order in which each class names them.
+
+**Initialisation** is the same for all cells, so that comparing cells compares cells: every gate's matrix is drawn by
+itself from Glorot's uniform distribution (Glorot & Bengio 2010), with `recurrent_init="orthogonal"` every gate's
+recurrent matrix is a random orthogonal one instead (Saxe et al. 2014); biases are 0 unless an option names them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2s.config import nearest
+from s2s.errors import S2SError
+
+State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
+
+CELLS: dict[str, type[Cell]] = {}
+
+RecurrentInit = Literal["glorot", "orthogonal"]
+
+
+class Cell(nn.Module):
+    """One step of a recurrent network. See the module's text for what a subclass writes.
+
+    Attributes:
+        num_states: number of state tensors, the output h first.
+        affine_input: whether `project` is an affine map of its input. Then the parts of a concatenated input can be
+            projected apart, which is what lets a decoder project all its embeddings at once and add the attention's
+            context at each step.
+        output_size: width of state[0].
+    """
+
+    num_states: ClassVar[int] = 1
+    affine_input: ClassVar[bool] = True
+
+    def __init_subclass__(cls, name: str | None = None) -> None:
+        super().__init_subclass__()
+        if name is not None:
+            CELLS[name] = cls
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    def project(self, x: Tensor) -> Tensor:
+        """(…, I) -> (…, ·): all that the step needs of the input. The leading axes are any, so all time is one call."""
+        raise NotImplementedError
+
+    def step(self, gx: Tensor, state: State) -> State:
+        """(B, ·) slice of `project` and the old state -> the new state."""
+        raise NotImplementedError
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """Zeros (B, H) of `like`'s device and type."""
+        return tuple(like.new_zeros(batch, self.hidden_size) for _ in range(self.num_states))
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        """Named activations (B, H) of the step from `state`, for looking; a cell without gates returns none."""
+        return {}
+
+    def project_columns(self, x: Tensor, start: int) -> Tensor:
+        """What input columns `start` … contribute to `project`, bias left out; `affine_input` cells only.
+
+        (…, n) -> (…, ·). The affine map f is known only by calling it, hence f([0; x; 0]) - f(0).
+        """
+        padding = (start, self.input_size - start - x.size(-1))
+        return self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
+
+
+def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
+    """(gates · hidden, inputs), each gate's block drawn by itself."""
+    blocks = [torch.empty(hidden, inputs) for _ in range(gates)]
+    for block in blocks:
+        (nn.init.orthogonal_ if init == "orthogonal" else nn.init.xavier_uniform_)(block)
+    return nn.Parameter(torch.cat(blocks))
+
+
+class _LinearInputCell(Cell):
+    """Shared by cells whose input's part is `weight_ih x + bias`."""
+
+    weight_ih: nn.Parameter  # (G·H, I)
+    bias: nn.Parameter  # (G·H)
+
+    def project(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight_ih, self.bias)
+
+    def project_columns(self, x: Tensor, start: int) -> Tensor:
+        return F.linear(x, self.weight_ih[:, start : start + x.size(-1)])
+
+
+class RNN(_LinearInputCell, name="rnn"):
+    """The plain recurrent network (Elman 1990).
+
+        h_t = tanh(U x_t + W h_{t-1} + b)
+
+    U = weight_ih, W = weight_hh, b = bias. The readout o_t = V h_t + c is the model's output layer.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "glorot") -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = _draw(1, hidden_size, input_size)
+        self.weight_hh = _draw(1, hidden_size, hidden_size, recurrent_init)
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def step(self, gx: Tensor, state: State) -> State:
+        (h,) = state
+        return (torch.tanh(gx + F.linear(h, self.weight_hh)),)
+
+
+class LSTM(_LinearInputCell, name="lstm"):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+        f_t = σ(W_f [h_{t-1}, x_t] + b_f)      what to keep of the memory
+        i_t = σ(W_i [h_{t-1}, x_t] + b_i)      what to write
+        o_t = σ(W_o [h_{t-1}, x_t] + b_o)      what to show
+        c̃_t = tanh(W_c [h_{t-1}, x_t] + b_c)
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ c̃_t
+        h_t = o_t ⊙ tanh(c_t)
+
+    Gates stacked f, i, o, c̃; state (h, c). `forget_bias` and `output_bias` are the initial b_f and b_o
+    (Jozefowicz et al. 2015 recommend b_f = 1).
+    """
+
+    num_states = 2
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        forget_bias: float = 1.0,
+        output_bias: float = 0.0,
+        recurrent_init: RecurrentInit = "glorot",
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = _draw(4, hidden_size, input_size)
+        self.weight_hh = _draw(4, hidden_size, hidden_size, recurrent_init)
+        values = torch.tensor([forget_bias, 0.0, output_bias, 0.0])
+        self.bias = nn.Parameter(values.repeat_interleave(hidden_size))
+
+    def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        pre = gx + F.linear(h, self.weight_hh)
+        f, i, o = torch.sigmoid(pre[:, : 3 * self.hidden_size]).chunk(3, dim=1)
+        return f, i, o, torch.tanh(pre[:, 3 * self.hidden_size :])
+
+    def step(self, gx: Tensor, state: State) -> State:
+        h, c = state
+        f, i, o, candidate = self._activations(gx, h)
+        c = f * c + i * candidate
+        return o * torch.tanh(c), c
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        f, i, o, candidate = self._activations(gx, state[0])
+        return {"forget": f, "input": i, "output": o, "candidate": candidate}
+
+
+class GRU(_LinearInputCell, name="gru"):
+    """Gated recurrent unit (Cho et al. 2014).
+
+        z_t = σ(W_z [h_{t-1}, x_t] + b_z)      how much to renew
+        r_t = σ(W_r [h_{t-1}, x_t] + b_r)      how much of the past the candidate sees
+        h̃_t = tanh(W_h [r_t ⊙ h_{t-1}, x_t] + b_h)
+        h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
+
+    Gates stacked z, r, h̃. With `reset="after"` the reset gate acts on the product, as in cuDNN and torch, with a bias
+    of its own inside: h̃_t = tanh(W_hx x_t + b_h + r_t ⊙ (W_hh h_{t-1} + b_hn)). (torch's z is 1 - z here.)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        reset: Literal["before", "after"] = "before",
+        recurrent_init: RecurrentInit = "glorot",
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.reset = reset
+        self.weight_ih = _draw(3, hidden_size, input_size)
+        self.weight_hh = _draw(3, hidden_size, hidden_size, recurrent_init)
+        self.bias = nn.Parameter(torch.zeros(3 * hidden_size))
+        if reset == "after":
+            self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
+
+    def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        split = 2 * self.hidden_size
+        if self.reset == "after":
+            gh = F.linear(h, self.weight_hh)
+            z, r = torch.sigmoid(gx[:, :split] + gh[:, :split]).chunk(2, dim=1)
+            return z, r, torch.tanh(gx[:, split:] + r * (gh[:, split:] + self.bias_hn))
+        z, r = torch.sigmoid(gx[:, :split] + F.linear(h, self.weight_hh[:split])).chunk(2, dim=1)
+        return z, r, torch.tanh(gx[:, split:] + F.linear(r * h, self.weight_hh[split:]))
+
+    def step(self, gx: Tensor, state: State) -> State:
+        (h,) = state
+        z, _, candidate = self._activations(gx, h)
+        return (h + z * (candidate - h),)
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        z, r, candidate = self._activations(gx, state[0])
+        return {"update": z, "reset": r, "candidate": candidate}
+
+
+def cell_class(name: str) -> type[Cell]:
+    """The cell registered under `name`, or the class that `module.Class` names.
+
+    Raises:
+        S2SError: there is none; the message lists the known ones, nearest first.
+    """
+    if name in CELLS:
+        return CELLS[name]
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise S2SError(f"unknown cell {name!r}; known, nearest first: {nearest(name, list(CELLS))}")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise S2SError(
+            f"cell {name}: cannot import {module} ({error}); it must be in the folder you start from"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Cell)):
+        raise S2SError(f"cell {name}: {module} has no class {attribute} that derives from s2s.nn.cells.Cell")
+    return found

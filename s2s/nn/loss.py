@@ -1,0 +1,109 @@
+"""Output layer and cross-entropy in one: the (tokens, vocabulary) matrix never exists as a whole.
+
+The logits of a few rows at a time are made, turned into their loss *and* their gradient while they are in the cache,
+and thrown away; what is kept for the backward pass is as small as the layer's input and weights. With z = W h + b,
+e = exp(z - max z), s = Σ e, smoothing ε over V classes (Szegedy et al. 2016) and target y:
+
+    loss    = logΣexp z - (1 - ε) z_y - ε mean(z)
+    ∂loss/∂z = e / s - (1 - ε) onehot(y) - ε / V
+
+Only e needs a pass over all classes. The rest is taken out of it: the mean of the logits is h · mean(W), the division
+by s goes into the rows of h, and the last two terms of the gradient touch one row of W for each token, or all alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_CHUNK = 1 << 20  # logits at a time
+
+
+class _ProjectedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        kind = hidden.device.type
+        compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        exact = torch.promote_types(compute, torch.float32)
+        tokens, classes = hidden.size(0), weight.size(0)
+        wanted = any(ctx.needs_input_grad[:3])
+        # One more column of ones makes the bias a part of the weight, and its gradient a part of the weight's.
+        h, w = hidden.to(compute), weight.to(compute)
+        if bias is not None:
+            h = torch.cat([h, h.new_ones(tokens, 1)], dim=1)
+            w = torch.cat([w, bias.to(compute).unsqueeze(1)], dim=1)
+        log_sums = torch.empty(tokens, dtype=exact, device=hidden.device)
+        grad_h = torch.empty(h.shape, dtype=exact, device=hidden.device) if wanted else None
+        grad_w = torch.zeros(w.shape, dtype=exact, device=hidden.device) if wanted else None
+        rows = max(32, _CHUNK // classes)
+        for start in range(0, tokens, rows):
+            part = h[start : start + rows]
+            logits = (part @ w.T).to(exact)
+            top = logits.amax(dim=1, keepdim=True)
+            e = logits.sub_(top).exp_()
+            sums = e.sum(dim=1, keepdim=True)
+            log_sums[start : start + rows] = (top + sums.log()).squeeze(1)
+            if grad_h is not None and grad_w is not None:
+                e = e.to(compute)
+                torch.div(e @ w, sums, out=grad_h[start : start + rows])
+                grad_w += e.T @ (part / sums).to(compute)
+
+        h, w = h.to(exact), w.to(exact)
+        mean_w = w.mean(dim=0)
+        picked = w.index_select(0, target)
+        at_target = (h * picked).sum(dim=1)
+        nll = (log_sums - at_target).sum()
+        loss = nll + smoothing * (at_target - h @ mean_w).sum()
+        if grad_h is not None and grad_w is not None:
+            grad_h -= picked.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
+            grad_w.index_add_(0, target, h, alpha=smoothing - 1)
+            grad_w -= h.sum(dim=0) * (smoothing / classes)
+        ctx.save_for_backward(grad_h, grad_w)
+        ctx.of = hidden, weight, bias
+        ctx.mark_non_differentiable(nll)
+        return loss, nll
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        grad_h, grad_w = ctx.saved_tensors
+        hidden, weight, bias = ctx.of
+        width = hidden.size(1)
+        return (
+            (grad_h[:, :width] * grad_loss).to(hidden.dtype),
+            (grad_w[:, :width] * grad_loss).to(weight.dtype),
+            None if bias is None else (grad_w[:, width] * grad_loss).to(bias.dtype),
+            None,
+            None,
+        )
+
+
+def projected_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of `softmax(hidden weightᵀ + bias)` against `target`, summed, in nats.
+
+    Args:
+        hidden: (N, D), one row for each real target token.
+        weight: (V, D).
+        bias: (V,) or None.
+        target: (N,) class of each row.
+        smoothing: label smoothing ε.
+
+    Returns:
+        The sum that training minimises, and the sum without smoothing (detached). Both are fp32, or float64 where the
+        inputs are. Under autocast the matrix products run in its type.
+    """
+    loss, nll = _ProjectedCrossEntropy.apply(hidden, weight, bias, target, smoothing)  # type: ignore[no-untyped-call]
+    return loss, nll
+
+
+def token_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor) -> Tensor:
+    """(…, D) hidden and (…) target -> (…) log-probability of each target, in nats, fp32 or wider."""
+    logits = F.linear(hidden, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return torch.log_softmax(logits, dim=-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)

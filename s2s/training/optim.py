@@ -1,0 +1,124 @@
+"""How a gradient becomes an update: optimiser, learning-rate schedule and gradient clipping.
+
+Updates are counted from 1. Every schedule rises linearly during the first `warmup` updates, `peak × step / warmup`, and
+then goes on, with s = step, w = warmup and N = `training.max_steps`, as
+
+    constant      peak
+    inverse_sqrt  peak × √(w / s)                                                (Vaswani et al. 2017, w = 0 reads as 1)
+    cosine        peak × (final + (1 - final) × (1 + cos(π p)) / 2),  p = (s - w) / (N - w)   (Loshchilov & Hutter 2017)
+    plateau       peak × max(final, factor ** d),  d = how often validation stopped improving
+
+so a rate follows from the update's number alone; only `plateau` remembers anything, two whole numbers.
+
+Weight decay shrinks the matrices that multiply, and leaves biases, gains of norms (all that have fewer than two axes)
+and embedding tables alone. A parameter that two layers share is one parameter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s2s.config import OptimConfig, ScheduleConfig
+from s2s.errors import S2SError
+
+FUSED_DEVICES = ("cpu", "cuda")  # where torch has one kernel for the whole update of its optimisers
+
+
+def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a run over all parameters of `model` that are trained; put the model on its device first."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))}
+    trained = [p for p in model.parameters() if p.requires_grad]  # each shared parameter comes once
+    if not trained:
+        raise S2SError("the model has no parameter to train: every one has requires_grad=False")
+    decays = [p.ndim >= 2 and id(p) not in tables for p in trained]
+    groups = [
+        {"params": [p for p, d in zip(trained, decays, strict=True) if d], "weight_decay": config.weight_decay},
+        {"params": [p for p, d in zip(trained, decays, strict=True) if not d], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    fused = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in trained)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
+
+
+class Schedule:
+    """The learning rate of each update; the formulas are at the top of this file.
+
+    Args:
+        config: type and options.
+        peak: the rate at the end of the warm-up, `optim.lr`.
+        max_steps: N of the cosine; raising it in a later run stretches the curve from there on.
+    """
+
+    def __init__(self, config: ScheduleConfig, peak: float, max_steps: int | None) -> None:
+        if config.type == "cosine" and max_steps is None:
+            raise S2SError("optim.schedule.type=cosine needs training.max_steps, the length of the cosine")
+        self.config, self.peak, self.max_steps = config, peak, max_steps or 0
+        self._drops = 0
+        self._unimproved = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of update `step` >= 1."""
+        warmup, final = self.config.warmup, self.config.final
+        if step <= warmup:
+            return self.peak * step / warmup
+        if self.config.type == "inverse_sqrt":
+            return self.peak * math.sqrt(max(warmup, 1) / step)
+        if self.config.type == "cosine":
+            progress = min(1.0, (step - warmup) / max(1, self.max_steps - warmup))
+            return self.peak * (final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
+        if self.config.type == "plateau":
+            return self.peak * max(final, self.config.factor**self._drops)
+        return self.peak
+
+    def observe(self, step: int, improved: bool) -> None:
+        """Tells of a validation after update `step`; `plateau` counts those after the warm-up."""
+        if self.config.type != "plateau" or step < self.config.warmup:
+            return
+        self._unimproved = 0 if improved else self._unimproved + 1
+        if self._unimproved > self.config.patience:
+            self._unimproved = 0
+            self._drops += 1
+
+    def state_dict(self) -> dict[str, int]:
+        """What `load_state_dict` needs; goes into JSON."""
+        return {"drops": self._drops, "unimproved": self._unimproved}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._drops, self._unimproved = int(state["drops"]), int(state["unimproved"])
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every group of parameters this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def clip_gradients(parameters: Iterable[Tensor], norm: float | None, value: float | None) -> Tensor:
+    """Clips the gradients in place: first each component to [-value, value], then the whole to the Euclidean `norm`.
+
+    Returns:
+        The norm before any clipping (0-dimensional, on the gradients' device; not finite if a component is not).
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    raw = global_norm(gradients)
+    if value is not None:
+        torch._foreach_clamp_min_(gradients, -value)
+        torch._foreach_clamp_max_(gradients, value)
+    if norm is not None:
+        now = raw if value is None else global_norm(gradients)
+        torch._foreach_mul_(gradients, (norm / (now + 1e-6)).clamp(max=1.0))  # 1e-6 as in torch.nn.utils
+    return raw
+
+
+def global_norm(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of all components together, 0-dimensional."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm

@@ -1,0 +1,122 @@
+"""Weights as safetensors files: each tensor once, written whole or not at all, checked name by name when read.
+
+safetensors (https://github.com/huggingface/safetensors) is a JSON header and raw numbers; reading it runs no code. A
+tensor that a model uses under several names (tied embeddings) is stored under the first; the model that reads the file
+has the same ties by its own construction, so filling the one tensor fills them all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from s2s.errors import S2SError
+from s2s.files import atomic_write
+
+FORMAT_VERSION = 1
+OTHER_CONFIG = "it belongs to another configuration: use the config.yaml that was beside it"
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; one tensor under several names comes only under the first."""
+    seen: set[object] = set()
+    unique: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        if tensor.numel() == 0 or place not in seen:
+            seen.add(place)
+            unique[name] = tensor
+    return unique
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fills `model` from a weight file; what the model ties stays tied.
+
+    Raises:
+        S2SError: the file is missing, damaged or foreign, or a name or shape differs from the model's.
+    """
+    fill(model, read_tensors(path)[0], path)
+
+
+def mean_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of weight files, name by name, added up in float64; whole numbers are the first file's."""
+    first, *rest = (read_tensors(path)[0] for path in paths)
+    mean = {}
+    for name, tensor in first.items():
+        if tensor.is_floating_point():
+            total = tensor.double()
+            for other in rest:
+                total = total + other[name].double()
+            mean[name] = (total / len(paths)).to(tensor.dtype)
+        else:
+            mean[name] = tensor
+    return mean
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Writes tensors and a few JSON values as one safetensors file, all or nothing."""
+    values = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        own = whole.untyped_storage().nbytes() == whole.numel() * whole.element_size()
+        values[name] = whole if own else whole.clone()
+    # One key, because safetensors writes several in an order that differs from process to process.
+    text = json.dumps({"format": "s2s", "version": FORMAT_VERSION, **info}, sort_keys=True)
+    with atomic_write(path, "wb") as file:
+        file.write(safetensors.torch.save(values, {"s2s": text}))
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The JSON values of a file of `write_tensors`; empty for a safetensors file of another program."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        info = json.loads(metadata.get("s2s", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if info.get("version", FORMAT_VERSION) != FORMAT_VERSION:
+        raise S2SError(f"{path} has format version {info['version']} and this s2s reads {FORMAT_VERSION}: update s2s")
+    return dict(info)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and JSON values of a file of `write_tensors`.
+
+    Raises:
+        S2SError: it is missing, truncated, no safetensors file, or of a newer s2s.
+    """
+    info = read_info(path)
+    try:
+        return safetensors.torch.load_file(path), info
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> S2SError:
+    if isinstance(error, FileNotFoundError):
+        return S2SError(f"{path} does not exist: train the model first, or copy the file there")
+    return S2SError(f"{path} is truncated or not a safetensors file ({error}): copy it again or train again")
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copies `tensors`, read from `path`, into the model; errors as `load_weights`."""
+    own = model_tensors(model)
+    for name, target in own.items():
+        if name not in tensors:
+            raise S2SError(f"{path} has no weight {name}, which the model has: {OTHER_CONFIG}")
+        if tensors[name].shape != target.shape:
+            shapes = f"{tuple(tensors[name].shape)}, and {tuple(target.shape)} in the model"
+            raise S2SError(f"{path}: weight {name} has the shape {shapes}: {OTHER_CONFIG}")
+    for name in tensors:
+        if name not in own:
+            raise S2SError(f"{path} has a weight {name}, which the model has not: {OTHER_CONFIG}")
+    with torch.no_grad():
+        for name, target in own.items():
+            target.copy_(tensors[name])

@@ -1,0 +1,316 @@
+"""Reading text: what is a line, layouts of local folders and files, filtering, and the line that each error is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets  # type: ignore[import-untyped]
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from s2s.config import FilesData, GrammarData, HubData, TokenizerConfig
+from s2s.data import grammar
+from s2s.data.columns import TextColumn
+from s2s.data.corpus import Corpus, Split, load_corpus
+from s2s.data.lengths import length_in_words, unit
+from s2s.data.reading import read_lines, read_pairs
+from s2s.errors import S2SError
+
+TOKENIZER = TokenizerConfig("bpe", 100, True, True, 0.0, "identity", None)
+PAIRS = [("a dog", "ein Hund"), ("the cat sleeps", "die Katze schläft"), ("x\u2028y\x0b\x85", "ü\x0c\x1c z")]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def hub(path: Path | str, **changes: Any) -> HubData:
+    languages, splits = ("en", "de", "en", "de"), ("train", "validation", ["test"])
+    config = HubData("toy", "hub", str(path), None, None, *languages, *splits, None, None, TOKENIZER)
+    return replace(config, **changes)
+
+
+def files(folder: Path, **changes: Any) -> FilesData:
+    where = [str(folder / name) for name in ("train", "validation", "test")]
+    config = FilesData("toy", "files", "en", "de", "en", "de", where[0], where[1], [where[2]], None, None, TOKENIZER)
+    return replace(config, **changes)
+
+
+def flat(pairs: list[tuple[Any, Any]]) -> str:
+    return "".join(json.dumps({"en": en, "de": de}, ensure_ascii=False) + "\n" for en, de in pairs)
+
+
+def nested(pairs: list[tuple[Any, Any]]) -> str:
+    return "".join(json.dumps({"id": 1, "translation": {"en": en, "de": de}}) + "\n" for en, de in pairs)
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
+
+
+def folder(path: Path, layout: Any = flat, names: tuple[str, ...] = ("train", "validation", "test")) -> Path:
+    for name in names:
+        write(path / f"{name}.jsonl", layout([*PAIRS, (name, name)]))
+    return path
+
+
+def pairs_of(split: Split) -> list[tuple[str, str]]:
+    return list(zip(split.source, split.target, strict=True))
+
+
+def error(config: Any, splits: list[str] | None = None) -> str:
+    with pytest.raises(S2SError) as caught:
+        load_corpus(config, splits)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------------ lines
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), max_size=20)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(lines=st.lists(text, min_size=1), end=st.sampled_from(["\n", "\r\n"]), bom=st.booleans(), last=st.booleans())
+def test_lines_end_at_newline_and_nowhere_else(
+    tmp_path: Path, lines: list[str], end: str, bom: bool, last: bool
+) -> None:
+    whole = end.join(lines) + (end if last or not lines[-1] else "")
+    path = write(tmp_path / "t", b"\xef\xbb\xbf" * bom + whole.encode("utf-8"))
+    assert list(read_lines(path)) == lines
+
+
+def test_only_the_end_of_a_line_loses_its_carriage_return(tmp_path: Path) -> None:
+    path = write(tmp_path / "t", b"a\rb\r\r\n\xef\xbb\xbfc\n\r\nlast\r")
+    assert list(read_lines(path)) == ["a\rb\r", "\ufeffc", "", "last\r"]
+
+
+cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\ufeff"), max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pairs=st.lists(st.tuples(cell, cell), min_size=1, max_size=6))
+def test_every_layout_of_files_reads_the_same(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    en = write(tmp_path / "t.en", "".join(f"{a}\n" for a, _ in pairs))
+    de = write(tmp_path / "t.de", "".join(f"{b}\r\n" for _, b in pairs))
+    header = write(tmp_path / "h.tsv", "de\tnote\ten\n" + "".join(f"{b}\t-\t{a}\n" for a, b in pairs))
+    plain = write(tmp_path / "p.tsv", "".join(f"{a}\t{b}\t\n" for a, b in pairs))
+    for layout in ((en, de), (header,), (plain,)):
+        if layout == (plain,) and {"en", "de"} <= set(pairs[0]):
+            continue  # that is a header
+        assert list(read_pairs(layout, "en", "de")) == pairs
+    for form in (flat, nested):
+        jsonl = write(tmp_path / "j.jsonl", form(pairs) + "\n")
+        assert list(read_pairs((jsonl,), "en", "de")) == pairs
+
+
+# ------------------------------------------------------------------------------------------------------------ layouts
+
+
+@pytest.mark.parametrize("layout", [flat, nested])
+def test_a_local_folder(tmp_path: Path, layout: Any) -> None:
+    corpus = load_corpus(hub(folder(tmp_path / "data", layout)))
+    assert pairs_of(corpus.train) == [*PAIRS, ("train", "train")]
+    assert pairs_of(corpus.validation) == [*PAIRS, ("validation", "validation")]
+    assert pairs_of(corpus.tests["test"]) == [*PAIRS, ("test", "test")]
+    assert list(corpus.splits) == ["train", "validation", "test"]
+    assert corpus.dropped == {}
+    assert corpus.train.source[-1] == "train"
+    assert corpus.train.source[1:3] == [PAIRS[1][0], PAIRS[2][0]]
+    with pytest.raises(IndexError):
+        corpus.train.source[4]
+
+
+def test_named_test_sets_of_a_local_folder(tmp_path: Path) -> None:
+    names = ("train", "val", "test_2016_flickr", "test-2017.mscoco")
+    config = hub(folder(tmp_path, names=names), validation="val", tests=list(names[2:]))
+    corpus = load_corpus(config)
+    assert corpus.validation.source[-1] == "val"
+    assert {name: split.source[-1] for name, split in corpus.tests.items()} == {name: name for name in names[2:]}
+    assert list(load_corpus(config, ["test"]).tests) == list(names[2:])
+    assert list(load_corpus(config, [names[3]]).splits) == [names[3]]
+    with pytest.raises(ValueError, match="train split was not asked for"):
+        _ = load_corpus(config, ["validation"]).train
+    assert "no split tset" in error(config, ["tset"])
+
+
+def test_other_layouts_that_datasets_knows(tmp_path: Path) -> None:
+    folder(tmp_path / "data")  # data/train.jsonl and so on: found by `datasets` itself
+    assert len(load_corpus(hub(tmp_path)).train) == 4
+    features = datasets.Features({"translation": datasets.Translation(["en", "de"])})
+    rows = [{"translation": {"en": a, "de": b}} for a, b in PAIRS]
+    for name in ("train", "validation", "test"):
+        datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "parquet" / f"{name}.parquet")
+    assert pairs_of(load_corpus(hub(tmp_path / "parquet")).train) == PAIRS
+
+
+def test_files(tmp_path: Path) -> None:
+    write(tmp_path / "train.en", "".join(f"{a}\n" for a, _ in PAIRS))
+    write(tmp_path / "train.de", "".join(f"{b}\n" for _, b in PAIRS))
+    write(tmp_path / "validation.tsv", "".join(f"{a}\t{b}\n" for a, b in PAIRS))
+    write(tmp_path / "test.jsonl", nested(PAIRS))
+    config = files(tmp_path, validation=f"{tmp_path}/validation.tsv", tests=[f"{tmp_path}/test.jsonl"])
+    corpus = load_corpus(config)
+    assert all(pairs_of(split) == PAIRS for split in corpus.splits.values())
+    assert list(corpus.tests) == ["test"]
+    write(tmp_path / "train.de", "".join(f"{b}!\n" for _, b in PAIRS))  # the cache goes by content
+    assert load_corpus(config, ["train"]).train.target[0] == "ein Hund!"
+
+
+def test_the_built_in_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(split: str, *, pairs: int, seed: int) -> Iterator[tuple[str, str]]:
+        return ((f"{split} {seed} {i} " + "word " * (i % 3), f"wort {i}") for i in range(pairs))
+
+    monkeypatch.setattr(grammar, "generate", generate, raising=False)
+    config = GrammarData("grammar", "grammar", "en", "de", 30, 12, 6, 5, 4, TOKENIZER)
+    corpus = load_corpus(config)
+    assert {name: len(split) for name, split in corpus.splits.items()} == {"train": 20, "validation": 12, "test": 6}
+    assert corpus.validation.source[4] == "validation 5 4 word "
+    assert corpus.dropped == {"train": {"longer than max_length": 10}}
+
+
+def test_a_defect_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(split: str, *, pairs: int, seed: int) -> Iterator[tuple[str, str]]:
+        yield "a", "b"
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(grammar, "generate", generate, raising=False)
+    with pytest.raises(ZeroDivisionError):
+        load_corpus(GrammarData("grammar", "grammar", "en", "de", 31, 12, 6, 5, None, TOKENIZER))
+
+
+def test_columns_are_found_without_reading_the_rest(tmp_path: Path) -> None:
+    many = [(f"line {i}", f"zeile {i}") for i in range(10_000)]
+    write(tmp_path / "train.jsonl", flat(many))
+    source = load_corpus(hub(tmp_path), ["train"]).train.source
+    assert isinstance(source, TextColumn)
+    assert [source[i] for i in (0, 9_999, -10_000, 5_000)] == ["line 0", "line 9999", "line 0", "line 5000"]
+    assert source[9_998:] == ["line 9998", "line 9999"]
+    assert source[3:0:-2] == ["line 3", "line 1"]
+    assert list(source) == [a for a, _ in many]
+    kept = load_corpus(hub(tmp_path, max_train_pairs=9_000), ["train"]).train.source
+    assert (len(kept), kept[-1], kept[4_000:4_002]) == (9_000, "line 8999", ["line 4000", "line 4001"])
+
+
+# ---------------------------------------------------------------------------------------------------------- filtering
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    empty_side = [("", "x"), ("y", " \u3000")]
+    odd = [("one two three", "eins"), *empty_side, ("ok", "gut"), ("a", "b c d"), ("ok 2", "gut 2"), ("3", "3")]
+    for name in ("train", "validation", "test"):
+        write(tmp_path / f"{name}.jsonl", flat(odd))
+    corpus = load_corpus(hub(tmp_path, max_length=2, max_train_pairs=2))
+    assert pairs_of(corpus.train) == [("ok", "gut"), ("ok 2", "gut 2")]
+    assert pairs_of(corpus.validation) == [p for p in odd if p[0].strip() and p[1].strip()]
+    assert pairs_of(corpus.tests["test"]) == odd
+    empty = {"empty source": 1, "empty target": 1}
+    assert corpus.dropped == {
+        "train": {**empty, "longer than max_length": 2, "beyond max_train_pairs": 1},
+        "validation": empty,
+    }
+
+
+def test_length_is_counted_in_characters_where_there_are_no_spaces(tmp_path: Path) -> None:
+    assert length_in_words("  a  dog\u3000runs\n", "en") == 3
+    assert length_in_words("我 喜歡 書。", "zh_CN") == 5
+    assert [unit(code) for code in ("en", "zh-Hans", "ja", "TH", "zu")] == [
+        "words", "characters", "characters", "characters", "words",
+    ]  # fmt: skip
+    write(tmp_path / "train.jsonl", flat([("a b c d", "我喜歡"), ("a", "我喜歡書。")]))
+    corpus = load_corpus(hub(tmp_path, max_length=4, target_language="zh"), ["train"])
+    assert pairs_of(corpus.train) == [("a b c d", "我喜歡")]
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+def test_errors_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = folder(tmp_path / "data")
+    assert "there is no such folder" in error(hub(tmp_path / "none"))
+    assert "no column fr; there are: en, de" in error(hub(data, target="fr"))
+    assert "no split tset; there are: train, validation, test" in error(hub(data, tests=["tset"]))
+    nest = folder(tmp_path / "nest", nested)
+    assert "no column fr; there are: id, en, de" in error(hub(nest, target="fr"))
+    write(data / "train.jsonl", flat([("a", "b"), ("c", None)]))
+    assert re.search(r"split train, row 2: column de has no text \(null\)", error(hub(data)))
+    write(data / "train.jsonl", '{"en": "a", "de": "b"}\n{"en": "c"}\n')
+    assert "split train, row 2: column de has no text" in error(hub(data))
+    write(data / "train.jsonl", flat([("a", 1), ("c", 2)]))
+    assert "column de does not hold text in every row but int64" in error(hub(data))
+    write(data / "train.jsonl", flat([("a", 1), ("c", "d")]))
+    assert "de" in error(hub(data))
+    write(data / "train.jsonl", '{"en": "a", "de": "b"}\n{"en": "c", "de": \n')
+    assert "cannot read train.jsonl" in error(hub(data))
+    write(data / "train.jsonl", flat([("", "b"), ("a", " ")]))
+    assert error(hub(data)).endswith("no sentence pairs; left out: 1 empty source, 1 empty target")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_corpus(hub("nest")).train) == 4  # a folder goes before the hub
+
+
+def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    message = error(hub("nobody/no-such-data-set"))
+    assert message.startswith("data.path=nobody/no-such-data-set: the hub cannot be reached")
+    assert "data.path=FOLDER" in message
+
+
+def test_errors_of_files(tmp_path: Path) -> None:
+    good = folder(tmp_path / "good")
+
+    def train(name: str, **contents: str | bytes) -> str:
+        for suffix, content in contents.items():
+            write(tmp_path / f"{name}.{suffix}", content)
+        single = next(iter(contents)) if set(contents) <= {"tsv", "jsonl"} else None
+        where = f"{tmp_path}/{name}" + (f".{single}" if single else "")
+        return error(files(good, train=where, validation=f"{good}/validation.jsonl", tests=[f"{good}/test.jsonl"]))
+
+    assert re.search(r"data.train=.*there is no file .*a\.de \(it stands for a.en and a.de", train("a", en="x\n"))
+    assert re.search(r"b.en has 3 lines and .*b.de has 1", train("b", en="1\n2\n3\n", de="1\n"))
+    assert re.search(r"c.en has 1 lines and .*c.de has 2", train("c", en="1\n", de="1\n2\n"))
+    assert re.search(r"d.de, line 2: not UTF-8 \(byte 3 of the line\)", train("d", en="1\n2\n", de=b"1\n23\xe4\n"))
+    assert re.search(r"e.tsv, line 3: 1 column where at least 2", train("e", tsv="a\tb\nc\td\n\n"))
+    assert re.search(r"f.tsv, line 2: 2 columns where at least 3", train("f", tsv="x\ten\tde\na\tb\n"))
+    assert re.search(r"g.jsonl, line 3: not JSON", train("g", jsonl=flat(PAIRS[:1]) + "\n{'en'}\n"))
+    assert re.search(r"h.jsonl, line 1: no key 'de'; there are: en, fr", train("h", jsonl='{"en": "a", "fr": "b"}\n'))
+    assert re.search(r"i.jsonl, line 2: 'de' is null", train("i", jsonl=flat([("a", "b"), ("c", None)])))
+    assert re.search(r"j.jsonl, line 1: 'en' is 5, not text", train("j", jsonl=nested([(5, "b")])))
+    assert re.search(r"k.jsonl, line 1: not a JSON object", train("k", jsonl='["a", "b"]\n'))
+    assert re.search(r"l.jsonl, line 1: 'de' holds half", train("l", jsonl='{"en": "a", "de": "\\ud800"}\n'))
+    assert "there are no sentence pairs in" in train("m", en="", de="")
+    assert "left out: 1 empty target" in train("n", tsv="a\t \n")
+    late = "".join(f"{i}\t{i}\n" for i in range(5000)) + "oops\n"  # found while the table is made
+    assert re.search(r"o.tsv, line 5001: 1 column", train("o", tsv=late))
+    assert re.search("there is no file .*none.tsv$", error(files(good, train=f"{tmp_path}/none.tsv"), ["train"]))
+    two = [f"{good}/test.jsonl", f"{tmp_path}/test.tsv"]
+    assert "there is a split test already" in error(files(good, tests=two))
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = folder(tmp_path / "good")
+    write(tmp_path / "file", "")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    assert "HF_DATASETS_CACHE puts it elsewhere" in error(files(good, train=f"{good}/train.jsonl"), ["train"])
+
+
+def test_a_split_has_as_many_lines_on_both_sides() -> None:
+    with pytest.raises(S2SError, match="2 source and 1 target"):
+        Split("train", ["a", "b"], ["c"])
+    corpus = Corpus("en", "de", None, None, {"test": Split("test", ["a"], ["b"])})
+    assert list(corpus.splits) == ["test"]
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load_corpus(hub(folder(tmp_path)))
+    assert capfd.readouterr() == ("", "")
+    assert not datasets.are_progress_bars_disabled()

@@ -1,0 +1,118 @@
+"""The corpus summary against numbers counted by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from s2s.config import TokenizerConfig
+from s2s.data import summary as module
+from s2s.data.corpus import Corpus, Split
+from s2s.data.summary import bleu_tokenizer, summarise
+from s2s.data.tokenizer import Tokenizer, train_tokenizer
+from s2s.errors import S2SError
+
+CONFIG = TokenizerConfig("bpe", 320, True, True, 0.0, "identity", None)
+ENGLISH = ["a dog runs", "the cat sleeps here", "a bird", "the dog sleeps in the big old house"]
+GERMAN = ["ein Hund rennt", "die Katze schläft hier", "ein Vogel", "der Hund schläft im großen alten Haus"]
+
+
+def corpus(dropped: dict[str, dict[str, int]] | None = None) -> Corpus:
+    validation = Split("validation", ["a dog runs", "a bird", "the bird"], ["ein Hund rennt", "Vogel", "der Vogel"])
+    test = Split("test", ["the cat", "a house"], ["die Katze", ""])
+    return Corpus("en", "de", Split("train", ENGLISH, GERMAN), validation, {"test": test}, dropped)
+
+
+def trained(**changes: object) -> Tokenizer:
+    return train_tokenizer(replace(CONFIG, **changes), ENGLISH, GERMAN)  # type: ignore[arg-type]
+
+
+def test_numbers_by_hand() -> None:
+    summary = summarise(corpus({"train": {"empty source": 2}}), trained(), {"longer than a batch": 1})
+    train, validation, test = (summary.splits[name] for name in ("train", "validation", "test"))
+    assert (train.pairs, validation.pairs, test.pairs) == (4, 3, 2)
+    assert train.dropped == {"empty source": 2, "longer than a batch": 1}
+    lengths = train.source.lengths
+    assert (lengths.mean, lengths.median, lengths.max, lengths.empty) == (4.25, 3.5, 8, 0)
+    assert lengths.p95 == pytest.approx(4 + 4 * 0.85)
+    assert test.target.lengths.empty == 1
+    assert (validation.pairs_in_train, validation.sources_in_train) == (1, 2)
+    assert (test.pairs_in_train, test.sources_in_train) == (0, 0)
+    assert (train.ceiling, train.pairs_in_train) == (None, None)
+    assert validation.ceiling == pytest.approx(100)
+    assert summary.source_vocabulary == summary.target_vocabulary
+
+
+def test_subwords_of_characters_are_counted() -> None:
+    tokenizer = trained(type="char", byte_fallback=False, joint=False)
+    summary = summarise(corpus(), tokenizer)
+    letters = sum(len(line.replace(" ", "")) for line in ENGLISH)
+    words = sum(len(line.split()) for line in ENGLISH)
+    assert summary.splits["train"].source.subwords_per_word == pytest.approx((letters + words) / words)
+    assert summary.splits["train"].source.unknown == 0
+    odd = Corpus("en", "de", None, None, {"test": Split("test", ["a § dog"], ["ein Hund"])})
+    split = summarise(odd, tokenizer).splits["test"]
+    assert split.source.unknown == pytest.approx(1 / 8)  # ▁ a ▁ § ▁ d o g
+    assert (split.pairs_in_train, split.sources_in_train) == (None, None)
+
+
+def test_the_ceiling_shows_what_the_tokenizer_loses() -> None:
+    lines = ["全角文字（ＡＢＣ）、１２３。" * 3, "半角文字と記号：「テスト」！"]
+    data = Corpus("en", "zh", None, None, {"test": Split("test", lines, lines)})
+    ceilings = {}
+    for rule in ("identity", "nmt_nfkc"):
+        tokenizer = train_tokenizer(replace(CONFIG, normalization=rule, vocab_size=300), lines, lines)
+        ceilings[rule] = summarise(data, tokenizer).splits["test"].ceiling
+    assert ceilings["identity"] == pytest.approx(100)
+    assert ceilings["nmt_nfkc"] is not None
+    assert ceilings["nmt_nfkc"] < 80
+
+
+def test_the_scorer_follows_the_language() -> None:
+    assert bleu_tokenizer("zh_CN") == ("zh", "")
+    assert bleu_tokenizer("de") == ("13a", "")
+    assert bleu_tokenizer("th")[0] == "char"
+    assert bleu_tokenizer("ja", lambda name: object()) == ("ja-mecab", "")
+    name, note = bleu_tokenizer("ja", lambda name: None)
+    assert name == "char"
+    assert "sacrebleu[ja]" in note
+
+
+def test_lines_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAMPLE", 3)
+    summary = summarise(corpus({"train": {"empty source": 2, "empty target": 1}}), trained())
+    lines = summary.lines()
+    text = "\n".join(lines)
+    assert "bpe, joint" in lines[0]
+    assert lines[1].split()[:3] == ["split", "pairs", "side"]
+    assert "train: left out 2 empty source, 1 empty target" in text
+    assert "test: 1 pairs have an empty reference" in text
+    assert "validation: 2 source lines are also in train, 1 of them with the same translation" in text
+    assert "train: subword statistics are of the first 3 pairs" in text
+    assert json.loads(json.dumps(summary.to_json()))["splits"]["train"]["source"]["unit"] == "words"
+
+
+def test_a_tokenizer_for_another_language_is_refused() -> None:
+    other = train_tokenizer(CONFIG, ["これは本です。"] * 20, ["それは木です。"] * 20)
+    with pytest.raises(S2SError, match="of the characters of the source side"):
+        summarise(corpus(), other)
+
+
+def test_a_huge_split_costs_no_huge_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAMPLE", 10)
+    seen: list[int] = []
+    tokenizer = trained()
+    encode = tokenizer.source.encode
+
+    def counting(texts: list[str]) -> list[list[int]]:
+        seen.append(len(texts))
+        return encode(texts)
+
+    monkeypatch.setattr(tokenizer.source, "encode", counting)
+    big = Split("train", ENGLISH * 50, GERMAN * 50)
+    split = summarise(Corpus("en", "de", big, None, {}), tokenizer).splits["train"]
+    assert split.sampled == 10
+    assert split.source.lengths.mean == 4.25
+    assert sum(seen) <= 2 * 200 + 2 * 10  # coverage of the first lines, then the sample

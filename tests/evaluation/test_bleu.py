@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2s.errors import S2SError
+from s2s.evaluation.bleu import (
+    bleu,
+    bleu_counts,
+    check_tokenizer,
+    chrf,
+    chrf_counts,
+    resamples,
+    scorer_tokenizer,
+)
+
+REFERENCES = [
+    "Ein Hund läuft über die Wiese.",
+    "Zwei Kinder spielen im Garten, und es regnet.",
+    "Der alte Mann liest eine Zeitung (vom Montag).",
+    "Eine Frau mit rotem Hut wartet auf den Bus nach Köln.",
+    "3,5 Millionen Menschen wohnen hier; das sind 12 % mehr.",
+]
+HYPOTHESES = [
+    "Ein Hund rennt über die Wiese.",
+    "Zwei Kinder spielen in einem Garten, es regnet.",
+    "",
+    "Eine Frau mit rotem Hut wartet auf den Bus nach Köln.",
+    "3,5 Millionen leben hier, das sind 12 % mehr .",
+]
+WORDS = ["der", "die", "Hund", "läuft", "schnell", "nach", "Hause", ",", "und", "bellt."]
+texts = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
+pairs = st.lists(st.tuples(texts, texts), min_size=1, max_size=12)
+
+
+def cli(tmp_path: Path, hypotheses: list[str], references: list[str], *options: str) -> list[dict[str, object]]:
+    for name, lines in (("hyp", hypotheses), ("ref", references)):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    command = [
+        sys.executable,
+        "-m",
+        "sacrebleu",
+        str(tmp_path / "ref"),
+        "-i",
+        str(tmp_path / "hyp"),
+        "-w",
+        "8",
+        *options,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    return found if isinstance(found, list) else [found]
+
+
+def test_equals_sacrebleu_on_the_command_line(tmp_path: Path) -> None:
+    found = cli(tmp_path, HYPOTHESES, REFERENCES, "-m", "bleu", "chrf", "--chrf-word-order", "2")
+    for ours, theirs in zip((bleu(HYPOTHESES, REFERENCES), chrf(HYPOTHESES, REFERENCES)), found, strict=True):
+        assert f"{ours.value:.8f}" == f"{theirs['score']:.8f}"
+        assert ours.signature == theirs["signature"]
+    assert [one["name"] for one in found] == ["BLEU", "chrF2++"]
+
+
+def test_equals_sacrebleu_on_the_command_line_for_chinese(tmp_path: Path) -> None:
+    references = ["我们明天去北京。", "他在图书馆看书,很安静。"]
+    hypotheses = ["我们明天去上海。", "他在图书馆看报,很安静。"]
+    (found,) = cli(tmp_path, hypotheses, references, "-m", "bleu", "-tok", "zh")
+    ours = bleu(hypotheses, references, scorer_tokenizer("zh"))
+    assert f"{ours.value:.8f}" == f"{found['score']:.8f}"
+    assert ours.signature == found["signature"]
+    assert ours.value is not None
+    spaced = bleu(hypotheses, references, "13a").value  # what check_tokenizer refuses
+    assert spaced is not None
+    assert spaced < ours.value / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs, st.randoms(use_true_random=False))
+def test_any_selection_is_scored_as_sacrebleu_scores_its_sentences(data: list[tuple[str, str]], random) -> None:
+    hypotheses, references = [h for h, _ in data], [r for _, r in data]
+    chosen = [random.randrange(len(data)) for _ in range(random.randrange(1, 8))]
+    picked = [hypotheses[i] for i in chosen], [[references[i] for i in chosen]]
+    index = np.array(chosen)
+    assert bleu_counts(hypotheses, references, "13a").score(index) == sacrebleu.corpus_bleu(*picked, force=True).score
+    assert chrf_counts(hypotheses, references).score(index) == sacrebleu.corpus_chrf(*picked, word_order=2).score
+
+
+def test_bootstrap_equals_a_loop_over_sacrebleu() -> None:
+    sentences = np.array([0, 1, 3, 4])
+    draws = list(resamples(len(sentences), 50, seed=7))
+    counts = bleu_counts(HYPOTHESES, REFERENCES, "13a")
+    fast = np.concatenate([counts.scores(draw, sentences) for draw in draws])
+    slow = []
+    for row in np.concatenate(draws).astype(int):
+        index = np.repeat(sentences, row)
+        slow.append(
+            sacrebleu.corpus_bleu([HYPOTHESES[i] for i in index], [[REFERENCES[i] for i in index]], force=True).score
+        )
+    assert fast.tolist() == slow
+    assert len(set(slow)) > 10
+
+
+def test_resamples_are_full_size_seeded_and_uniform() -> None:
+    drawn = np.concatenate(list(resamples(20, 4000, seed=3)))
+    assert drawn.shape == (4000, 20)
+    assert (drawn.sum(1) == 20).all()
+    assert np.array_equal(drawn, np.concatenate(list(resamples(20, 4000, seed=3))))
+    assert not np.array_equal(drawn, np.concatenate(list(resamples(20, 4000, seed=4))))
+    assert np.abs(drawn.mean(0) - 1).max() < 0.1
+    assert drawn.var() == pytest.approx(0.95, abs=0.03)  # of a binomial with 20 draws of 1/20
+
+
+def test_chunks_of_resamples_do_not_change_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.concatenate(list(resamples(10, 30, seed=1)))
+    monkeypatch.setattr("s2s.evaluation.bleu._RESAMPLES_AT_ONCE", 70)
+    chunks = list(resamples(10, 30, seed=1))
+    assert len(chunks) > 3
+    assert np.array_equal(whole, np.concatenate(chunks))
+
+
+def test_no_sentence_is_not_zero() -> None:
+    assert bleu([], []).value is None
+    assert chrf([], []).value is None
+    assert bleu([], []).signature == bleu(HYPOTHESES, REFERENCES).signature
+
+
+def test_empty_hypotheses_score_zero() -> None:
+    assert bleu(["", ""], ["Ein Hund.", "Eine Katze."]).value == 0
+    assert chrf(["", ""], ["Ein Hund.", "Eine Katze."]).value == 0
+
+
+def test_one_missing_line_is_an_error() -> None:
+    with pytest.raises(S2SError, match="4 hypotheses for 5 references"):
+        bleu(HYPOTHESES[:4], REFERENCES)
+
+
+def test_says_nothing_about_tokenised_periods(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        bleu(["ein Hund ."] * 200, ["ein Hund ."] * 200)
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [("de", "13a"), ("en_GB", "13a"), ("zh", "zh"), ("zh-CN", "zh"), ("ZH_Hans", "zh"), ("ja", "ja-mecab"),
+     ("ko", "ko-mecab"), ("th", "char")],
+)  # fmt: skip
+def test_tokenizer_follows_the_language(language: str, tokenizer: str) -> None:
+    assert scorer_tokenizer(language) == tokenizer
+    check_tokenizer(tokenizer, language)
+
+
+@pytest.mark.parametrize(
+    ("tokenize", "language"),
+    [("13a", "zh"), ("none", "zh-CN"), ("intl", "ja"), ("13a", "th"), ("zh", "de"), ("zh", "ja"), ("ja-mecab", "zh"),
+     ("ko-mecab", "en")],
+)  # fmt: skip
+def test_a_wrong_tokenizer_is_refused_unless_forced(tokenize: str, language: str) -> None:
+    with pytest.raises(S2SError, match=rf"evaluation\.tokenize={tokenize} does not fit .* {language}"):
+        check_tokenizer(tokenize, language)
+    check_tokenizer(tokenize, language, force=True)
+
+
+@pytest.mark.parametrize(
+    ("tokenize", "language"), [("none", "de"), ("intl", "fr"), ("char", "zh"), ("flores200", "de"), ("13a", "ko")]
+)
+def test_a_fitting_tokenizer_is_accepted(tokenize: str, language: str) -> None:
+    check_tokenizer(tokenize, language)
+
+
+def test_an_unknown_tokenizer_is_refused_even_if_forced() -> None:
+    with pytest.raises(S2SError, match="'13b' is not one of: 13a"):
+        check_tokenizer("13b", "de", force=True)
+
+
+@pytest.mark.parametrize(("tokenize", "module", "extra"), [("ja-mecab", "ja", "ja"), ("ko-mecab", "ko", "ko")])
+def test_a_missing_extra_names_its_install(
+    tokenize: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import import_module
+
+    monkeypatch.setattr(import_module(f"sacrebleu.tokenizers.tokenizer_{module}_mecab"), "MeCab", None)
+    with pytest.raises(S2SError, match=rf"pip install 'sacrebleu\[{extra}\]'"):
+        bleu(["a"], ["a"], tokenize)

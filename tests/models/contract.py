@@ -1,0 +1,114 @@
+"""Models and batches for the contract tests: small, in float64, over everything that a config can combine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2s.config import DecodingConfig
+from s2s.data.batching import Batch, collate
+from s2s.data.tokenizer import EOS
+from s2s.models import build_model
+from s2s.models.interface import Seq2Seq
+
+VOCABULARY = 9
+ATTENTIONS: dict[str, dict[str, Any]] = {
+    "none": {"type": "none"},
+    "fixed": {"type": "fixed"},
+    "bahdanau": {"type": "bahdanau", "size": 5},
+    "bahdanau-feeding": {"type": "bahdanau", "size": 5, "input_feeding": True},
+    "bahdanau-current": {"type": "bahdanau", "size": 5, "query": "current"},
+    "bahdanau-current-feeding": {"type": "bahdanau", "size": 5, "query": "current", "input_feeding": True},
+}
+CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rnn": ("rnn", {}),
+    "lstm": ("lstm", {}),
+    "gru": ("gru", {}),
+    "gru-after": ("gru", {"reset": "after"}),
+}
+
+
+def recurrent(cell: str, attention: str, bidirectional: bool = True, layers: int = 1) -> dict[str, Any]:
+    """A `model` section with a recurrent encoder and decoder."""
+    name, options = CELLS[cell]
+    part = {"type": "recurrent", "cell": name, "cell_options": options, "layers": layers, "dropout": 0.1}
+    return section(
+        part | {"hidden_size": 7, "bidirectional": bidirectional},
+        part | {"hidden_size": 6, "attention": ATTENTIONS[attention]},
+    )
+
+
+def transformer(norm: str = "pre") -> dict[str, Any]:
+    part = {"type": "transformer", "layers": 2, "heads": 2, "feedforward": 10, "dropout": 0.1, "norm": norm}
+    return section(part, part)
+
+
+def section(encoder: dict[str, Any], decoder: dict[str, Any], **more: Any) -> dict[str, Any]:
+    base = {"name": "contract", "embedding_size": 8, "tie_embeddings": "output", "dropout": 0.1}
+    return base | {"encoder": encoder, "decoder": decoder} | more
+
+
+def models() -> dict[str, dict[str, Any]]:
+    """By name: every cell × attention × direction, deeper stacks, both Transformers, and mixed models."""
+    found = {
+        f"{cell}-{attention}-{'bi' if both else 'uni'}": recurrent(cell, attention, both)
+        for cell in CELLS
+        for attention in ATTENTIONS
+        for both in (True, False)
+    }
+    found |= {f"lstm-{attention}-deep": recurrent("lstm", attention, layers=2) for attention in ATTENTIONS}
+    found |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
+    into = recurrent("gru", "bahdanau")
+    found["transformer-into-gru"] = section(transformer()["encoder"], into["decoder"])
+    found["gru-into-transformer"] = section(into["encoder"], transformer()["decoder"])
+    found["tied-all"] = recurrent("lstm", "bahdanau") | {"tie_embeddings": "all"}
+    found["untied"] = transformer() | {"tie_embeddings": "none"}
+    return found
+
+
+def make(model: dict[str, Any], seed: int = 0) -> Seq2Seq:
+    """In float64, evaluation mode, with weights large enough that outputs differ."""
+    torch.manual_seed(seed)
+    made = build_model(model, VOCABULARY, VOCABULARY).double().eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.6 * torch.randn_like(parameter))
+        made.output_bias[EOS] -= 8  # translations of some length
+    return made
+
+
+def sentences(count: int, longest: int, seed: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, longest + 1, (count,), generator=generator).tolist()
+    return [torch.randint(4, VOCABULARY, (n,), generator=generator).tolist() for n in lengths]
+
+
+def batch(sources: Sequence[list[int]], targets: Sequence[list[int]]) -> Batch:
+    return collate(sources, targets, list(range(len(sources))))
+
+
+def with_garbage(whole: Batch, extra: int) -> Batch:
+    """The same sentences with more padding, all of it filled with other tokens."""
+
+    def widen(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        noise = torch.randint(4, VOCABULARY, (ids.size(0), ids.size(1) + extra))
+        noise[:, : ids.size(1)] = torch.where(mask, ids, noise[:, : ids.size(1)])
+        wide = torch.zeros(noise.shape, dtype=torch.bool)
+        wide[:, : ids.size(1)] = mask
+        return noise, wide
+
+    source, source_mask = widen(whole.source, whole.source_mask)
+    target, target_mask = widen(whole.target, whole.target_mask)
+    target_input, _ = widen(whole.target_input, whole.target_mask)
+    return Batch(source, source_mask, target_input, target, target_mask, whole.index)
+
+
+def decoding(**changes: Any) -> DecodingConfig:
+    values: dict[str, Any] = {
+        "name": "test", "strategy": "beam", "beam": 3, "length_penalty": 1.0, "n_best": 1, "temperature": 1.0,
+        "max_ratio": 1.5, "max_extra": 4, "max_source": 100, "batch_tokens": 10_000, "precision": "fp32", "seed": 1,
+    }  # fmt: skip
+    return DecodingConfig(**(values | changes))

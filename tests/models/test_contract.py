@@ -1,0 +1,163 @@
+"""What every model promises, whatever it is made of: every cell × attention × direction × search, in float64."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2s.data.batching import pad_source
+from s2s.data.tokenizer import BOS, EOS
+from s2s.decoding.search import length_limit, length_penalty, search
+from s2s.models.interface import Seq2Seq
+from tests.models.contract import VOCABULARY, batch, decoding, make, models, sentences, with_garbage
+
+MODELS = models()
+every_model = pytest.mark.parametrize("name", list(MODELS))
+
+
+@every_model
+def test_padding_changes_nothing_whatever_it_contains(name: str) -> None:
+    model = make(MODELS[name])
+    sources, targets = sentences(5, 6, 1), sentences(5, 6, 2)
+    tight = batch(sources, targets)
+    loose = with_garbage(tight, 3)
+    torch.testing.assert_close(model(loose, 0.1).loss, model(tight, 0.1).loss, rtol=1e-12, atol=1e-12)
+    assert model(loose).tokens == sum(len(t) + 1 for t in targets)
+    scores = model.log_probs(tight)
+    torch.testing.assert_close(model.log_probs(loose)[:, : scores.size(1)], scores, rtol=1e-12, atol=1e-12)
+    tight_gradient = torch.autograd.grad(model(tight).loss, list(model.parameters()), allow_unused=True)
+    loose_gradient = torch.autograd.grad(model(loose).loss, list(model.parameters()), allow_unused=True)
+    for mine, other in zip(tight_gradient, loose_gradient, strict=True):
+        assert mine is not None, "a parameter that no gradient reaches"
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-10)
+
+
+@every_model
+def test_loss_is_minus_the_log_probability(name: str) -> None:
+    model = make(MODELS[name])
+    whole = batch(sentences(4, 5, 3), sentences(4, 5, 4))
+    torch.testing.assert_close(model(whole).nll, -model.log_probs(whole).sum(), rtol=1e-12, atol=1e-12)
+
+
+@every_model
+def test_steps_equal_teacher_forcing(name: str) -> None:
+    model = make(MODELS[name])
+    whole = batch(sentences(5, 6, 5), sentences(5, 6, 6))
+    state = model.start(whole.source, whole.source_mask)
+    by_step = []
+    for t in range(whole.target.size(1)):
+        logits, state = model.step(whole.target_input[:, t], state)
+        by_step.append(torch.log_softmax(logits, -1).gather(1, whole.target[:, t : t + 1]).squeeze(1))
+    stepwise = torch.stack(by_step, 1).masked_fill(~whole.target_mask, 0.0)
+    torch.testing.assert_close(stepwise, model.log_probs(whole), rtol=1e-11, atol=1e-11)
+
+
+@every_model
+def test_hypotheses_keep_to_their_sentence(name: str) -> None:
+    """Repeating, reordering and dropping rows gives what each hypothesis gives alone."""
+    model = make(MODELS[name])
+    source, mask = pad_source(sentences(3, 5, 7))
+    history = torch.randint(4, VOCABULARY, (6, 3), generator=torch.Generator().manual_seed(8))
+    state = model.start(source, mask).reorder(torch.tensor([0, 0, 1, 1, 2, 2]))
+    for t in range(3):
+        logits, state = model.step(history[:, t], state)
+    swapped = state.reorder(torch.tensor([1, 0, 3, 3, 4, 5]))
+    kept = swapped.select(torch.tensor([1, 2]))
+    after, _ = model.step(torch.full((4,), 5), kept)
+    for row, (sentence, past) in enumerate([(1, 3), (1, 3), (2, 4), (2, 5)]):
+        length = int(mask[sentence].sum())
+        alone = model.start(source[sentence : sentence + 1, :length], mask[sentence : sentence + 1, :length])
+        for token in [*history[past].tolist(), 5]:
+            logits, alone = model.step(torch.tensor([token]), alone)
+        torch.testing.assert_close(after[row], logits[0], rtol=1e-11, atol=1e-11)
+
+
+def _texts(model: Seq2Seq, sources: list[list[int]], size: int, **options: object) -> list[list[int]]:
+    config = decoding(**options)
+    found = []
+    for start in range(0, len(sources), size):
+        part = sources[start : start + size]
+        limits = [length_limit(len(s), config) for s in part]
+        keys = list(range(start, start + len(part)))
+        found += [row[0].tokens for row in search(model, *pad_source(part), config, limits, keys)]
+    return found
+
+
+@every_model
+@pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
+def test_batch_size_changes_no_translation(name: str, strategy: str) -> None:
+    model = make(MODELS[name])
+    sources = sentences(66, 6, 9)
+    alone = _texts(model, sources, 1, strategy=strategy)
+    assert _texts(model, sources, 7, strategy=strategy) == alone
+    assert _texts(model, sources, 64, strategy=strategy) == alone
+    assert len({tuple(t) for t in alone}) > 3, "all translations are the same: the test shows nothing"
+
+
+@every_model
+def test_beam_of_one_is_greedy(name: str) -> None:
+    model = make(MODELS[name])
+    sources = sentences(20, 6, 10)
+    assert _texts(model, sources, 20, beam=1) == _texts(model, sources, 20, strategy="greedy")
+    for ids, translation in zip(sources, _texts(model, sources, 20, strategy="greedy"), strict=True):
+        state = model.start(*pad_source([ids]))
+        last, by_hand = BOS, []
+        while len(by_hand) < length_limit(len(ids), decoding()):
+            logits, state = model.step(torch.tensor([last]), state)
+            logits[:, [0, 1, 2]] = -math.inf
+            last = int(logits.argmax())
+            if last == EOS:
+                break
+            by_hand.append(last)
+        assert translation == by_hand
+
+
+def _best_by_trying_all(model: Seq2Seq, ids: list[int], longest: int, alpha: float) -> tuple[list[int], float]:
+    tokens = [EOS, *range(4, VOCABULARY)]
+    source, mask = pad_source([ids])
+
+    def walk(state: object, last: int, past: list[int], score: float) -> list[tuple[list[int], float]]:
+        logits, after = model.step(torch.tensor([last]), state)  # type: ignore[arg-type]
+        scores: Tensor = torch.log_softmax(logits[0], -1)
+        ended = [(past, (score + scores[EOS].item()) / length_penalty(len(past) + 1, alpha))]
+        if len(past) == longest:
+            return ended
+        following = [walk(after, t, [*past, t], score + scores[t].item()) for t in tokens[1:]]
+        return ended + list(itertools.chain.from_iterable(following))
+
+    return max(walk(model.start(source, mask), BOS, [], 0.0), key=lambda found: found[1])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("name", ["lstm-fixed-bi", "gru-bahdanau-uni", "rnn-none-uni", "transformer-pre"])
+def test_a_wide_beam_finds_the_best_translation_of_all(name: str, alpha: float) -> None:
+    model = make(MODELS[name], seed=3)
+    for ids in sentences(2, 4, 11):
+        expected, score = _best_by_trying_all(model, ids, 3, alpha)
+        config = decoding(beam=5**3, length_penalty=alpha)
+        (best,) = search(model, *pad_source([ids]), config, [3])[0]
+        assert best.tokens == expected
+        assert best.score == pytest.approx(score, rel=1e-12)
+
+
+@every_model
+def test_attention_weights_are_distributions_over_real_source_tokens(name: str) -> None:
+    model = make(MODELS[name])
+    whole = batch(sentences(4, 6, 12), sentences(4, 6, 13))
+    seen = model.attention(whole)
+    assert bool(seen) == (model.reads != "fixed")
+    for weights in seen.values():
+        assert weights.shape == (4, whole.target.size(1), whole.source.size(1))
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
+        assert weights.masked_select(~whole.source_mask.unsqueeze(1)).eq(0).all()
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n.startswith(("lstm", "transformer"))])
+def test_the_source_matters_only_through_what_the_model_reads(name: str) -> None:
+    """A fixed encoding hands over one vector: two sources with the same summary are one to its decoder."""
+    model = make(MODELS[name])
+    source, mask = pad_source(sentences(2, 5, 14))
+    state = model.start(source, mask)
+    assert ("values" in state.shared or "0.key" in state.shared) == (model.reads != "fixed")

@@ -1,0 +1,95 @@
+"""Bahdanau attention against its equations in plain loops, and the cell that wraps it."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2s.nn.attention import AttentionCell, BahdanauAttention
+from s2s.nn.cells import CELLS, Cell, State
+from s2s.nn.recurrent import RecurrentLayer
+
+torch.set_default_dtype(torch.float64)
+
+
+def _by_hand(attention: BahdanauAttention, query: Tensor, memory: Tensor, length: int) -> tuple[Tensor, list[float]]:
+    energies = []
+    for j in range(length):
+        inner = torch.tanh(attention.query.weight @ query + attention.key.weight @ memory[j] + attention.key.bias)
+        energies.append((attention.energy.weight[0] @ inner).item())
+    total = sum(math.exp(e) for e in energies)
+    weights = [math.exp(e) / total for e in energies]
+    return sum((w * memory[j] for j, w in enumerate(weights)), torch.zeros(memory.size(1))), weights
+
+
+def test_equations() -> None:
+    torch.manual_seed(0)
+    attention = BahdanauAttention(3, 5, 4)
+    memory, lengths = torch.randn(2, 6, 5), [6, 2]
+    mask = torch.arange(6) < torch.tensor(lengths)[:, None]
+    keys = attention.prepare(memory, mask)
+    queries = torch.randn(6, 4, 3)  # 2 sentences × 3 hypotheses, 4 steps
+    context, weights = attention(queries, keys)
+    assert context.shape == (6, 4, 5)
+    for row in range(6):
+        for step in range(4):
+            expected, by_hand = _by_hand(attention, queries[row, step], memory[row // 3], lengths[row // 3])
+            torch.testing.assert_close(context[row, step], expected)
+            torch.testing.assert_close(weights[row, step, : len(by_hand)], torch.tensor(by_hand))
+            assert weights[row, step, len(by_hand) :].eq(0).all()
+    one, _ = attention(queries[:, 0], keys)
+    torch.testing.assert_close(one, context[:, 0])
+
+
+class Wavy(Cell):
+    """Not affine in its input: h = tanh(W h + sin(U x))."""
+
+    affine_input = False
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.u = torch.nn.Linear(input_size, hidden_size)
+        self.w = torch.nn.Linear(hidden_size, hidden_size)
+
+    def project(self, x: Tensor) -> Tensor:
+        return torch.sin(self.u(x))
+
+    def step(self, gx: Tensor, state: State) -> State:
+        return (torch.tanh(self.w(state[0]) + gx),)
+
+
+@pytest.mark.parametrize("kind", [*sorted(CELLS), "wavy"])
+@pytest.mark.parametrize("query", ["previous", "current"])
+@pytest.mark.parametrize("feeding", [False, True])
+def test_attention_cell_is_its_equations(kind: str, query: str, feeding: bool) -> None:
+    torch.manual_seed(1)
+    hidden, width, embedding = 4, 3, 2
+    make = Wavy if kind == "wavy" else CELLS[kind]
+    inner = make(embedding + AttentionCell.extra_inputs(query, feeding, hidden, width), hidden)
+    attention = BahdanauAttention(hidden, width, 5)
+    cell = AttentionCell(inner, attention, query, feeding, width)
+    memory, mask = torch.randn(2, 6, width), torch.arange(6) < torch.tensor([[6], [3]])
+    keys = attention.prepare(memory, mask)
+    x = torch.randn(2, 5, embedding)
+    outputs, _ = RecurrentLayer(cell)(x, None, None, keys)
+
+    state = inner.initial_state(2, x)
+    fed = torch.zeros(2, hidden)
+    for t in range(5):
+        parts = [x[:, t]]
+        if query == "previous":
+            context, weights = attention(state[0], keys)
+            parts.append(context)
+        if feeding:
+            parts.append(fed)
+        state = inner.step(inner.project(torch.cat(parts, dim=-1)), state)
+        if query == "current":
+            context, weights = attention(state[0], keys)
+        second = context
+        if feeding:
+            assert cell.attentional is not None
+            second = fed = torch.tanh(cell.attentional(torch.cat([state[0], context], dim=-1)))
+        torch.testing.assert_close(outputs[:, t], torch.cat([state[0], second], dim=-1))
+        traced = RecurrentLayer(cell).trace(x[:, : t + 1], None, None, keys)
+        torch.testing.assert_close(traced["attention"][:, t], weights)

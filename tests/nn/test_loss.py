@@ -1,0 +1,55 @@
+"""The chunked loss against torch's cross-entropy, values and gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2s.nn import loss as module
+from s2s.nn.loss import projected_cross_entropy, token_log_probs
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 90),
+    classes=st.integers(2, 30),
+    smoothing=st.sampled_from([0.0, 0.1, 0.7]),
+    bias=st.booleans(),
+    seed=st.integers(0, 2**20),
+)
+def test_equals_torch_in_float64(rows: int, classes: int, smoothing: float, bias: bool, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CHUNK", 1)  # the smallest chunks, so that there are several
+        generator = torch.Generator().manual_seed(seed)
+        draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
+        hidden, weight, offset = draw(rows, 5), draw(classes, 5), draw(classes) if bias else None
+        target = torch.randint(classes, (rows,), generator=generator)
+        ours, nll = projected_cross_entropy(hidden, weight, offset, target, smoothing)
+        logits = torch.nn.functional.linear(hidden, weight, offset)
+        theirs = torch.nn.functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum")
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(nll, torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
+        inputs = [t for t in (hidden, weight, offset) if t is not None]
+        for mine, other in zip(
+            torch.autograd.grad(3 * ours, inputs), torch.autograd.grad(3 * theirs, inputs), strict=True
+        ):
+            torch.testing.assert_close(mine, other, rtol=1e-11, atol=1e-11)
+        picked = token_log_probs(hidden, weight, offset, target)
+        torch.testing.assert_close(-picked.sum(), nll)
+
+
+def test_bf16_error_is_that_of_the_products() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(300, 64), torch.randn(500, 64) / 8
+    target = torch.randint(500, (300,))
+    exact, _ = projected_cross_entropy(hidden.double(), weight.double(), None, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, _ = projected_cross_entropy(hidden, weight, None, target)
+    assert rough.dtype == torch.float32
+    assert abs(rough.item() / exact.item() - 1) < 1e-3
+
+
+def test_no_gradient_is_made_when_none_is_asked() -> None:
+    with torch.no_grad():
+        loss, _ = projected_cross_entropy(torch.randn(3, 4), torch.randn(5, 4), None, torch.tensor([0, 1, 2]))
+    assert not loss.requires_grad

@@ -1,0 +1,97 @@
+"""Runs the toy in forked processes that kill themselves; started as a process of its own by `test_resume`.
+
+    python -m tests.training.killed FOLDER OPTIONS_JSON SHARE SHARES
+
+An uninterrupted run counts the places where a run can die: each file operation and each update. Then, for every place
+of this share, a new run is killed there with SIGKILL and run again until it ends. Prints the number of places and those
+whose outcome differs from the uninterrupted run's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2s.training.step import Updater
+from tests.training.toy import events, make_trainer
+
+WATCHED = ("fsync", "replace", "unlink", "rmdir", "mkdir", "open")
+
+
+def in_fork(work: Callable[[], None]) -> int:
+    """Exit status of a copy of this process that does `work`; negative: the signal that killed it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def die_at(place: int, report: Path) -> None:
+    """From now on, counts the places and dies at number `place`; `report` always holds the number passed."""
+    count = 0
+
+    def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return wrapper
+
+    os.fsync = lambda fd: None  # what was written survives the death of a process; this saves half of the time
+    for name in WATCHED:
+        setattr(os, name, watched(getattr(os, name)))
+    Updater.update = watched(Updater.update)  # type: ignore[method-assign]
+    run(report.parent)
+    report.write_text(str(count))
+
+
+def run(folder: Path) -> None:
+    make_trainer(folder / "run", **OPTIONS).fit()
+
+
+def outcome(folder: Path) -> tuple[bytes, object, list[str], bytes]:
+    path = folder / "run"
+    state = json.loads((path / "training" / "latest.json").read_text())["folder"]
+    tensors = (path / "training" / state / "state.safetensors").read_bytes()
+    names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if not p.name.startswith("step-"))
+    return (path / "model.safetensors").read_bytes(), events(path), [n for n in names if "step-" not in n], tensors
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    root, OPTIONS, share, shares = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    make_trainer(root / "warm-up", **OPTIONS).fit()  # what torch imports at its first update is there in all forks
+    whole = root / "whole"
+    whole.mkdir(parents=True)
+    assert in_fork(lambda: die_at(-1, whole / "count")) == 0
+    places = int((whole / "count").read_text())
+    expected, bad, deaths = outcome(whole), [], 0
+    for place in range(1 + share, places + 1, shares):
+        folder = root / f"killed-{place}"
+        folder.mkdir()
+        status = in_fork(lambda: die_at(place, folder / "count"))  # noqa: B023
+        deaths += status == -signal.SIGKILL
+        if place % 2:  # killed a second time while it resumes
+            again = random.Random(place).randint(1, 30)
+            in_fork(lambda: die_at(again, folder / "count"))  # noqa: B023
+        if in_fork(lambda: run(folder)) != 0 or outcome(folder) != expected:  # noqa: B023
+            bad.append(place)
+        shutil.rmtree(folder)
+    print(json.dumps({"places": places, "deaths": deaths, "bad": bad}))

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.multiprocessing.spawn import spawn
+
+from s2s.training.distributed import join_world, leave_world
+from s2s.training.interrupt import Interrupted
+from tests.training.toy import At, events, make_trainer
+
+OPTIONS: dict[str, Any] = {"accumulate": 3, "max_steps": 6, "average": "last", "validate_every": 2, "save_every": 1}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def process(rank: int, port: int, folder: Path) -> None:
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank)
+    )
+    torch.set_num_threads(1)
+    world = join_world(torch.device("cpu"))
+    # A signal to one process stops both after the same update; then both resume.
+    stop = At(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    trainer = make_trainer(folder / "two", world=world, **OPTIONS)
+    if world.rank == 1:
+        trainer._callbacks = [stop]  # callbacks of a user's are process 0's
+    with pytest.raises(Interrupted) as stopped:
+        trainer.fit()
+    assert stopped.value.step == 4  # the others hear of it with the next update
+    trainer = make_trainer(folder / "two", world=world, **OPTIONS)
+    result = trainer.fit()
+    weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    gathered = [torch.empty_like(weights) for _ in range(2)]
+    torch.distributed.all_gather(gathered, weights)
+    assert torch.equal(*gathered)
+    assert result.steps == 6
+    leave_world()
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """Updates take 3 micro-batches, and 2 at the end of an epoch: the shares are never equal in tokens."""
+    spawn(process, (free_port(), tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    result = make_trainer(tmp_path / "one", **OPTIONS).fit()
+    one, two = load_file(tmp_path / "one/model.safetensors"), load_file(tmp_path / "two/model.safetensors")
+    for name, tensor in one.items():
+        if name != "seen":  # counts the micro-batches of its own process
+            torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-6)
+    first, second = events(tmp_path / "one"), events(tmp_path / "two")
+    assert [(e["event"], e["step"]) for e in first] == [(e["event"], e["step"]) for e in second]
+    for a, b in zip(first, second, strict=True):
+        numbers = [key for key, value in a.items() if isinstance(value, float)]
+        assert [b[key] for key in numbers] == pytest.approx([a[key] for key in numbers], rel=1e-4)
+        assert {k: v for k, v in a.items() if k not in numbers} == {k: v for k, v in b.items() if k not in numbers}
+    assert result.tokens == second[-1]["tokens"]
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    world = join_world(torch.device("cpu"))
+    assert (world.rank, world.size, world.leads) == (0, 1, True)
+    assert not torch.distributed.is_initialized()
