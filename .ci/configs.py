@@ -38,7 +38,7 @@ def main() -> None:
         for group in [*parts, "model/decoder/attention", "experiment"]:
             for name in names(group):
                 if name != "run":
-                    check([f"{'+' if group == 'experiment' else ''}{group}={name}"])
+                    check([f"{group}={name}"])
                     composed += 1
         for data in names("data"):
             if data != "grammar":

@@ -178,6 +178,7 @@ class TrainingConfig:
     accumulate: PositiveInt  # micro-batches for each update
     precision: Literal["fp32", "bf16"]
     label_smoothing: Probability
+    dropout: Probability  # what conf/model takes for model.dropout
     validate_every: PositiveInt  # updates
     metric: Literal["bleu", "loss"]  # decides the best checkpoint and early stopping
     patience: PositiveInt | None  # stop after so many validations without improvement
@@ -289,8 +290,7 @@ def parse(values: Mapping[str, Any], more: Callable[[Mapping[str, Any]], list[st
         S2SError: naming every error found.
     """
     errors = check_call(RunConfig, values, "")
-    if not errors:
-        errors += _check_relations(values)
+    errors += _check_relations(values, errors)
     if more is not None and isinstance(values.get("model"), Mapping):
         errors += more(values)
     raise_all(errors)
@@ -305,20 +305,33 @@ def raise_all(errors: Sequence[str]) -> None:
         raise S2SError(f"config: {len(errors)} errors: " + "; ".join(f"({i}) {e}" for i, e in enumerate(errors, 1)))
 
 
-def _check_relations(values: Mapping[str, Any]) -> list[str]:
-    errors = []
-    training, decoding, bins = values["training"], values["decoding"], values["evaluation"]["bins"]
-    if training["max_steps"] is None and training["max_epochs"] is None:
-        errors.append("training.max_steps and training.max_epochs are both null: set one, or training never ends")
-    if values["optim"]["schedule"]["type"] == "cosine" and training["max_steps"] is None:
-        errors.append("optim.schedule.type=cosine needs training.max_steps, the length of the cosine")
-    if decoding["strategy"] == "greedy" and decoding["n_best"] > 1:
-        errors.append("decoding.n_best is more than 1, but decoding.strategy=greedy finds one translation: use beam")
-    if decoding["strategy"] == "beam" and decoding["n_best"] > decoding["beam"]:
-        errors.append(f"decoding.n_best={decoding['n_best']} is more than decoding.beam={decoding['beam']}")
-    if any(b <= a for a, b in itertools.pairwise(bins)):
-        errors.append(f"evaluation.bins={list(bins)} must rise")
-    return errors
+def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[str]:
+    """Values that do not fit each other; only those that are right by themselves are compared."""
+    flat = {
+        f"{section}.{key}": v
+        for section in values
+        if isinstance(values[section], Mapping)
+        for key, v in values[section].items()
+    }
+
+    def get(*keys: str) -> list[Any] | None:
+        sound = all(key in flat and not any(key in error for error in errors) for key in keys)
+        return [flat[key] for key in keys] if sound else None
+
+    found = []
+    if get("training.max_steps", "training.max_epochs") == [None, None]:
+        found.append("training.max_steps and training.max_epochs are both null: set one, or training never ends")
+    if (pair := get("optim.schedule", "training.max_steps")) and pair[0]["type"] == "cosine" and pair[1] is None:
+        found.append("optim.schedule.type=cosine needs training.max_steps, the length of the cosine")
+    if search := get("decoding.strategy", "decoding.n_best", "decoding.beam"):
+        strategy, n_best, beam = search
+        if strategy == "greedy" and n_best > 1:
+            found.append("decoding.n_best is more than 1, but decoding.strategy=greedy finds one translation: use beam")
+        if strategy == "beam" and n_best > beam:
+            found.append(f"decoding.n_best={n_best} is more than decoding.beam={beam}")
+    if (one := get("evaluation.bins")) and any(b <= a for a, b in itertools.pairwise(one[0])):
+        found.append(f"evaluation.bins={list(one[0])} must rise")
+    return found
 
 
 def _join(where: str, key: object) -> str:

@@ -89,7 +89,8 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
         The evaluation, the hypotheses, and the seconds that decoding took.
     """
     started = time.monotonic()
-    hypotheses = [one_line(h) for h in run.translator(**dataclasses.asdict(decoding)).translate(test.sources, True)]
+    translator = run.translator(**dataclasses.asdict(decoding))
+    hypotheses = [one_line(h) for h in translator.translate(test.sources, progress=sys.stderr.isatty())]
     seconds = time.monotonic() - started
     result = report(
         test.sources,
@@ -108,7 +109,8 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
     write_json(folder / f"{name}.json", result.to_json() | {"decoding_seconds": round(seconds, 2)})
     family = run.model.reads
     length_picture([Series(run.config.model["name"], result, family)], folder / f"{name}.png")
-    log.info("%s: BLEU %s; wrote %s.json, .hyp, .png", name, result.bleu, folder / name)
+    score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"
+    log.info("%s: BLEU %s in %.0f s; wrote %s.json, .hyp, .png", name, score, seconds, folder / name)
     return result, hypotheses, seconds
 
 

@@ -50,7 +50,7 @@ def translate(config: DictConfig) -> None:
         lines: Any = read_lines(stream, name)
         if values["input"] is not None:
             lines = list(lines)  # a known number of lines has a known time left
-        found = translator.translations(lines, progress=sys.stderr.isatty() or values["input"] is not None)
+        found = translator.translations(lines, progress=sys.stderr.isatty())
         write_translations(found, sink, values["format"], translator.config.n_best, look)
 
 

@@ -139,6 +139,7 @@ _GAPS = {
     )
     for noun in NOUNS
 }
+_UNWILLED = ("verlieren", "vergessen")  # nobody goes somewhere in order to do this
 _OTHERS, _WE = ("I", "we", "he", "she", "they"), ("I", "we")
 _LIVING = frozenset(("person", "animal"))
 # What one does in order to do something else: "goes to the market in order to buy a hat"
@@ -273,7 +274,8 @@ class Grammar:
         self.past = self.random() < 0.4  # told in the past
         self.told, self.had = ("past", "pluperfect") if self.past else ("present", "perfect")
         self.first = True  # nothing said so far, so that "he" may be anybody
-        self.said: list[Adjective] = []
+        self.said: list[Adjective] = []  # adjectives so far: no "the cold water is cold"
+        self.verbs: list[str] = []  # so far, in English
         self.timed = False  # has a "yesterday"
         self.depth = 0  # of relative clauses
         self.reports = 0  # "says that" so far
@@ -450,8 +452,10 @@ class Grammar:
         """A verb for the subject; `active`: something that one does, not a state."""
         options = _VERBS_FOR[subject.noun][max(0, min(room, 7))]
         verb = self.pick(options)
-        for _ in range(20):
-            if (active and ("state" in verb.flags or verb.frame == "be")) or (subject.described and verb.frame == "be"):
+        for attempt in range(20):
+            state = "state" in verb.flags or verb.frame == "be" or verb.infinitive in _UNWILLED
+            again = attempt < 3 and verb.frame != "be" and verb.en[0] in self.verbs
+            if again or (active and state) or (subject.described and verb.frame == "be"):
                 verb = self.pick(options)
         return verb
 
@@ -489,6 +493,7 @@ class Grammar:
                 verb, tense = self.pick(passives), "past passive" if self.past else "passive"
             else:
                 verb = self.verb(subject, left, active=tense is not None)
+        self.verbs.append(verb.en[0])
         agr, least = subject.agr, _LEAST.get(verb.frame, 0)
         event = tense is not None
         tense = tense or self.tense(verb, agr, left - least)
@@ -502,7 +507,7 @@ class Grammar:
         often = ("", "")
         if (
             simple
-            and not negated
+            and not (negated or event or "state" in verb.flags)
             and not subject.rel
             and left > least + 2
             and tense in FREQUENT
@@ -624,7 +629,7 @@ class Grammar:
     def quality(self, predicate: Predicate, subject: NP, heavy: bool) -> None:
         """After "is": "very old", "older than his brother", "a teacher" """
         left, noun, key = predicate.left, subject.noun, subject.key
-        if left >= 2 and key in ("he", "she") and (noun is _MAN or "kin" in noun.groups) and self.random() < 0.15:
+        if left >= 2 and key in ("he", "she") and (noun is _MAN or "kin" in noun.groups) and self.random() < 0.4:
             profession = self.pick(_PROFESSIONS)
             de = profession.feminine if key == "she" else profession.singular[NOM]
             predicate.put(noun_phrase(profession, False, NOM, A)[0], de, LAST)
@@ -715,14 +720,18 @@ class Grammar:
 
     def new_subject(self, room: int, *, heavy: bool = True, living: bool = False) -> NP:
         nouns = (_PERSONS if self.random() < 0.8 else _ANIMALS) if living else ()
-        subject = self.subject(max(1, min(room - 3, room // 2 + 1)), nouns, heavy=heavy, free=self.first)
+        room = max(1, min(room - 3, room // 2 + 1))
+        subject = self.subject(room, nouns, heavy=heavy, free=self.first)
+        while living and subject.negative:  # "until nobody …"
+            subject = self.subject(room, nouns, heavy=heavy, free=self.first)
         self.first = False
         return subject
 
     def body(
         self, n: int, order: str, subject: NP | None = None, tense: Tense | None = None, living: bool = False
     ) -> Pair:
-        """A clause of about n words with the clauses that depend on it, which stand at its end."""
+        """A clause of about n words with the clauses that depend on it, which stand at its end; `living`: somebody
+        acts or feels, as suits a time or a condition."""
         living = living or tense is not None
         begin, plan = len(self.mentions), self.pick(_LONG_PLANS if n > 22 else _PLANS)
         person = subject is None or subject.noun.is_person
@@ -786,7 +795,9 @@ class Grammar:
         if second is verb:
             recall = second = None
         order = "vp final" if order == "final" else "vp"
-        en_part, de_part = self.clause(order, n - words(en) - 1, subject, second, tense=tense, recall=recall)
+        en_part, de_part = self.clause(
+            order, n - words(en) - 1, subject, second, tense=tense, times=False, recall=recall
+        )
         return f"{en} and {en_part}", f"{de} und {de_part}", subject
 
     def subordinate(self, n: int, begin: int, first: bool = False) -> Pair:
@@ -818,7 +829,7 @@ class Grammar:
             else:
                 en_part, de_part = self.statement(rest, joins - 1, who)
             return f"{en}{en_join} {en_part}", f"{de}{de_join} {de_part}"
-        if n >= 9 and subject is None and self.random() < 0.3:
+        if n >= 9 and subject is None and self.conjunctions and self.random() < 0.3:
             en, de = self.subordinate(self.between(4, min(n - 4, 15)), begin, first=True)
             event = not en.startswith("although")
             en_part, de_part = self.body(n - words(en), "inverted", self.again(begin, 0.5, event), living=event)

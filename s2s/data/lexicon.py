@@ -186,9 +186,11 @@ class Noun:
     feminine: str = ""  # of professions: "She is a teacher" -> "Sie ist Lehrerin"
     places: tuple[tuple[str, str], ...] = ()  # where: English and German preposition, dative
     ways: tuple[tuple[str, str], ...] = ()  # where to: accusative, with "zu" dative
-    adjectives: tuple[Adjective, ...] = ()
-    as_subject: list[Verb] = field(default_factory=list)  # verbs that it can be the subject of (filled below)
-    as_object: list[Verb] = field(default_factory=list)  # verbs of one object that it can be the object of
+    adjectives: tuple[Adjective, ...] = field(default=(), repr=False)
+    as_subject: list[Verb] = field(
+        default_factory=list, repr=False
+    )  # verbs that it can be the subject of (filled below)
+    as_object: list[Verb] = field(default_factory=list, repr=False)  # verbs of one object that it can be the object of
 
     @property
     def is_person(self) -> bool:
@@ -256,9 +258,9 @@ bear       bears       m*  Bär        Bären       animal bear hunter
 apple      apples      m   Apfel      Äpfel       food feed
 potato     potatoes    f   Kartoffel  Kartoffeln  food feed cooked
 egg        eggs        n   Ei         Eier        food cooked
-cake       cakes       m   Kuchen     Kuchen      food baked
+cake       cakes       m   Kuchen     Kuchen      food
 soup       soups       f   Suppe      Suppen      food cooked soup
-bread      -           n   Brot       -           food feed baked
+bread      -           n   Brot       -           food feed
 cheese     -           m   Käse       -           food feed
 meat       -           n   Fleisch    -           food feed cooked
 milk       -           f   Milch      -           drink
@@ -311,8 +313,8 @@ restaurant restaurants n   Restaurant Restaurants place common in/in behind/hint
 library    libraries   f   Bibliothek Bibliotheken place common in/in in_front_of/vor to/in
 museum     museums     n   Museum     Museen      place sight common in/in behind/hinter in_front_of/vor to/in
 castle     castles     n   Schloss    Schlösser   place sight built in/in in_front_of/vor to/zu
-river      rivers      m   Fluss      Flüsse      place water at/an to/an nature
-lake       lakes       m   See        Seen        place water at/an to/an nature
+river      rivers      m   Fluss      Flüsse      place at/an to/an nature
+lake       lakes       m   See        Seen        place at/an to/an nature
 bridge     bridges     f   Brücke     Brücken     place built sight on/auf under/unter
 tree       trees       m   Baum       Bäume       tree out under/unter behind/hinter next_to/neben nature
 table      tables      m   Tisch      Tische      furniture seat built surface on/auf under/unter next_to/neben
@@ -373,7 +375,7 @@ class Verb:
     reflexive: bool
     frame: str
     subjects: frozenset[str]
-    objects: tuple[Noun, ...]
+    objects: tuple[Noun, ...] = field(repr=False)
     preposition: tuple[str, str, int]  # English, German, case; of frame prep
     flags: frozenset[str]
     ambiguous: bool  # another verb is spelt like this in English

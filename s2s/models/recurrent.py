@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from s2s.config import PositiveInt, Probability
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
-from s2s.nn.attention import AttentionCell, BahdanauAttention, Keys, StackedCell
+from s2s.nn.attention import AttentionCell, BahdanauAttention, Keys, Prepared, StackedCell
 from s2s.nn.cells import State, cell_class
 from s2s.nn.dropout import Dropout
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
@@ -165,7 +165,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         inputs, parts = self._inputs(embedded, state)
         if self.attending is not None:
-            outputs, final = self.attending(inputs, None, self._flat(state), self._keys(state))
+            outputs, final = self.attending(inputs, None, self._flat(state), self._constants(state))
             parts.append(outputs)
         else:
             assert self.stack is not None
@@ -182,7 +182,8 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             return {}
         inputs, _ = self._inputs(embedded, state)
         if self.attending is not None:
-            return {"attention": self.attending.trace(inputs, None, self._flat(state), self._keys(state))["attention"]}
+            traced = self.attending.trace(inputs, None, self._flat(state), self._constants(state))
+            return {"attention": traced["attention"]}
         assert self.stack is not None
         outputs, _ = self.stack(inputs, None, self._by_layer(state))
         return {"attention": self.bahdanau(outputs, self._keys(state))[1]}
@@ -199,6 +200,11 @@ class RecurrentDecoder(Decoder, name="recurrent"):
     @staticmethod
     def _keys(state: DecodeState) -> Keys:
         return Keys(state.shared["values"], state.shared["projected"], state.shared["mask"])
+
+    def _constants(self, state: DecodeState) -> Prepared:
+        assert self.attending is not None
+        assert isinstance(self.attending.cell, AttentionCell)
+        return self.attending.cell.prepare(self._keys(state))
 
     @staticmethod
     def _flat(state: DecodeState) -> State:

@@ -14,6 +14,7 @@ The keys are per sentence and are never repeated for the hypotheses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -64,6 +65,13 @@ class BahdanauAttention(nn.Module):
         return context.reshape(*leading, -1), weights.reshape(*leading, -1)
 
 
+class Prepared(NamedTuple):
+    """What `AttentionCell` needs at each step and computes once for a sequence."""
+
+    keys: Keys
+    extra: Callable[[Tensor], Tensor] | None  # the part of the cell's input that stands after the embedding
+
+
 class StackedCell(Cell):
     """Several cells on top of each other as one cell; the states of the top cell come first, of the bottom one last."""
 
@@ -82,8 +90,8 @@ class StackedCell(Cell):
     def project(self, x: Tensor) -> Tensor:
         return self._bottom_up()[0].project(x)
 
-    def project_columns(self, x: Tensor, start: int) -> Tensor:
-        return self._bottom_up()[0].project_columns(x, start)
+    def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
+        return self._bottom_up()[0].input_columns(start, stop)
 
     def _steps(self, gx: Tensor, state: State) -> list[tuple[Cell, Tensor, State, State]]:
         """For each cell, bottom up: the cell, its input's part, its old state and its new one."""
@@ -126,7 +134,7 @@ class AttentionCell(Cell):
     step is one more input of the cell, and takes the context's place in the output.
 
     The output, state[0], is [s_i; c_i] (with input feeding [s_i; a_i]), width `output_size`; the other states are those
-    of the cell. The keys are per-sentence constants: the third argument of `step`.
+    of the cell. What `prepare` returns are per-sentence constants: the third argument of `step`.
     """
 
     def __init__(
@@ -149,6 +157,13 @@ class AttentionCell(Cell):
     def output_size(self) -> int:
         return self.hidden_size + self.context_size
 
+    def prepare(self, keys: Keys) -> Prepared:
+        """The constants of `step` for sentences with these keys."""
+        extra = self.extra_inputs(self.query, self.attentional is not None, self.hidden_size, keys.values.size(-1))
+        if not (extra and self.cell.affine_input):
+            return Prepared(keys, None)
+        return Prepared(keys, self.cell.input_columns(self.input_size - extra, self.input_size))
+
     def project(self, x: Tensor) -> Tensor:
         """The embedding's part only; a cell that is not affine in its input waits for the whole input."""
         if not self.cell.affine_input:
@@ -158,40 +173,44 @@ class AttentionCell(Cell):
             return self.cell.project(x)
         return self.cell.project(nn.functional.pad(x, (0, missing)))
 
-    def _input(self, gx: Tensor, parts: list[Tensor]) -> Tensor:
+    def _input(self, gx: Tensor, parts: list[Tensor], constants: Prepared) -> Tensor:
         if not self.cell.affine_input:
             return self.cell.project(torch.cat([gx, *parts], dim=-1))
-        if not parts:
-            return gx
-        extra = torch.cat(parts, dim=-1)
-        return gx + self.cell.project_columns(extra, self.input_size - extra.size(-1))
+        return gx if constants.extra is None else gx + constants.extra(torch.cat(parts, dim=-1))
 
-    def _step(self, gx: Tensor, state: State, keys: Keys) -> tuple[Tensor, State, State, Tensor]:
+    def _step(self, gx: Tensor, state: State, constants: Prepared) -> tuple[Tensor, State, State, Tensor]:
         """The cell's whole input part, its old state, the new state of this cell, and the attention weights."""
         s, fed = torch.split(state[0], [self.hidden_size, self.context_size], dim=-1)
         old = (s, *state[1:])
         parts = [] if self.attentional is None else [fed]
         if self.query == "previous":
-            context, weights = self.attention(s, keys)
-            gx = self._input(gx, [context, *parts])
+            context, weights = self.attention(s, constants.keys)
+            gx = self._input(gx, [context, *parts], constants)
             new = self.cell.step(gx, old)
         else:
-            gx = self._input(gx, parts)
+            gx = self._input(gx, parts, constants)
             new = self.cell.step(gx, old)
-            context, weights = self.attention(new[0], keys)
+            context, weights = self.attention(new[0], constants.keys)
         if self.attentional is not None:
             context = torch.tanh(self.attentional(torch.cat([new[0], context], dim=-1)))
         return gx, old, (torch.cat([new[0], context], dim=-1), *new[1:]), weights
 
-    def step(self, gx: Tensor, state: State, constants: Keys | None = None) -> State:
-        assert constants is not None, "AttentionCell needs its keys"
+    def step(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
+        assert constants is not None, "AttentionCell needs what its prepare returns"
         return self._step(gx, state, constants)[2]
+
+    def sequence(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
+        states = []
+        for part in gx.unbind(0):
+            state = self.step(part, state, constants)
+            states.append(state)
+        return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         first, *rest = self.cell.initial_state(batch, like)
         return (torch.cat([first, like.new_zeros(batch, self.context_size)], dim=-1), *rest)
 
-    def gates(self, gx: Tensor, state: State, constants: Keys | None = None) -> dict[str, Tensor]:
-        assert constants is not None, "AttentionCell needs its keys"
+    def gates(self, gx: Tensor, state: State, constants: Prepared | None = None) -> dict[str, Tensor]:
+        assert constants is not None, "AttentionCell needs what its prepare returns"
         inputs, old, _, weights = self._step(gx, state, constants)
         return {**self.cell.gates(inputs, old), "attention": weights}

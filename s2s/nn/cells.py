@@ -21,6 +21,7 @@ recurrent matrix is a random orthogonal one instead (Saxe et al. 2014); biases a
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 
 from s2s.config import nearest
 from s2s.errors import S2SError
+from s2s.nn.kernels import bptt
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -73,6 +75,17 @@ class Cell(nn.Module):
         """(B, ·) slice of `project` and the old state -> the new state."""
         raise NotImplementedError
 
+    def sequence(self, gx: Tensor, state: State) -> State:
+        """All steps: (T, B, ·) of `project` and the first state -> each state after every step, (T, B, ·).
+
+        This is the loop over `step`. The built-in cells have a faster way with the same result.
+        """
+        states = []
+        for part in gx.unbind(0):
+            state = self.step(part, state)
+            states.append(state)
+        return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
+
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Zeros (B, H) of `like`'s device and type."""
         return tuple(like.new_zeros(batch, self.hidden_size) for _ in range(self.num_states))
@@ -81,13 +94,15 @@ class Cell(nn.Module):
         """Named activations (B, H) of the step from `state`, for looking; a cell without gates returns none."""
         return {}
 
-    def project_columns(self, x: Tensor, start: int) -> Tensor:
-        """What input columns `start` … contribute to `project`, bias left out; `affine_input` cells only.
+    def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
+        """What input columns start … stop - 1 contribute to `project`, bias left out; for cells with an affine input.
 
-        (…, n) -> (…, ·). The affine map f is known only by calling it, hence f([0; x; 0]) - f(0).
+        Returns:
+            (…, stop - start) -> (…, ·), to be used for all steps of a sequence. Here the affine map f is known only by
+            calling it, so it is f([0; x; 0]) - f(0).
         """
-        padding = (start, self.input_size - start - x.size(-1))
-        return self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
+        padding = (start, self.input_size - stop)
+        return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
 
 
 def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
@@ -107,8 +122,12 @@ class _LinearInputCell(Cell):
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight_ih, self.bias)
 
-    def project_columns(self, x: Tensor, start: int) -> Tensor:
-        return F.linear(x, self.weight_ih[:, start : start + x.size(-1)])
+    def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
+        weight = self.weight_ih[:, start:stop]
+        kind = weight.device.type
+        if torch.is_autocast_enabled(kind):  # which would cast it again at each step
+            weight = weight.to(torch.get_autocast_dtype(kind))
+        return lambda x: F.linear(x, weight)
 
 
 class RNN(_LinearInputCell, name="rnn"):
@@ -128,6 +147,9 @@ class RNN(_LinearInputCell, name="rnn"):
     def step(self, gx: Tensor, state: State) -> State:
         (h,) = state
         return (torch.tanh(gx + F.linear(h, self.weight_hh)),)
+
+    def sequence(self, gx: Tensor, state: State) -> State:
+        return (bptt.RNNSequence.apply(gx, self.weight_hh, *state),)  # type: ignore[no-untyped-call]
 
 
 class LSTM(_LinearInputCell, name="lstm"):
@@ -170,6 +192,10 @@ class LSTM(_LinearInputCell, name="lstm"):
         f, i, o, candidate = self._activations(gx, h)
         c = f * c + i * candidate
         return o * torch.tanh(c), c
+
+    def sequence(self, gx: Tensor, state: State) -> State:
+        h, c = bptt.LSTMSequence.apply(gx, self.weight_hh, *state)  # type: ignore[no-untyped-call]
+        return h, c
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         f, i, o, candidate = self._activations(gx, state[0])
@@ -216,6 +242,11 @@ class GRU(_LinearInputCell, name="gru"):
         (h,) = state
         z, _, candidate = self._activations(gx, h)
         return (h + z * (candidate - h),)
+
+    def sequence(self, gx: Tensor, state: State) -> State:
+        if self.reset == "after":
+            return (bptt.GRUAfterSequence.apply(gx, self.weight_hh, self.bias_hn, *state),)  # type: ignore[no-untyped-call]
+        return (bptt.GRUSequence.apply(gx, self.weight_hh, *state),)  # type: ignore[no-untyped-call]
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         z, r, candidate = self._activations(gx, state[0])

@@ -10,7 +10,6 @@ looked up at its own last step. What a step computes beyond a sequence's end is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,17 +46,13 @@ class RecurrentLayer(nn.Module):
         Returns:
             outputs (B, T, output_size), 0 at padding, and the state after each sequence's last element.
         """
-        steps, order, initial = self._begin(x, mask, state)
-        extra = () if constants is None else (constants,)
-        current, states = initial, []
-        for gx in steps:
-            current = self.cell.step(gx, current, *extra)
-            states.append(current)
-        outputs = torch.stack([s[0] for s in states], dim=1)
+        gx, order, initial = self._begin(x, mask, state)
+        states = self.cell.sequence(gx, initial, *(() if constants is None else (constants,)))
+        outputs = states[0].transpose(0, 1)
         if order is not None:
             outputs = _take(outputs, order)
         if mask is None:
-            return outputs, current
+            return outputs, tuple(s[-1] for s in states)
         return outputs.masked_fill(~mask.unsqueeze(-1), 0.0), self._final(states, mask, initial)
 
     def trace(
@@ -72,17 +67,15 @@ class RecurrentLayer(nn.Module):
         steps, order, current = self._begin(x, mask, state)
         extra = () if constants is None else (constants,)
         rows: list[dict[str, Tensor]] = []
-        for gx in steps:
+        for gx in steps.unbind(0):
             gates = self.cell.gates(gx, current, *extra)
             current = self.cell.step(gx, current, *extra)
             rows.append({**{f"state{i}": s for i, s in enumerate(current)}, **gates})
         traced = {name: torch.stack([row[name] for row in rows], dim=1) for name in rows[0]}
         return traced if order is None else {name: _take(values, order) for name, values in traced.items()}
 
-    def _begin(
-        self, x: Tensor, mask: Tensor | None, state: State | None
-    ) -> tuple[Sequence[Tensor], Tensor | None, State]:
-        """The input's part of each step, the order that flips each sequence (or None), and the first state."""
+    def _begin(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, Tensor | None, State]:
+        """The input's part (T, B, ·), the order that flips each sequence (or None), and the first state."""
         order = None
         if mask is not None:
             x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # so that not even NaN in padding reaches a gradient
@@ -95,17 +88,20 @@ class RecurrentLayer(nn.Module):
             order = torch.arange(x.size(1) - 1, -1, -1, device=x.device).expand(x.shape[:2])
             x = _take(x, order)
         projected = self.cell.project(x.transpose(0, 1).contiguous())  # time-major: each step's slice is contiguous
+        if projected.dtype in (torch.bfloat16, torch.float16):
+            # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
+            projected = projected.float()
         initial = self.cell.initial_state(x.size(0), projected) if state is None else state
-        return projected.unbind(0), order, initial
+        return projected, order, initial
 
     @staticmethod
-    def _final(states: list[State], mask: Tensor, initial: State) -> State:
+    def _final(states: State, mask: Tensor, initial: State) -> State:
         lengths = mask.sum(dim=1)
         index = (lengths - 1).clamp(min=0)
         rows = torch.arange(mask.size(0), device=mask.device)
         return tuple(
-            torch.where(lengths.unsqueeze(1) > 0, torch.stack([s[i] for s in states])[index, rows], initial[i])
-            for i in range(len(initial))
+            torch.where(lengths.unsqueeze(1) > 0, after[index, rows], before)
+            for after, before in zip(states, initial, strict=True)
         )
 
 

@@ -10,7 +10,10 @@ from s2s.nn.attention import AttentionCell, BahdanauAttention
 from s2s.nn.cells import CELLS, Cell, State
 from s2s.nn.recurrent import RecurrentLayer
 
-torch.set_default_dtype(torch.float64)
+
+@pytest.fixture(autouse=True)
+def _double(_default_type: None) -> None:
+    torch.set_default_dtype(torch.float64)
 
 
 def _by_hand(attention: BahdanauAttention, query: Tensor, memory: Tensor, length: int) -> tuple[Tensor, list[float]]:
@@ -72,7 +75,7 @@ def test_attention_cell_is_its_equations(kind: str, query: str, feeding: bool) -
     memory, mask = torch.randn(2, 6, width), torch.arange(6) < torch.tensor([[6], [3]])
     keys = attention.prepare(memory, mask)
     x = torch.randn(2, 5, embedding)
-    outputs, _ = RecurrentLayer(cell)(x, None, None, keys)
+    outputs, _ = RecurrentLayer(cell)(x, None, None, cell.prepare(keys))
 
     state = inner.initial_state(2, x)
     fed = torch.zeros(2, hidden)
@@ -91,5 +94,5 @@ def test_attention_cell_is_its_equations(kind: str, query: str, feeding: bool) -
             assert cell.attentional is not None
             second = fed = torch.tanh(cell.attentional(torch.cat([state[0], context], dim=-1)))
         torch.testing.assert_close(outputs[:, t], torch.cat([state[0], second], dim=-1))
-        traced = RecurrentLayer(cell).trace(x[:, : t + 1], None, None, keys)
+        traced = RecurrentLayer(cell).trace(x[:, : t + 1], None, None, cell.prepare(keys))
         torch.testing.assert_close(traced["attention"][:, t], weights)

@@ -9,7 +9,10 @@ from s2s.errors import S2SError
 from s2s.nn.cells import CELLS, GRU, LSTM, RNN, Cell, cell_class
 from s2s.nn.recurrent import RecurrentLayer
 
-torch.set_default_dtype(torch.float64)
+
+@pytest.fixture(autouse=True)
+def _double(_default_type: None) -> None:
+    torch.set_default_dtype(torch.float64)
 
 
 def _random(module: torch.nn.Module, seed: int) -> None:
@@ -94,9 +97,10 @@ def test_columns_of_the_input_can_be_projected_apart(name: str) -> None:
     cell = CELLS[name](7, 4)
     _random(cell, 2)
     x = torch.randn(5, 7)
-    parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + cell.project_columns(x[:, 3:], 3)
+    parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + cell.input_columns(3, 7)(x[:, 3:])
     torch.testing.assert_close(parts, cell.project(x))
-    torch.testing.assert_close(Cell.project_columns(cell, x[:, 2:5], 2), cell.project_columns(x[:, 2:5], 2))
+    generic = Cell.input_columns(cell, 2, 5)(x[:, 2:5])
+    torch.testing.assert_close(generic, cell.input_columns(2, 5)(x[:, 2:5]))
 
 
 def test_initial_biases_and_matrices() -> None:

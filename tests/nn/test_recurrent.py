@@ -10,7 +10,10 @@ from s2s.nn.attention import StackedCell
 from s2s.nn.cells import CELLS, RNN
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 
-torch.set_default_dtype(torch.float64)
+
+@pytest.fixture(autouse=True)
+def _double(_default_type: None) -> None:
+    torch.set_default_dtype(torch.float64)
 
 
 @settings(max_examples=30, deadline=None)

@@ -107,7 +107,7 @@ def draw_length(series: Sequence[Series], title: str = "", narrow: bool = False)
     dodge = np.linspace(-0.5, 0.5, len(series)) * min(0.07 * (len(series) - 1), 0.36)
     top = 1.0
     for one, look, shift in zip(series, looks, dodge, strict=True):
-        rows = list(zip(slots + shift, one.evaluation.by_length, strict=True))
+        rows = list(zip(slots + shift, one.evaluation.by_length[: len(bins)], strict=True))
         scored = [(x, row.bleu) for x, row in rows if row.bleu is not None]
         axes.plot([x for x, _ in scored], [y for _, y in scored], **_line(look), zorder=3)
         for x, row in rows:
@@ -187,7 +187,8 @@ def _common_bins(series: Sequence[Series]) -> list[LengthBin]:
             )
         if [(b.min, b.max) for b in one.evaluation.by_length] != [(b.min, b.max) for b in first.by_length]:
             raise S2SError(f"{series[0].label} and {one.label} were evaluated with different evaluation.bins")
-    return first.by_length
+    filled = [number for number, row in enumerate(first.by_length) if row.sentences]
+    return first.by_length[: filled[-1] + 1] if filled else first.by_length  # no room for an empty last bin
 
 
 def _limit_position(bins: Sequence[LengthBin], limit: int | None) -> float | None:

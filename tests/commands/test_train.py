@@ -1,0 +1,199 @@
+"""`scripts/train.py`: runs, resumes, and refuses in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s2s.commands.train import default_run_dir
+from s2s.errors import S2SError
+from s2s.runs import load
+from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done, Script
+
+FILES = ["data=files", "data.source=en", "data.target=de"]
+UNTIMED = ("tokens_per_s", "seconds")
+
+
+def _metrics(run: Path) -> list[dict[str, object]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in UNTIMED} for row in rows]
+
+
+def test_the_same_command_says_that_it_is_finished_and_more_steps_go_on(
+    trained: Path, script: Script, tmp_path: Path
+) -> None:
+    weights = (trained / "model.safetensors").read_bytes()
+    again = script("train", *SMALL_RECURRENT, f"run_dir={trained}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr.decode()
+    assert "is finished already" in again.stderr.decode()
+    assert (trained / "model.safetensors").read_bytes() == weights
+    other = script("train", *SMALL_RECURRENT, f"run_dir={trained}", "optim.lr=0.5", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "run of another configuration (optim.lr: 0.002 → 0.5)" in other.stderr.decode()
+    assert (trained / "model.safetensors").read_bytes() == weights
+
+
+def _killed_and_resumed(
+    root: Path, environment: dict[str, str], folder: Path, arguments: list[str], seed: int
+) -> tuple[Path, Path]:
+    command = [sys.executable, str(root / "scripts" / "train.py"), *arguments]
+    whole, broken = folder / "whole", folder / "broken"
+    subprocess.run([*command, f"run_dir={whole}"], cwd=folder, env=environment, check=True, capture_output=True)
+    draw = random.Random(seed)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [*command, f"run_dir={broken}"], cwd=folder, env=environment, stderr=subprocess.DEVNULL
+        )
+        lines_wanted = draw.randint(1, 5)
+        metrics = broken / "metrics.jsonl"
+        before = len(metrics.read_bytes().splitlines()) if metrics.exists() else 0
+        while process.poll() is None:
+            if metrics.exists() and len(metrics.read_bytes().splitlines()) - before >= lines_wanted:
+                time.sleep(draw.random() * 0.3)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            time.sleep(0.005)
+    subprocess.run([*command, f"run_dir={broken}"], cwd=folder, env=environment, check=True, capture_output=True)
+    return whole, broken
+
+
+@pytest.mark.parametrize("model", ["lstm_attention", "transformer"])
+def test_a_killed_run_ends_in_the_same_bits(
+    root: Path, environment: dict[str, str], tmp_path: Path, model: str
+) -> None:
+    small = SMALL_RECURRENT if model != "transformer" else SMALL
+    arguments = [
+        f"model={model}", *small, "model.dropout=0.3", "data.tokenizer.sampling=0.2", "training.max_steps=24",
+        "training.average=last", "training.average_checkpoints=2", "training.accumulate=2",
+    ]  # fmt: skip
+    whole, broken = _killed_and_resumed(root, environment, tmp_path, arguments, seed=len(model))
+    assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
+    assert _metrics(whole) == _metrics(broken)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_same_command_resumes(
+    root: Path, environment: dict[str, str], tmp_path: Path, number: int, code: int
+) -> None:
+    command = [sys.executable, str(root / "scripts" / "train.py"), *SMALL_RECURRENT, "training.max_steps=100000"]
+    process = subprocess.Popen([*command, "run_dir=run"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_bytes()):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    step = int(stderr.decode().split("warning: stopped at step ")[1].split(";")[0])
+    assert "the same command resumes" in stderr.decode()
+    more = [*command, "run_dir=run", f"training.max_steps={step + 2}"]
+    done = subprocess.run(more, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert f"resuming at step {step}," in done.stderr.decode()
+    assert f"done after {step + 2} updates" in done.stderr.decode()
+
+
+def test_a_sweep_goes_on_after_a_bad_job(script: Script, tmp_path: Path) -> None:
+    done = script("train", "-m", *SMALL_RECURRENT, "training.max_steps=2", "seed=1,2", "optim.lr=1e-3,-1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().count("error: config: optim.lr=-1 must be more than 0") == 2
+    runs = [path.parent.name for path in tmp_path.glob("runs/grammar/*/model.safetensors")]
+    assert len(runs) == 2
+    assert all("lr=1e-3" in name for name in runs)
+    assert {name[-3:] for name in runs} == {"-s1", "-s2"}
+
+
+def test_a_warm_start_takes_the_weights_and_the_vocabulary(trained: Path, script: Script, tmp_path: Path) -> None:
+    done = script(
+        "train", *SMALL_RECURRENT, f"init_from={trained}", "run_dir=warm", "training.max_steps=1", "optim.lr=1e-12",
+        "seed=5", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    old, new = load(trained), load(tmp_path / "warm")
+    for (name, a), (_, b) in zip(old.model.named_parameters(), new.model.named_parameters(), strict=True):
+        assert (a - b).abs().max() < 1e-6, name
+    assert new.translate(["The dog sleeps."]) == old.translate(["The dog sleeps."])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=lstn"], "lstn"),
+        (["model.sise=3"], "sise"),
+        (["training.batch_tokens=x", "optim.lr=-1"], "2 errors: (1) optim.lr=-1 must be more than 0; (2)"),
+        (["data=files"], "set data.source=…"),
+        (["data=multi30k", "data.path=./nowhere"], "data.path=./nowhere: there is no such folder"),
+        (["data=multi30k", "data.path=folder", "data.target=fr"], "no column fr; there are: en, de"),
+        (["data=multi30k", "data.path=folder", "data.tests=[late]"], "late"),
+        ([*FILES, "data.train=text", "data.validation=text"], "text.en has 2"),
+        ([*FILES, "data.train=latin.tsv", "data.validation=latin.tsv"], "latin.tsv"),
+        (["init_from=nowhere"], "nowhere"),
+        (["device=warp"], "device=warp is not usable here"),
+        (["training.batch_tokens=3"], "training.batch_tokens=3"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_before_any_training(
+    inside: Callable[..., Done], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for split in ("train", "validation", "test"):
+        (folder / f"{split}.jsonl").write_text('{"en": "a b c", "de": "d e f"}\n')
+    (tmp_path / "text.en").write_text("one\ntwo\n")
+    (tmp_path / "text.de").write_text("eins\n")
+    (tmp_path / "latin.tsv").write_bytes(b"good\tgut\nna\xefve\tnaiv\n")
+    done = inside("train", *arguments, "run_dir=run", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert message in done.errors[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_damaged_and_foreign_runs_are_named(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(S2SError, match=r"model\.safetensors"):
+        load(copy)
+    shutil.copy(trained / "model.safetensors", weights)
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace("hidden_size: 14", "hidden_size: 15"))
+    with pytest.raises(S2SError, match=r"model\.safetensors.*shape"):
+        load(copy)
+    (copy / "config.yaml").write_text(config.replace("cell: lstm", "cell: evil.Cell"))
+    with pytest.raises(S2SError, match=r"add trust=\[evil\]"):
+        load(copy)
+    (copy / "config.yaml").write_text("]: {not yaml")
+    with pytest.raises(S2SError, match=r"config\.yaml is not valid YAML"):
+        load(copy)
+    os.truncate(copy / "tokenizer" / "source.model", 10)
+    (copy / "config.yaml").write_text(config)
+    with pytest.raises(S2SError, match="tokenizer"):
+        load(copy)
+
+
+def test_run_directory_names() -> None:
+    values = {"data": {"name": "grammar"}, "model": {"name": "gru"}, "seed": 3}
+    assert default_run_dir(values, ["model=gru", "seed=3", "device=cpu"]) == Path("runs/grammar/gru-s3")
+    assert default_run_dir(values, ["optim.lr=1e-3", "training.max_steps=5"]) == Path("runs/grammar/gru-lr=1e-3-s3")
+    one = default_run_dir(values, ["data.path=/here/a b", "model.dropout=0.1"])
+    two = default_run_dir(values, ["data.path=/here/a_b", "model.dropout=0.1"])
+    assert one != two
+    assert all(part not in one.name for part in ("/", " "))
+    long = default_run_dir(values, [f"model.cell_options.option_number_{n}={n}" for n in range(20)])
+    assert len(long.name) < 80
+    order = [["optim.lr=1", "model.dropout=0"], ["model.dropout=0", "optim.lr=1"]]
+    assert default_run_dir(values, order[0]) == default_run_dir(values, order[1])

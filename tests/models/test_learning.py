@@ -1,0 +1,79 @@
+"""Every architecture learns to copy: the smallest task that needs the whole path from source to target.
+
+A fixed-size encoding copies sequences of 4 symbols (there is no room for more, which is the point of attention); with
+attention up to 8 symbols of varying number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from s2s.data.batching import Batch, collate, pad_source
+from s2s.decoding.search import search
+from s2s.models import build_model
+from tests.models.contract import ATTENTIONS, CELLS, decoding, transformer
+
+SYMBOLS = 8
+VOCABULARY = 4 + SYMBOLS
+
+
+def _batch(size: int, lengths: tuple[int, int], generator: torch.Generator) -> Batch:
+    shortest, longest = lengths
+    rows = []
+    for _ in range(size):
+        length = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
+        rows.append(torch.randint(4, VOCABULARY, (length,), generator=generator).tolist())
+    return collate(rows, rows, list(range(size)))
+
+
+def _model(cell: str, attention: str) -> dict[str, Any]:
+    name, options = CELLS[cell]
+    part = {"type": "recurrent", "cell": name, "cell_options": options, "layers": 1, "dropout": 0.0}
+    if attention not in ("none", "fixed"):
+        part = part | {"hidden_size": 32}
+        decoder = part | {"attention": ATTENTIONS[attention] | {"size": 32}}
+    else:
+        part = part | {"hidden_size": 64}
+        decoder = part | {"attention": ATTENTIONS[attention]}
+    base = {"name": "copy", "embedding_size": 24, "tie_embeddings": "output", "dropout": 0.0}
+    return base | {"encoder": part | {"bidirectional": True}, "decoder": decoder}
+
+
+MODELS = {f"{cell}-{attention}": _model(cell, attention) for cell in CELLS for attention in ATTENTIONS}
+for norm in ("pre", "post"):
+    model = transformer(norm) | {"embedding_size": 32, "dropout": 0.0}
+    part = model["encoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}
+    MODELS[f"transformer-{norm}"] = model | {"encoder": part, "decoder": part}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_learns_to_copy(name: str) -> None:
+    torch.manual_seed(1)
+    model = build_model(MODELS[name], VOCABULARY, VOCABULARY)
+    lengths = (1, 8) if model.reads != "fixed" else (4, 4)
+    generator = torch.Generator().manual_seed(2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
+    held_out = _batch(100, lengths, torch.Generator().manual_seed(3))
+    loss = float("inf")
+    for step in range(1, 2001):
+        for group in optimizer.param_groups:
+            group["lr"] = 5e-3 * min(step / 50, (300 / max(step, 300)) ** 0.5)
+        sums = model(_batch(64, lengths, generator))
+        (sums.loss / sums.tokens).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 50 == 0:
+            with torch.no_grad():
+                measured = model(held_out)
+            loss = (measured.nll / measured.tokens).item()
+            if loss < 0.02:
+                break
+    assert loss < 0.02, f"{loss:.3f} nats a token after {step} updates"
+    model.eval()
+    wanted = [row[:n].tolist() for row, n in zip(held_out.target, held_out.target_mask.sum(1) - 1, strict=True)]
+    found = search(model, *pad_source(wanted), decoding(beam=2), [20] * len(wanted))
+    assert sum(row[0].tokens == ids for row, ids in zip(found, wanted, strict=True)) >= 97

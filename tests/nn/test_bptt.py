@@ -1,0 +1,93 @@
+"""The derivations by hand against autograd through the step loop, and against finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from s2s.nn.cells import CELLS, GRU, Cell
+
+KINDS = ["rnn", "lstm", "gru", "gru-after"]
+
+
+@pytest.fixture(autouse=True)
+def _double(_default_type: None) -> None:
+    torch.set_default_dtype(torch.float64)
+
+
+def _cell(kind: str, inputs: int, hidden: int, seed: int) -> Cell:
+    cell = GRU(inputs, hidden, reset="after") if kind == "gru-after" else CELLS[kind](inputs, hidden)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / hidden**0.5)
+    return cell
+
+
+def _inputs(cell: Cell, steps: int, batch: int, hidden: int, seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(steps, batch, cell.input_size), *[(batch, hidden)] * cell.num_states]
+    return [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    steps=st.integers(1, 50),
+    batch=st.integers(1, 4),
+    hidden=st.integers(1, 7),
+    only_last=st.booleans(),
+    seed=st.integers(0, 2**20),
+)
+def test_gradients_equal_autograd(kind: str, steps: int, batch: int, hidden: int, only_last: bool, seed: int) -> None:
+    cell = _cell(kind, 3, hidden, seed)
+    x, *state = _inputs(cell, steps, batch, hidden, seed + 1)
+    by_hand = cell.sequence(cell.project(x), tuple(state))
+    looped = Cell.sequence(cell, cell.project(x), tuple(state))
+    generator = torch.Generator().manual_seed(seed)
+
+    def weighed(states: tuple[Tensor, ...]) -> Tensor:
+        generator.manual_seed(seed)
+        chosen = [s[-1] for s in states[-1:]] if only_last else list(states)
+        return torch.stack([(s * torch.randn(s.shape, generator=generator)).sum() for s in chosen]).sum()
+
+    for mine, other in zip(by_hand, looped, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)
+    wanted = [x, *state, *cell.parameters()]
+    for mine, other in zip(
+        torch.autograd.grad(weighed(by_hand), wanted),
+        torch.autograd.grad(weighed(looped), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_equal_finite_differences(kind: str) -> None:
+    cell = _cell(kind, 2, 3, 1)
+    x, *state = _inputs(cell, 4, 2, 3, 2)
+    names = [name for name, _ in cell.named_parameters()]
+
+    def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        state, parameters = rest[: cell.num_states], dict(zip(names, rest[cell.num_states :], strict=True))
+        call = lambda gx, s: torch.func.functional_call(cell, parameters, (gx, s))  # noqa: E731
+        cell.forward = lambda gx, s: cell.sequence(cell.project(gx), s)  # type: ignore[method-assign]
+        result: tuple[Tensor, ...] = call(x, state)
+        return result
+
+    assert torch.autograd.gradcheck(run, (x, *state, *(p.detach().requires_grad_() for p in cell.parameters())))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bf16_products_keep_states_in_fp32(kind: str) -> None:
+    cell = _cell(kind, 8, 16, 3)
+    x, *state = _inputs(cell, 60, 4, 16, 4)
+    exact = cell.sequence(cell.project(x), tuple(state))[0]
+    cell, x = cell.float(), x.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = cell.sequence(cell.project(x).float(), tuple(s.float() for s in state))[0]
+    assert rough.dtype == torch.float32
+    assert (rough - exact).abs().mean() < 0.01

@@ -1,0 +1,164 @@
+"""The check of a configuration: everything wrong is said at once, with key, value and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from s2s.config import Bounds, GrammarData, PositiveInt, RunConfig, build, check_call, parse
+from s2s.errors import S2SError
+from s2s.models import check_model
+
+
+@pytest.fixture(scope="module")
+def composed(root: Path) -> dict[str, Any]:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        values = OmegaConf.to_container(compose("train"), resolve=True)
+    assert isinstance(values, dict)
+    values.pop("run_dir")
+    return {str(key): value for key, value in values.items()}
+
+
+def _changed(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    new = copy.deepcopy(values)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        section = new
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    return new
+
+
+def _model_errors(values: Any) -> list[str]:
+    return check_model(values["model"], values["data"]["tokenizer"]["joint"], ())
+
+
+def test_the_default_becomes_typed_sections(composed: dict[str, Any]) -> None:
+    config = parse(composed, _model_errors)
+    assert isinstance(config, RunConfig)
+    assert isinstance(config.data, GrammarData)
+    assert config.data.source_language == "en"
+    assert config.optim.betas == (0.9, 0.98)
+    assert isinstance(config.optim.eps, float)
+
+
+def test_all_errors_are_reported_in_one_line(composed: dict[str, Any]) -> None:
+    broken = _changed(
+        composed,
+        training__batch_tokens=0,
+        training__precision="fp16",
+        optim__lr="fast",
+        optim__schedule__warmup=-1,
+        decoding__n_best=9,
+        data__tokenizer__vocab_sise=3,
+        model__embedding_size=-4,
+    )
+    with pytest.raises(S2SError) as caught:
+        parse(broken, _model_errors)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        "config: 7 errors: (1) ",
+        "training.batch_tokens=0 must be at least 1",
+        "training.precision='fp16' is not one of: bf16, fp32",
+        "optim.lr='fast' must be a number",
+        "decoding.n_best=9 is more than decoding.beam=5",
+        "optim.schedule.warmup=-1 must be at least 0",
+        "unknown key data.tokenizer.vocab_sise (known, nearest first: vocab_size,",
+        "model.embedding_size=-4 must be at least 1",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"decoding__n_best": 9}, "decoding.n_best=9 is more than decoding.beam=5"),
+        ({"training__max_steps": None, "training__max_epochs": None}, "set one, or training never ends"),
+        ({"optim__schedule__type": "cosine", "training__max_steps": None}, "needs training.max_steps"),
+        ({"evaluation__bins": [10, 10]}, "evaluation.bins=[10, 10] must rise"),
+        ({"data__type": "hug"}, "data.type='hug' is not one of: hub, "),
+        ({"model__tie_embeddings": "all"}, "needs data.tokenizer.joint=true"),
+        ({"model__encoder__cell": "lstn"}, "unknown cell 'lstn'; known, nearest first: lstm"),
+        ({"model__encoder__cell_options": {"forget_byas": 1}}, "model.encoder.cell_options.forget_byas (known"),
+        ({"model__encoder__cell": "thing.Cell"}, "is a class outside of s2s: add trust=[thing]"),
+        ({"model__decoder__attention__type": "luong"}, "model.decoder.attention.type='luong' is not one of:"),
+        ({"model__encoder__type": "transformr"}, "type='transformr' is not one of: transformer, recurrent"),
+        ({"seed": True}, "seed=True must be a whole number"),
+        ({"optim__betas": [0.9]}, "optim.betas=[0.9] must have 2 items"),
+        ({"optim__betas": [0.9, 1.0]}, "optim.betas[1]=1.0 must be at least 0 and less than 1"),
+    ],
+)  # fmt: skip
+def test_one_error(composed: dict[str, Any], changes: dict[str, Any], part: str) -> None:
+    with pytest.raises(S2SError) as caught:
+        parse(_changed(composed, **changes), _model_errors)
+    assert part in str(caught.value)
+
+
+def test_what_a_constructor_refuses_is_found_without_data(root: Path) -> None:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        config = compose("train", ["model=transformer", "model.encoder.heads=3"])
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    assert check_model(values["model"], False, ()) == [
+        "model.embedding_size=128 is not a multiple of heads=3; change one of them"
+    ]
+
+
+@dataclass(frozen=True)
+class _Inner:
+    type: Literal["inner"]
+    size: PositiveInt
+
+
+@dataclass(frozen=True)
+class _Outer:
+    count: Annotated[int, Bounds(low=1, high=9)]
+    share: float
+    names: list[str]
+    inner: _Inner | None
+    flag: bool = False
+
+
+VALUES = {
+    "count": st.integers(1, 9),
+    "share": st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5),
+    "names": st.lists(st.text()),
+    "inner": st.none() | st.fixed_dictionaries({"type": st.just("inner"), "size": st.integers(1)}),
+}
+
+
+@given(values=st.fixed_dictionaries(VALUES, optional={"flag": st.booleans()}))
+def test_what_is_accepted_is_built(values: dict[str, Any]) -> None:
+    assert check_call(_Outer, values, "") == []
+    made = build(_Outer, values)
+    assert made.count == values["count"]
+    assert isinstance(made.share, float)
+    assert made.inner is None or isinstance(made.inner, _Inner)
+
+
+@given(
+    values=st.fixed_dictionaries(VALUES),
+    key=st.sampled_from([*VALUES]),
+    wrong=st.sampled_from([{}, "x", -7, float("nan"), [1]]),
+)
+def test_a_wrong_value_is_named_with_its_key(values: dict[str, Any], key: str, wrong: Any) -> None:
+    allowed = {"share": (-7,)}.get(key, ())
+    errors = check_call(_Outer, {**values, key: wrong}, "top")
+    assert len(errors) == (0 if any(wrong is a or wrong == a for a in allowed) else 1)
+    assert all(f"top.{key}" in error for error in errors)
+
+
+@given(values=st.fixed_dictionaries(VALUES), key=st.sampled_from([*VALUES]))
+def test_a_missing_key_is_named(values: dict[str, Any], key: str) -> None:
+    del values[key]
+    assert check_call(_Outer, values, "a.b") == [f"missing key a.b.{key}"]
