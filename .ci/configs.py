@@ -12,6 +12,8 @@ from s2s.config import parse
 from s2s.data.corpus import load_corpus
 from s2s.models import check_model
 
+# What some choices need beside them: a cosine has to know its length; recurrent models name their decoder's attention.
+NEEDS = {("training", "default"): ["optim=adam"], ("model/decoder", "transformer"): ["model=transformer"]}
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
@@ -34,11 +36,19 @@ def main() -> None:
             for data in names("data"):
                 check([f"model={model}", f"data={data}", *(files if data == "files" else [])])
                 composed += 1
-        parts = ["training", "optim", "decoding", "evaluation", "data/tokenizer", "model/encoder", "model/decoder"]
-        for group in [*parts, "model/decoder/attention", "experiment"]:
+        parts = [
+            "training",
+            "optim",
+            "decoding",
+            "evaluation",
+            "data/tokenizer",
+            "model/decoder/attention",
+            "experiment",
+        ]
+        for group in [*parts, "model/encoder", "model/decoder"]:
             for name in names(group):
                 if name != "run":
-                    check([f"{group}={name}"])
+                    check([f"{group}={name}", *NEEDS.get((group, name), [])])
                     composed += 1
         for data in names("data"):
             if data != "grammar":

@@ -11,6 +11,7 @@ import json
 import logging
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from omegaconf import DictConfig
 
 from s2s.commands.console import overrides, plain
 from s2s.commands.evaluate import evaluate_run, test_sets
+from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
 from s2s.commands.train import check, train_run
 from s2s.data.lengths import length_in_words
+from s2s.devices import pick_device
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, assign, hash_of_test_set
 from s2s.evaluation.report.page import AttentionMap, System, TestSet, write_page
@@ -31,11 +34,10 @@ from s2s.files import read_json
 from s2s.models import count_parameters
 from s2s.runs import Run, load
 from s2s.training.checkpoint import RunDirectory
-from s2s.training.interrupt import Interrupted
 
 log = logging.getLogger(__name__)
 
-OWN = ("models", "output", "run_dir")  # keys of compare.yaml that train.yaml does not have, or must not share
+OWN = ("models", "output", "jobs", "run_dir")  # keys of compare.yaml that train.yaml does not have, or must not share
 
 
 def compare(config: DictConfig) -> None:
@@ -43,18 +45,25 @@ def compare(config: DictConfig) -> None:
     values = plain(config)
     output = Path(values["output"])
     wanted = configurations(values["models"])
+    if not (values["jobs"] is None or (isinstance(values["jobs"], int) and values["jobs"] > 0)):
+        raise S2SError(f"config: jobs={values['jobs']} must be a number of models, at least 1, or null")
     for name, one in wanted.items():  # all mistakes are found before the first model trains for minutes
         check(one, RunDirectory(output / name))
-    runs = {}
-    for number, (name, one) in enumerate(wanted.items(), 1):
-        log.info("model %d of %d: %s", number, len(wanted), name)
-        try:
-            train_run(one, RunDirectory(output / name))
-        except Interrupted as stopped:
-            log.warning("%s", stopped)
-            sys.exit(stopped.exit_code)
-        runs[name] = load(output / name, one["device"], one["trust"])
+    at_once = values["jobs"] or jobs_at_once(pick_device(values["device"]), len(wanted))
+    jobs = {name: partial(train_and_evaluate, one, output / name) for name, one in wanted.items()}
+    code = run_side_by_side(jobs, at_once)
+    if code:
+        log.warning("stopped before the end; the same command goes on with what is missing")
+        sys.exit(code)
+    runs = {name: load(output / name, one["device"], one["trust"]) for name, one in wanted.items()}
     write_report(runs, output / "report")
+
+
+def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
+    """One model of the ladder; nothing is done twice."""
+    train_run(values, RunDirectory(path))
+    run = load(path, values["device"], values["trust"])
+    _evaluated(run, *_test_set(run))
 
 
 def configurations(models: list[str]) -> dict[str, dict[str, Any]]:
@@ -74,7 +83,7 @@ def configurations(models: list[str]) -> dict[str, dict[str, Any]]:
 def write_report(runs: dict[str, Run], folder: Path) -> None:
     """The page, the picture and the table of trained runs."""
     first = next(iter(runs.values()))
-    name, test = next(iter(test_sets(first.config.data, None, first.config.evaluation).items()))
+    name, test = _test_set(first)
     systems = [_system(label, run, name, test) for label, run in runs.items()]
     samples = _samples(test)
     attentions = [one for label, run in runs.items() for one in _attention(label, run, test, samples)]
@@ -92,6 +101,11 @@ def write_report(runs: dict[str, Run], folder: Path) -> None:
     )
     sys.stdout.write(systems_table({one.name: one.evaluation for one in systems}) + "\n")
     sys.stdout.write(f"\nopen {folder / 'index.html'} in a browser; the picture alone is {folder / 'length.png'}\n")
+
+
+def _test_set(run: Run) -> tuple[str, TestSet]:
+    """The first test set of the run's data."""
+    return next(iter(test_sets(run.config.data, None, run.config.evaluation).items()))
 
 
 def _system(label: str, run: Run, name: str, test: TestSet) -> System:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         S2SError: a mandatory value (`???`) is missing.
     """
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
+    missing = sorted(_missing(OmegaConf.to_container(config, resolve=False)))
     if missing:
         raise S2SError(f"config: set {', '.join(f'{key}=…' for key in missing)}: there is no default")
     try:
@@ -115,6 +115,15 @@ def plain(config: DictConfig) -> dict[str, Any]:
         raise S2SError(f"config: {one_line(error)}") from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def _missing(values: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of mandatory values; OmegaConf's own `missing_keys` fails at an interpolation that needs one."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _missing(value, f"{prefix}.{key}" if prefix else str(key))
+    elif values == "???":
+        yield prefix
 
 
 def overrides() -> list[str]:

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
     world = join_world(device)
     if not world.leads:
         logging.getLogger().setLevel(logging.WARNING)
-    with log_file(directory.log, world):
+    with log_file(directory.log, world), directory.locked() if world.leads else nullcontext():
         log.info("run directory: %s (%s)", directory.path, device)
         corpus = load_corpus(config.data)
         if world.leads:

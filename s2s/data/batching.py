@@ -31,7 +31,6 @@ Ids = Sequence[int] | NDArray[np.integer]
 Index = NDArray[np.int64]
 
 
-
 @dataclass(frozen=True)
 class Batch:
     """Sentence pairs as padded id matrices; masks are True at real tokens, which come first.

@@ -20,12 +20,14 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
@@ -81,6 +83,26 @@ class RunDirectory:
         self.evaluation = self.path / "evaluation"
         self.log = self.path / "train.log"
         self._latest = self.training / "latest.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training here.
+
+        Raises:
+            S2SError: one does already.
+        """
+        lock = FileLock(self.training / "lock", blocking=False)
+        try:
+            self.training.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise S2SError(f"another process is training in {self.path}: wait, or choose another run_dir") from error
+        except OSError as error:
+            raise cannot_write(self.training, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def save_config(self, config: Mapping[str, Any]) -> None:
         with atomic_write(self.config) as file:

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from s2s.commands.train import default_run_dir
 from s2s.errors import S2SError
 from s2s.runs import load
+from s2s.training.checkpoint import RunDirectory
 from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done, Script
 
 FILES = ["data=files", "data.source=en", "data.target=de"]
@@ -38,7 +40,7 @@ def test_the_same_command_says_that_it_is_finished_and_more_steps_go_on(
     assert (trained / "model.safetensors").read_bytes() == weights
     other = script("train", *SMALL_RECURRENT, f"run_dir={trained}", "optim.lr=0.5", cwd=tmp_path)
     assert other.returncode == 2
-    assert "run of another configuration (optim.lr: 0.002 → 0.5)" in other.stderr.decode()
+    assert "run of another configuration (optim.lr: 0.005 → 0.5)" in other.stderr.decode()
     assert (trained / "model.safetensors").read_bytes() == weights
 
 
@@ -101,14 +103,22 @@ def test_a_signal_saves_and_the_same_command_resumes(
     assert f"done after {step + 2} updates" in done.stderr.decode()
 
 
+def test_two_processes_do_not_train_in_one_directory(script: Script, tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run").locked():
+        done = script("train", *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().endswith("error: another process is training in run: wait, or choose another run_dir\n")
+    assert script("train", *SMALL_RECURRENT, "run_dir=run", "training.max_steps=1", cwd=tmp_path).returncode == 0
+
+
 def test_a_sweep_goes_on_after_a_bad_job(script: Script, tmp_path: Path) -> None:
     done = script("train", "-m", *SMALL_RECURRENT, "training.max_steps=2", "seed=1,2", "optim.lr=1e-3,-1", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.decode().count("error: config: optim.lr=-1 must be more than 0") == 2
-    runs = [path.parent.name for path in tmp_path.glob("runs/grammar/*/model.safetensors")]
-    assert len(runs) == 2
-    assert all("lr=1e-3" in name for name in runs)
-    assert {name[-3:] for name in runs} == {"-s1", "-s2"}
+    runs = [path.parent for path in tmp_path.glob("runs/grammar/*/model.safetensors")]
+    configs = [OmegaConf.load(run / "config.yaml") for run in runs]
+    assert {(c["seed"], c["optim"]["lr"]) for c in configs} == {(1, 1e-3), (2, 1e-3)}
+    assert {run.name[-3:] for run in runs} == {"-s1", "-s2"}
 
 
 def test_a_warm_start_takes_the_weights_and_the_vocabulary(trained: Path, script: Script, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_n_best_scores_attention_and_forced_scoring_agree(trained: Path, script:
         (["run={run}", "decoding.n_best=2"], b"", "text holds one translation of each line"),
         (["run={run}", "decoding.beam=0"], b"", "decoding.beam=0 must be at least 1"),
         (["run={run}", "decoding.bean=3"], b"", "bean"),
-        (["run={run}", "format=xml"], b"", "format='xml' is not one of: json, text, tsv"),
+        (["run={run}", "format=xml"], b"", "format='xml' is not one of: text, json, tsv"),
         (["run={run}", "device=warp"], b"", "device=warp is not usable here"),
     ],
 )

@@ -40,6 +40,7 @@ TRAINING = TrainingConfig(
     accumulate=2,
     precision="fp32",
     label_smoothing=0.1,
+    dropout=0.0,
     validate_every=4,
     metric="loss",
     patience=None,

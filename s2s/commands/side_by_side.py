@@ -1,0 +1,118 @@
+"""Several jobs at a time, each in a process of its own with its share of the CPU's cores.
+
+Small models gain little from a second core (their matrix products are too small to share), two of them side by side
+gain nearly twofold. What a job writes to stderr appears line by line behind its name. A signal to this process is
+passed on once; jobs also stop when this process is gone.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from typing import TextIO
+
+import torch
+
+from s2s.commands.console import BAD_INPUT, LineFormatter, TqdmHandler, report
+from s2s.errors import S2SError
+from s2s.training.interrupt import Interrupted, Signals
+
+log = logging.getLogger(__name__)
+
+
+def jobs_at_once(device: torch.device, jobs: int) -> int:
+    """How many of `jobs` to run at a time: one for each core, or one where they would share a GPU."""
+    return min(jobs, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> int:
+    """Runs picklable functions, at most `at_once` at a time, in order; the first that fails stops the others.
+
+    Returns:
+        0, or the exit code of what stopped them: that of the failed job, or of the signal.
+    """
+    threads = max(1, torch.get_num_threads() // at_once)
+    waiting, running, code = list(jobs.items()), dict[str, SpawnProcess](), 0
+    with Signals() as signals:
+        while running or (waiting and not code):
+            while waiting and not code and len(running) < at_once:
+                name, job = waiting.pop(0)
+                log.info("%s: model %d of %d", name, len(jobs) - len(waiting), len(jobs))
+                running[name] = _start(name, job, threads)
+            connection.wait([process.sentinel for process in running.values()], timeout=0.5)
+            if signals.caught is not None and not code:
+                code = 128 + signals.caught
+                _stop(running)
+            for name, process in list(running.items()):
+                if process.exitcode is not None:
+                    del running[name]
+                    if process.exitcode and not code:
+                        code = process.exitcode if process.exitcode > 0 else 128 - process.exitcode
+                        _stop(running)
+    return code
+
+
+def _start(name: str, job: Callable[[], object], threads: int) -> SpawnProcess:
+    process = multiprocessing.get_context("spawn").Process(target=_run, args=(name, job, threads), name=name)
+    # An ignored signal stays ignored in a new process: Ctrl-C reaches all processes of a terminal, and the jobs must
+    # hear of it once, from here, as SIGTERM.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return process
+
+
+def _stop(running: Mapping[str, SpawnProcess]) -> None:
+    for process in running.values():
+        process.terminate()
+
+
+def _run(name: str, job: Callable[[], object], threads: int) -> None:
+    """The life of a job's process."""
+    sys.stderr = NamedLines(sys.stderr, name)
+    torch.set_num_threads(threads)
+    handler = TqdmHandler()
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    threading.Thread(target=_follow, daemon=True).start()
+    try:
+        job()
+    except S2SError as error:
+        report(error)
+        sys.exit(BAD_INPUT)
+    except Interrupted as stopped:
+        log.warning("%s", stopped)
+        sys.exit(stopped.exit_code)
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class NamedLines(io.TextIOBase):
+    """A stream that passes whole lines on, each behind a name, in one piece."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self.stream = stream
+        self.name = name
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        if lines:
+            self.stream.write("".join(f"{self.name}: {line}\n" if line else "\n" for line in lines))
+            self.stream.flush()
+        return len(text)

@@ -1,0 +1,108 @@
+"""`scripts/compare.py`: models side by side, one page; what is there already is not done again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import SMALL, Done, Script
+
+# What these models share; `model.…` keys hold for each.
+LADDER = [*SMALL, "models=[lstm,gru_attention,transformer]", "evaluation.bootstrap=50", "output=out", "jobs=2"]
+
+
+def test_ladder(script: Script, tmp_path: Path) -> None:
+    first = script("compare", *LADDER, cwd=tmp_path)
+    stderr, stdout = first.stderr.decode(), first.stdout.decode()
+    assert first.returncode == 0, stderr
+    for model in ("lstm", "gru_attention", "transformer"):
+        assert f"{model}: done after 12 updates" in stderr  # its process's lines stand behind its name
+        assert f"\n{model} " in stdout
+        assert json.loads((tmp_path / "out" / model / "evaluation" / "test.json").read_text())["test_set"]
+    report = tmp_path / "out" / "report"
+    assert (report / "length.png").read_bytes().startswith(b"\x89PNG")
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert "gru_attention" in page
+    assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
+    scores = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/evaluation/test.json")}
+    assert len(before) == len(scores) == 3
+    again = script("compare", *LADDER, cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stdout == first.stdout
+    assert all(path.stat().st_mtime_ns == at for path, at in {**before, **scores}.items())
+
+    shorter = script("compare", *LADDER, "evaluation.bins=[20,40]", cwd=tmp_path)  # scores are made anew, models not
+    assert shorter.returncode == 0
+    assert "≤20" in shorter.stdout.decode()
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp_path: Path, number: int) -> None:
+    command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER]
+    endless = [*command, "training.max_steps=100000"]
+    process = subprocess.Popen(endless, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    begun = [tmp_path / "out" / model / "metrics.jsonl" for model in ("lstm", "gru_attention")]
+    while not all(path.exists() and path.read_bytes() for path in begun):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    text = stderr.decode()
+    assert "Traceback" not in text
+    assert "the same command goes on" in text
+    steps = [int(text.split(f"{m}: warning: stopped at step ")[1].split(";")[0]) for m in ("lstm", "gru_attention")]
+    assert all(step > 0 for step in steps)
+    more = [*command, f"training.max_steps={max(steps) + 2}"]
+    done = subprocess.run(more, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"lstm: resuming at step {steps[0]}," in done.stderr.decode()
+
+
+def test_models_stop_when_the_comparison_is_killed(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER, "training.max_steps=100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    run = tmp_path / "out" / "lstm"
+    while not ((run / "metrics.jsonl").exists() and (run / "metrics.jsonl").read_bytes()):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    _, stderr = process.communicate(timeout=60)  # ends when the last process that holds the pipe has ended
+    assert "lstm: warning: stopped at step" in stderr.decode()
+
+
+def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) -> None:
+    done = script("compare", *SMALL, "models=[lstm,gru]", "output=out", "optim.lr=1e30", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: " in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert not (tmp_path / "out" / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models=[]"], "must name at least one model"),
+        (["models=[gru,gru]"], "each once"),
+        (["models=[gru,gro]"], "gro"),
+        (["model=gru"], "models=[…]"),
+        (["jobs=0"], "jobs=0 must be"),
+        (["optim.lr=-1"], "optim.lr=-1 must be more than 0"),
+    ],
+)
+def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = inside("compare", *arguments, "output=out", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert message in done.errors[0]
+    assert not (tmp_path / "out").exists()

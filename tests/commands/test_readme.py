@@ -1,0 +1,44 @@
+"""What README tells a newcomer to type works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import s2s
+from tests.commands.conftest import SMALL_RECURRENT, Script
+
+
+@pytest.fixture(scope="module")
+def code(root: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_cell_trains_and_translates(script: Script, tmp_path: Path, code: list[str]) -> None:
+    (tmp_path / "my_cells.py").write_text(next(block for block in code if "class MinimalGate" in block))
+    cell = "model.cell=my_cells.MinimalGate"
+    done = script("train", "model=lstm_attention", cell, *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    refused = script("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    assert refused.returncode == 2
+    assert "trust=[my_cells]" in refused.stderr.decode()
+    assert refused.stdout == b""
+    trusted = script("translate", "run=run", "trust=[my_cells]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    assert trusted.returncode == 0, trusted.stderr.decode()
+    assert trusted.stdout.count(b"\n") == 1
+
+
+def test_the_python_interface(trained: Path, code: list[str]) -> None:
+    block = next(block for block in code if "s2s.load" in block)
+    names = {"s2s": s2s}
+    exec(block.replace("runs/multi30k/lstm_attention-s1", str(trained)), names)
+    assert isinstance(names["run"], s2s.Run)
+
+
+def test_every_named_file_exists(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:conf|scripts|results)/[\w./-]+\.\w+", text))
+    assert named
+    assert not [name for name in named if not (root / name).exists()]
