@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
+from s2s.nn.kernels.attention import AttentionSequence
 
 
 class Keys(NamedTuple):
@@ -200,6 +201,19 @@ class AttentionCell(Cell):
         return self._step(gx, state, constants)[2]
 
     def sequence(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
+        assert constants is not None, "AttentionCell needs what its prepare returns"
+        kernel, keys = self.cell.kernel, constants.keys
+        columns = self.cell.input_weight(self.input_size - self.context_size, self.input_size)
+        beam = state[0].size(0) > keys.values.size(0)
+        if kernel is None or columns is None or beam or self.query != "previous" or self.attentional is not None:
+            return self.loop(gx, state, constants)
+        contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
+            *(kernel, gx, *keys, self.attention.query.weight, self.attention.energy.weight, columns),
+            *(state[0][:, : self.hidden_size], *state[1:], *self.cell.recurrent_parameters()),
+        )
+        return (torch.cat([states[0], contexts], dim=-1), *states[1:])
+
+    def loop(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
         states = []
         for part in gx.unbind(0):
             state = self.step(part, state, constants)

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from s2s.config import nearest
 from s2s.errors import S2SError
-from s2s.nn.kernels import bptt
+from s2s.nn.kernels.bptt import GRUAfterSteps, GRUSteps, LSTMSteps, RNNSteps, Sequence, StepKernel
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -48,13 +48,18 @@ class Cell(nn.Module):
             projected apart, which is what lets a decoder project all its embeddings at once and add the attention's
             context at each step.
         output_size: width of state[0].
+        kernel: a faster way through whole sequences with a backward pass by hand, for a cell whose `step` it computes;
+            it takes the first state and then `recurrent_parameters`.
     """
 
     num_states: ClassVar[int] = 1
     affine_input: ClassVar[bool] = True
+    kernel: type[StepKernel] | None = None
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         super().__init_subclass__()
+        if "step" in vars(cls) and "kernel" not in vars(cls):
+            cls.kernel = None  # a subclass with a step of its own is another cell
         if name is not None:
             CELLS[name] = cls
 
@@ -78,13 +83,27 @@ class Cell(nn.Module):
     def sequence(self, gx: Tensor, state: State) -> State:
         """All steps: (T, B, ·) of `project` and the first state -> each state after every step, (T, B, ·).
 
-        This is the loop over `step`. The built-in cells have a faster way with the same result.
+        The loop over `step`, or the cell's kernel with the same result.
         """
+        if self.kernel is not None:
+            return Sequence.apply(self.kernel, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
+        return self.loop(gx, state)
+
+    def loop(self, gx: Tensor, state: State) -> State:
+        """`sequence` by the loop over `step`."""
         states = []
         for part in gx.unbind(0):
             state = self.step(part, state)
             states.append(state)
         return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
+
+    def recurrent_parameters(self) -> tuple[Tensor, ...]:
+        """What the kernel takes: the recurrent weight (G·H, H), then biases inside of the recurrence."""
+        raise NotImplementedError
+
+    def input_weight(self, start: int, stop: int) -> Tensor | None:
+        """Columns start … stop - 1 of the matrix in `project`, (·, stop - start); None if there is no such matrix."""
+        return None
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Zeros (B, H) of `like`'s device and type."""
@@ -117,7 +136,14 @@ class _LinearInputCell(Cell):
     """Shared by cells whose input's part is `weight_ih x + bias`."""
 
     weight_ih: nn.Parameter  # (G·H, I)
+    weight_hh: nn.Parameter  # (G·H, H)
     bias: nn.Parameter  # (G·H)
+
+    def recurrent_parameters(self) -> tuple[Tensor, ...]:
+        return (self.weight_hh,)
+
+    def input_weight(self, start: int, stop: int) -> Tensor | None:
+        return self.weight_ih[:, start:stop]
 
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight_ih, self.bias)
@@ -138,6 +164,8 @@ class RNN(_LinearInputCell, name="rnn"):
     U = weight_ih, W = weight_hh, b = bias. The readout o_t = V h_t + c is the model's output layer.
     """
 
+    kernel = RNNSteps
+
     def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "glorot") -> None:
         super().__init__(input_size, hidden_size)
         self.weight_ih = _draw(1, hidden_size, input_size)
@@ -147,9 +175,6 @@ class RNN(_LinearInputCell, name="rnn"):
     def step(self, gx: Tensor, state: State) -> State:
         (h,) = state
         return (torch.tanh(gx + F.linear(h, self.weight_hh)),)
-
-    def sequence(self, gx: Tensor, state: State) -> State:
-        return (bptt.RNNSequence.apply(gx, self.weight_hh, *state),)  # type: ignore[no-untyped-call]
 
 
 class LSTM(_LinearInputCell, name="lstm"):
@@ -167,6 +192,7 @@ class LSTM(_LinearInputCell, name="lstm"):
     """
 
     num_states = 2
+    kernel = LSTMSteps
 
     def __init__(
         self,
@@ -193,10 +219,6 @@ class LSTM(_LinearInputCell, name="lstm"):
         c = f * c + i * candidate
         return o * torch.tanh(c), c
 
-    def sequence(self, gx: Tensor, state: State) -> State:
-        h, c = bptt.LSTMSequence.apply(gx, self.weight_hh, *state)  # type: ignore[no-untyped-call]
-        return h, c
-
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         f, i, o, candidate = self._activations(gx, state[0])
         return {"forget": f, "input": i, "output": o, "candidate": candidate}
@@ -214,6 +236,8 @@ class GRU(_LinearInputCell, name="gru"):
     of its own inside: h̃_t = tanh(W_hx x_t + b_h + r_t ⊙ (W_hh h_{t-1} + b_hn)). (torch's z is 1 - z here.)
     """
 
+    kernel: type[StepKernel] | None = GRUSteps
+
     def __init__(
         self,
         input_size: int,
@@ -228,6 +252,8 @@ class GRU(_LinearInputCell, name="gru"):
         self.bias = nn.Parameter(torch.zeros(3 * hidden_size))
         if reset == "after":
             self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
+            if self.kernel is GRUSteps:  # not a subclass with a step of its own
+                self.kernel = GRUAfterSteps
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         split = 2 * self.hidden_size
@@ -243,10 +269,8 @@ class GRU(_LinearInputCell, name="gru"):
         z, _, candidate = self._activations(gx, h)
         return (h + z * (candidate - h),)
 
-    def sequence(self, gx: Tensor, state: State) -> State:
-        if self.reset == "after":
-            return (bptt.GRUAfterSequence.apply(gx, self.weight_hh, self.bias_hn, *state),)  # type: ignore[no-untyped-call]
-        return (bptt.GRUSequence.apply(gx, self.weight_hh, *state),)  # type: ignore[no-untyped-call]
+    def recurrent_parameters(self) -> tuple[Tensor, ...]:
+        return (self.weight_hh, self.bias_hn) if self.reset == "after" else (self.weight_hh,)
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         z, r, candidate = self._activations(gx, state[0])

@@ -46,7 +46,7 @@ def test_gradients_equal_autograd(kind: str, steps: int, batch: int, hidden: int
     cell = _cell(kind, 3, hidden, seed)
     x, *state = _inputs(cell, steps, batch, hidden, seed + 1)
     by_hand = cell.sequence(cell.project(x), tuple(state))
-    looped = Cell.sequence(cell, cell.project(x), tuple(state))
+    looped = cell.loop(cell.project(x), tuple(state))
     generator = torch.Generator().manual_seed(seed)
 
     def weighed(states: tuple[Tensor, ...]) -> Tensor:

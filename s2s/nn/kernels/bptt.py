@@ -33,20 +33,31 @@ from above (the output at t) plus what arrives from step t + 1. With σ' = σ (1
 
 All factors of the δ's that do not depend on δ are computed for the whole sequence at once, before the walk. Under
 autocast the matrix products run in its type; states, gates and sums stay in fp32.
+
+A cell's part of this is a `StepKernel`. `Sequence` runs one over a whole input; `s2s.nn.kernels.attention` runs one
+with an attention between the steps.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+State = tuple[Tensor, ...]
 
-def _compute_type(like: Tensor) -> torch.dtype:
+
+def compute_type(like: Tensor) -> torch.dtype:
+    """The type of matrix products: autocast's, where it is on."""
     kind = like.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+
+
+def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
+    """Σ_t grads_tᵀ inputs_t: (T, B, n), (T, B, H) -> (n, H)."""
+    return grads.flatten(0, 1).T @ inputs.flatten(0, 1).to(grads.dtype)
 
 
 def _before(states: Tensor, first: Tensor) -> Tensor:
@@ -54,182 +65,267 @@ def _before(states: Tensor, first: Tensor) -> Tensor:
     return torch.cat([first.unsqueeze(0), states[:-1]])
 
 
-def _weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
-    """Σ_t grads_tᵀ inputs_t: (T, B, n), (T, B, H) -> (n, H)."""
-    return grads.flatten(0, 1).T @ inputs.flatten(0, 1).to(grads.dtype)
+class StepKernel:
+    """A cell's steps forward and back, with memory for a whole sequence.
+
+    Forward: `begin`, then `step` for t = 0 … T - 1; `saved` is what the way back needs. Back, on an instance made anew:
+    `resume`, then `back` for t = T - 1 … 0, then `gradients`.
+
+    Attributes:
+        num_states: state tensors of the cell; the first of what `saved` returns are these, (T, B, H) each.
+    """
+
+    num_states: ClassVar[int] = 1
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        self.compute = compute
+        self.w = weight.to(compute)
+
+    def begin(self, gx: Tensor, first: State) -> None:
+        """(T, B, G·H) of the input's part, whose values are not looked at yet, and the state before the first step."""
+        raise NotImplementedError
+
+    def step(self, t: int, gx: Tensor, state: State) -> State:
+        """One step: (B, G·H) and the state before -> the state after, which is also kept."""
+        raise NotImplementedError
+
+    def saved(self) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        raise NotImplementedError
+
+    def back(self, t: int, grads: State) -> State:
+        """δ of the state after step t -> δ of the state before it; δgx_t is kept."""
+        raise NotImplementedError
+
+    def input_gradient(self, t: int) -> Tensor:
+        """δgx_t (B, G·H) once `back` has passed t, in the type of products."""
+        raise NotImplementedError
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        """δgx (T, B, G·H), δ of the recurrent weight, and of each bias."""
+        raise NotImplementedError
 
 
-class RNNSequence(torch.autograd.Function):
-    """(T, B, H) gx, (H, H) weight, (B, H) h_0 -> (T, B, H) h."""
+class RNNSteps(StepKernel):
+    """States (h); weight (H, H)."""
 
-    @staticmethod
-    def forward(ctx: Any, gx: Tensor, weight: Tensor, h: Tensor) -> Tensor:
-        ctx.compute = _compute_type(gx)
-        transposed = weight.to(ctx.compute).T
-        states = torch.empty_like(gx)
-        first = h
-        for t, a in enumerate(gx.unbind(0)):
-            h = torch.tanh(torch.add(a, h.to(ctx.compute) @ transposed), out=states[t])
-        ctx.save_for_backward(states, first, weight)
-        return states
+    def begin(self, gx: Tensor, first: State) -> None:
+        self.hs = torch.empty_like(gx)
+        self.transposed = self.w.T
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states, first, weight = ctx.saved_tensors
-        w = weight.to(ctx.compute)
-        slope = 1 - states * states
-        da = torch.empty(states.shape, dtype=ctx.compute, device=states.device)
-        dh = torch.zeros_like(first)
-        for t in range(len(states) - 1, -1, -1):
-            da[t] = (dh + grad[t]) * slope[t]
-            dh = (da[t] @ w).to(dh.dtype)
-        return da.to(states.dtype), _weight_gradient(da, _before(states, first)).to(weight.dtype), dh
+    def step(self, t: int, gx: Tensor, state: State) -> State:
+        return (torch.tanh(torch.add(gx, state[0].to(self.compute) @ self.transposed), out=self.hs[t]),)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return (self.hs,)
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        (self.hs,), (self.first,) = saved, first
+        self.slope = 1 - self.hs * self.hs
+        self.da = torch.empty(self.hs.shape, dtype=self.compute, device=self.hs.device)
+
+    def back(self, t: int, grads: State) -> State:
+        self.da[t] = grads[0] * self.slope[t]
+        return ((self.da[t] @ self.w).to(grads[0].dtype),)
+
+    def input_gradient(self, t: int) -> Tensor:
+        return self.da[t]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        return self.da.to(self.hs.dtype), weight_gradient(self.da, _before(self.hs, self.first))
 
 
-class LSTMSequence(torch.autograd.Function):
-    """(T, B, 4H) gx, (4H, H) weight, (B, H) h_0 and c_0 -> (T, B, H) h and c."""
+class LSTMSteps(StepKernel):
+    """States (h, c); weight (4H, H)."""
 
-    @staticmethod
-    def forward(ctx: Any, gx: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.compute = _compute_type(gx)
-        ctx.set_materialize_grads(False)
-        steps, batch, hidden = len(gx), gx.size(1), h.size(1)
-        transposed = weight.to(ctx.compute).T
-        gates = torch.empty_like(gx)
-        hs, cs, shown = (gx.new_empty(steps, batch, hidden) for _ in range(3))
-        first = h, c
-        for t in range(steps):
-            gate = torch.add(gx[t], h.to(ctx.compute) @ transposed, out=gates[t])
-            gate[:, : 3 * hidden].sigmoid_()
-            gate[:, 3 * hidden :].tanh_()
-            f, i, o, candidate = gate.chunk(4, dim=1)
-            c = torch.mul(f, c, out=cs[t]).addcmul_(i, candidate)
-            h = torch.mul(o, torch.tanh(c, out=shown[t]), out=hs[t])
-        ctx.save_for_backward(gates, hs, cs, shown, *first, weight)
-        return hs, cs
+    num_states = 2
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_h: Tensor | None, grad_c: Tensor | None) -> tuple[Tensor, ...]:
-        gates, hs, cs, shown, h0, c0, weight = ctx.saved_tensors
-        w = weight.to(ctx.compute)
+    def begin(self, gx: Tensor, first: State) -> None:
+        self.hidden = first[0].size(1)
+        self.gates = torch.empty_like(gx)
+        self.hs, self.cs, self.shown = (gx.new_empty(len(gx), *first[0].shape) for _ in range(3))
+        self.transposed = self.w.T
+
+    def step(self, t: int, gx: Tensor, state: State) -> State:
+        h, c = state
+        gate = torch.add(gx, h.to(self.compute) @ self.transposed, out=self.gates[t])
+        gate[:, : 3 * self.hidden].sigmoid_()
+        gate[:, 3 * self.hidden :].tanh_()
+        f, i, o, candidate = gate.chunk(4, dim=1)
+        c = torch.mul(f, c, out=self.cs[t]).addcmul_(i, candidate)
+        return torch.mul(o, torch.tanh(c, out=self.shown[t]), out=self.hs[t]), c
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.cs, self.shown, self.gates
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        self.hs, self.cs, shown, gates = saved
+        self.first = first
         f, i, o, candidate = gates.chunk(4, dim=2)
         slopes = gates * (1 - gates)
         df, di, do, dcandidate = slopes.chunk(4, dim=2)
-        df.mul_(_before(cs, c0))
+        df.mul_(_before(self.cs, first[1]))
         di.mul_(candidate)
         do.mul_(shown)
         torch.mul(i, 1 - candidate * candidate, out=dcandidate)
-        through = o * (1 - shown * shown)
-        steps, batch, hidden = hs.shape
-        slopes = slopes.view(steps, batch, 4, hidden)
-        da = torch.empty(gates.shape, dtype=ctx.compute, device=gates.device)
-        dh, dc = torch.zeros_like(h0), torch.zeros_like(c0)
-        for t in range(steps - 1, -1, -1):
-            if grad_h is not None:
-                dh = dh + grad_h[t]
-            if grad_c is not None:
-                dc = dc + grad_c[t]
-            dc = torch.addcmul(dc, dh, through[t])
-            step, slope = da[t].view(batch, 4, hidden), slopes[t]
-            step[:, :2] = slope[:, :2] * dc.unsqueeze(1)
-            step[:, 2] = slope[:, 2] * dh
-            step[:, 3] = slope[:, 3] * dc
-            dc = dc * f[t]
-            dh = (da[t] @ w).to(dh.dtype)
-        return da.to(gates.dtype), _weight_gradient(da, _before(hs, h0)).to(weight.dtype), dh, dc
+        self.keep = f
+        self.through = o * (1 - shown * shown)
+        self.slopes = slopes.view(*slopes.shape[:2], 4, -1)
+        self.da = torch.empty(slopes.shape, dtype=self.compute, device=gates.device)
+
+    def back(self, t: int, grads: State) -> State:
+        dh, dc = grads
+        dc = torch.addcmul(dc, dh, self.through[t])
+        slope = self.slopes[t]
+        step = self.da[t].view(slope.shape)
+        step[:, :2] = slope[:, :2] * dc.unsqueeze(1)
+        step[:, 2] = slope[:, 2] * dh
+        step[:, 3] = slope[:, 3] * dc
+        return (self.da[t] @ self.w).to(dh.dtype), dc * self.keep[t]
+
+    def input_gradient(self, t: int) -> Tensor:
+        return self.da[t]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        return self.da.to(self.hs.dtype), weight_gradient(self.da, _before(self.hs, self.first[0]))
 
 
-class GRUSequence(torch.autograd.Function):
-    """Reset before: (T, B, 3H) gx, (3H, H) weight, (B, H) h_0 -> (T, B, H) h."""
+class GRUSteps(StepKernel):
+    """Reset before. States (h); weight (3H, H)."""
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        super().__init__(compute, weight)
+        self.hidden = weight.size(1)
+        self.w_gates, self.w_candidate = self.w[: 2 * self.hidden], self.w[2 * self.hidden :]
+
+    def begin(self, gx: Tensor, first: State) -> None:
+        self.acts, self.hs = torch.empty_like(gx), gx.new_empty(len(gx), *first[0].shape)
+        self.to_gates, self.to_candidate = self.w_gates.T, self.w_candidate.T
+
+    def step(self, t: int, gx: Tensor, state: State) -> State:
+        (h,), split = state, 2 * self.hidden
+        act = self.acts[t]
+        zr, candidate = act[:, :split], act[:, split:]
+        torch.add(gx[:, :split], h.to(self.compute) @ self.to_gates, out=zr).sigmoid_()
+        z, r = zr.chunk(2, dim=1)
+        torch.add(gx[:, split:], (r * h).to(self.compute) @ self.to_candidate, out=candidate).tanh_()
+        return (torch.lerp(h, candidate, z, out=self.hs[t]),)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.acts
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        self.hs, acts = saved
+        z, self.r, candidate = acts.chunk(3, dim=2)
+        self.before = _before(self.hs, first[0])
+        self.slope_h = z * (1 - candidate * candidate)
+        self.slope_z = (candidate - self.before) * z * (1 - z)
+        self.slope_r = self.before * self.r * (1 - self.r)
+        self.keep = 1 - z
+        self.da = torch.empty(acts.shape, dtype=self.compute, device=acts.device)
+
+    def back(self, t: int, grads: State) -> State:
+        (dh,), hidden = grads, self.hidden
+        step = self.da[t]
+        step[:, 2 * hidden :] = dh * self.slope_h[t]
+        u = (step[:, 2 * hidden :] @ self.w_candidate).to(dh.dtype)
+        step[:, :hidden] = dh * self.slope_z[t]
+        step[:, hidden : 2 * hidden] = u * self.slope_r[t]
+        return (torch.addcmul(dh * self.keep[t], u, self.r[t]) + step[:, : 2 * hidden] @ self.w_gates,)
+
+    def input_gradient(self, t: int) -> Tensor:
+        return self.da[t]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        gates = weight_gradient(self.da[:, :, : 2 * self.hidden], self.before)
+        candidates = weight_gradient(self.da[:, :, 2 * self.hidden :], self.r * self.before)
+        return self.da.to(self.hs.dtype), torch.cat([gates, candidates])
+
+
+class GRUAfterSteps(StepKernel):
+    """Reset after. States (h); weight (3H, H), bias b_hn (H)."""
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        super().__init__(compute, weight)
+        (self.bias,) = biases
+        self.hidden = weight.size(1)
+
+    def begin(self, gx: Tensor, first: State) -> None:
+        self.acts = torch.empty_like(gx)
+        self.hs, self.ms = (gx.new_empty(len(gx), *first[0].shape) for _ in range(2))
+        self.transposed = self.w.T
+
+    def step(self, t: int, gx: Tensor, state: State) -> State:
+        (h,), split = state, 2 * self.hidden
+        act = self.acts[t]
+        zr, candidate = act[:, :split], act[:, split:]
+        gh = h.to(self.compute) @ self.transposed
+        torch.add(gx[:, :split], gh[:, :split], out=zr).sigmoid_()
+        z, r = zr.chunk(2, dim=1)
+        m = torch.add(self.bias, gh[:, split:], out=self.ms[t])
+        torch.addcmul(gx[:, split:], r, m, out=candidate).tanh_()
+        return (torch.lerp(h, candidate, z, out=self.hs[t]),)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.acts, self.ms
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        self.hs, acts, ms = saved
+        z, r, candidate = acts.chunk(3, dim=2)
+        self.before = _before(self.hs, first[0])
+        self.slope_h = z * (1 - candidate * candidate)
+        slopes = [(candidate - self.before) * z * (1 - z), self.slope_h * ms * r * (1 - r), self.slope_h * r]
+        self.slopes = torch.stack(slopes, dim=2)
+        self.keep = 1 - z
+        self.dgh = torch.empty(acts.shape, dtype=self.compute, device=acts.device)
+        self.arrived = torch.empty_like(self.hs)
+
+    def back(self, t: int, grads: State) -> State:
+        (dh,) = grads
+        self.arrived[t] = dh
+        self.dgh[t].view(self.slopes[t].shape).copy_(self.slopes[t] * dh.unsqueeze(1))
+        return (dh * self.keep[t] + self.dgh[t] @ self.w,)
+
+    def input_gradient(self, t: int) -> Tensor:
+        candidate = self.arrived[t] * self.slope_h[t]
+        return torch.cat([self.dgh[t, :, : 2 * self.hidden], candidate.to(self.compute)], dim=1)
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        split, kind = 2 * self.hidden, self.hs.dtype
+        dgx = torch.cat([self.dgh[:, :, :split].to(kind), self.arrived * self.slope_h], dim=2)
+        return dgx, weight_gradient(self.dgh, self.before), self.dgh[:, :, split:].sum(dim=(0, 1), dtype=kind)
+
+
+class Sequence(torch.autograd.Function):
+    """`Sequence.apply(kernel, gx, *first state, *parameters)` -> (T, B, H) of each state; gx is (T, B, G·H)."""
 
     @staticmethod
-    def forward(ctx: Any, gx: Tensor, weight: Tensor, h: Tensor) -> Tensor:
-        ctx.compute = _compute_type(gx)
-        hidden = h.size(1)
-        w = weight.to(ctx.compute)
-        to_gates, to_candidate = w[: 2 * hidden].T, w[2 * hidden :].T
-        acts, hs = torch.empty_like(gx), gx.new_empty(len(gx), *h.shape)
-        first = h
-        for t in range(len(gx)):
-            act = acts[t]
-            zr, candidate = act[:, : 2 * hidden], act[:, 2 * hidden :]
-            torch.add(gx[t, :, : 2 * hidden], h.to(ctx.compute) @ to_gates, out=zr).sigmoid_()
-            z, r = zr.chunk(2, dim=1)
-            torch.add(gx[t, :, 2 * hidden :], (r * h).to(ctx.compute) @ to_candidate, out=candidate).tanh_()
-            h = torch.lerp(h, candidate, z, out=hs[t])
-        ctx.save_for_backward(acts, hs, first, weight)
-        return hs
+    def forward(ctx: Any, kind: type[StepKernel], gx: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.kind, ctx.compute = kind, compute_type(gx)
+        ctx.set_materialize_grads(False)
+        first, parameters = tensors[: kind.num_states], tensors[kind.num_states :]
+        kernel = kind(ctx.compute, *parameters)
+        kernel.begin(gx, first)
+        state = first
+        for t, part in enumerate(gx.unbind(0)):
+            state = kernel.step(t, part, state)
+        saved = kernel.saved()
+        ctx.save_for_backward(*tensors, *saved)
+        ctx.given = len(tensors)
+        return saved[: kind.num_states]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        acts, hs, h0, weight = ctx.saved_tensors
-        hidden = h0.size(1)
-        w = weight.to(ctx.compute)
-        w_gates, w_candidate = w[: 2 * hidden], w[2 * hidden :]
-        z, r, candidate = acts.chunk(3, dim=2)
-        before = _before(hs, h0)
-        slope_h = z * (1 - candidate * candidate)
-        slope_z = (candidate - before) * z * (1 - z)
-        slope_r = before * r * (1 - r)
-        keep = 1 - z
-        da = torch.empty(acts.shape, dtype=ctx.compute, device=acts.device)
-        dh = torch.zeros_like(h0)
-        for t in range(len(hs) - 1, -1, -1):
-            dh = dh + grad[t]
-            step = da[t]
-            step[:, 2 * hidden :] = dh * slope_h[t]
-            u = (step[:, 2 * hidden :] @ w_candidate).to(dh.dtype)
-            step[:, :hidden] = dh * slope_z[t]
-            step[:, hidden : 2 * hidden] = u * slope_r[t]
-            dh = torch.addcmul(dh * keep[t], u, r[t]) + step[:, : 2 * hidden] @ w_gates
-        gates = _weight_gradient(da[:, :, : 2 * hidden], before)
-        candidates = _weight_gradient(da[:, :, 2 * hidden :], r * before)
-        return da.to(acts.dtype), torch.cat([gates, candidates]).to(weight.dtype), dh
-
-
-class GRUAfterSequence(torch.autograd.Function):
-    """Reset after: (T, B, 3H) gx, (3H, H) weight, (H) b_hn, (B, H) h_0 -> (T, B, H) h."""
-
-    @staticmethod
-    def forward(ctx: Any, gx: Tensor, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-        ctx.compute = _compute_type(gx)
-        hidden = h.size(1)
-        transposed = weight.to(ctx.compute).T
-        acts, hs, ms = torch.empty_like(gx), gx.new_empty(len(gx), *h.shape), gx.new_empty(len(gx), *h.shape)
-        first = h
-        for t in range(len(gx)):
-            act = acts[t]
-            zr, candidate = act[:, : 2 * hidden], act[:, 2 * hidden :]
-            gh = h.to(ctx.compute) @ transposed
-            torch.add(gx[t, :, : 2 * hidden], gh[:, : 2 * hidden], out=zr).sigmoid_()
-            z, r = zr.chunk(2, dim=1)
-            m = torch.add(bias, gh[:, 2 * hidden :], out=ms[t])
-            torch.addcmul(gx[t, :, 2 * hidden :], r, m, out=candidate).tanh_()
-            h = torch.lerp(h, candidate, z, out=hs[t])
-        ctx.save_for_backward(acts, hs, ms, first, weight)
-        return hs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        acts, hs, ms, h0, weight = ctx.saved_tensors
-        hidden = h0.size(1)
-        w = weight.to(ctx.compute)
-        z, r, candidate = acts.chunk(3, dim=2)
-        before = _before(hs, h0)
-        slope_h = z * (1 - candidate * candidate)
-        slopes = torch.cat([(candidate - before) * z * (1 - z), slope_h * ms * r * (1 - r), slope_h * r], dim=2)
-        keep = 1 - z
-        dgh = torch.empty(acts.shape, dtype=ctx.compute, device=acts.device)
-        arrived = torch.empty_like(hs)
-        dh = torch.zeros_like(h0)
-        for t in range(len(hs) - 1, -1, -1):
-            dh = torch.add(dh, grad[t], out=arrived[t])
-            dgh[t].view(len(h0), 3, hidden).copy_(slopes[t].view(len(h0), 3, hidden) * dh.unsqueeze(1))
-            dh = dh * keep[t] + dgh[t] @ w
-        dgx = torch.cat([dgh[:, :, : 2 * hidden].to(acts.dtype), arrived * slope_h], dim=2)
-        dbias = dgh[:, :, 2 * hidden :].sum(dim=(0, 1), dtype=acts.dtype)
-        return dgx, _weight_gradient(dgh, before).to(weight.dtype), dbias, dh
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        given, saved = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
+        first, parameters = given[: ctx.kind.num_states], given[ctx.kind.num_states :]
+        kernel = ctx.kind(ctx.compute, *parameters)
+        kernel.resume(first, saved)
+        carried: State = tuple(torch.zeros_like(s) for s in first)
+        for t in range(len(saved[0]) - 1, -1, -1):
+            arrived = tuple(c if g is None else c + g[t] for c, g in zip(carried, grads, strict=True))
+            carried = kernel.back(t, arrived)
+        dgx, *others = kernel.gradients()
+        return None, dgx, *carried, *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True))
