@@ -21,7 +21,7 @@ recurrent matrix is a random orthogonal one instead (Saxe et al. 2014); biases a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from s2s.config import nearest
 from s2s.errors import S2SError
-from s2s.nn.kernels.bptt import GRUAfterSteps, GRUSteps, LSTMSteps, RNNSteps, Sequence, StepKernel
+from s2s.nn.kernels import bptt
+from s2s.nn.kernels.bptt import StepKernel
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -58,7 +59,7 @@ class Cell(nn.Module):
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         super().__init_subclass__()
-        if "step" in vars(cls) and "kernel" not in vars(cls):
+        if {"step", "sequence"} & set(vars(cls)) and "kernel" not in vars(cls):
             cls.kernel = None  # a subclass with a step of its own is another cell
         if name is not None:
             CELLS[name] = cls
@@ -86,7 +87,7 @@ class Cell(nn.Module):
         The loop over `step`, or the cell's kernel with the same result.
         """
         if self.kernel is not None:
-            return Sequence.apply(self.kernel, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
+            return bptt.Sequence.apply(self.kernel, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
         return self.loop(gx, state)
 
     def loop(self, gx: Tensor, state: State) -> State:
@@ -122,6 +123,20 @@ class Cell(nn.Module):
         """
         padding = (start, self.input_size - stop)
         return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
+
+
+def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State]) -> list[State]:
+    """`cell.sequence(gx, state)` of each; cells of one kernel and size step together."""
+    kernel = cells[0].kernel
+    if kernel is None or any(c.kernel is not kernel or c.hidden_size != cells[0].hidden_size for c in cells):
+        return [cell.sequence(*given) for cell, given in zip(cells, zip(gx, state, strict=True), strict=True)]
+    parameters = zip(*(cell.recurrent_parameters() for cell in cells), strict=True)
+    together = bptt.Sequence.apply(  # type: ignore[no-untyped-call]
+        kernel,
+        torch.stack(tuple(gx), dim=1),
+        *(torch.stack(part) for part in [*zip(*state, strict=True), *parameters]),
+    )
+    return list(zip(*(states.unbind(1) for states in together), strict=True))
 
 
 def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
@@ -164,7 +179,7 @@ class RNN(_LinearInputCell, name="rnn"):
     U = weight_ih, W = weight_hh, b = bias. The readout o_t = V h_t + c is the model's output layer.
     """
 
-    kernel = RNNSteps
+    kernel = bptt.RNNSteps
 
     def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "glorot") -> None:
         super().__init__(input_size, hidden_size)
@@ -192,7 +207,7 @@ class LSTM(_LinearInputCell, name="lstm"):
     """
 
     num_states = 2
-    kernel = LSTMSteps
+    kernel = bptt.LSTMSteps
 
     def __init__(
         self,
@@ -236,7 +251,7 @@ class GRU(_LinearInputCell, name="gru"):
     of its own inside: h̃_t = tanh(W_hx x_t + b_h + r_t ⊙ (W_hh h_{t-1} + b_hn)). (torch's z is 1 - z here.)
     """
 
-    kernel: type[StepKernel] | None = GRUSteps
+    kernel: type[StepKernel] | None = bptt.GRUSteps
 
     def __init__(
         self,
@@ -252,8 +267,8 @@ class GRU(_LinearInputCell, name="gru"):
         self.bias = nn.Parameter(torch.zeros(3 * hidden_size))
         if reset == "after":
             self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
-            if self.kernel is GRUSteps:  # not a subclass with a step of its own
-                self.kernel = GRUAfterSteps
+            if self.kernel is bptt.GRUSteps:  # not a subclass with a step of its own
+                self.kernel = bptt.GRUAfterSteps
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         split = 2 * self.hidden_size

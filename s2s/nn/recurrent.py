@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.cells import Cell, State
+from s2s.nn.cells import Cell, State, sequences
 from s2s.nn.dropout import Dropout
 
 
@@ -48,6 +48,23 @@ class RecurrentLayer(nn.Module):
         """
         gx, order, initial = self._begin(x, mask, state)
         states = self.cell.sequence(gx, initial, *(() if constants is None else (constants,)))
+        return self._end(states, order, initial, mask)
+
+    @staticmethod
+    def both(
+        forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, mask: Tensor | None, states: list[State | None]
+    ) -> list[tuple[Tensor, State]]:
+        """What two layers over the same input return; their steps are taken together where their cells' kernel can."""
+        layers = (forward, backward)
+        begun = [layer._begin(x, mask, state) for layer, state in zip(layers, states, strict=True)]
+        run = sequences([layer.cell for layer in layers], [gx for gx, _, _ in begun], [s for _, _, s in begun])
+        return [
+            layer._end(states, order, initial, mask)
+            for layer, states, (_, order, initial) in zip(layers, run, begun, strict=True)
+        ]
+
+    def _end(self, states: State, order: Tensor | None, initial: State, mask: Tensor | None) -> tuple[Tensor, State]:
+        """Outputs in their elements' places, and final states."""
         outputs = states[0].transpose(0, 1)
         if order is not None:
             outputs = _take(outputs, order)
@@ -91,8 +108,9 @@ class RecurrentLayer(nn.Module):
         if projected.dtype in (torch.bfloat16, torch.float16):
             # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
             projected = projected.float()
-        initial = self.cell.initial_state(x.size(0), projected) if state is None else state
-        return projected, order, initial
+        if state is None:
+            return projected, order, self.cell.initial_state(x.size(0), projected)
+        return projected, order, tuple(s.to(projected.dtype) for s in state)
 
     @staticmethod
     def _final(states: State, mask: Tensor, initial: State) -> State:
@@ -130,10 +148,12 @@ class RecurrentStack(nn.Module):
         for number, level in enumerate(self.levels):
             if number > 0:
                 x = self.dropout(x)
-            outputs = []
-            for layer in level:  # type: ignore[attr-defined]
-                output, final = layer(x, mask, None if states is None else states[len(finals)])
-                outputs.append(output)
-                finals.append(final)
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+            layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
+            begin = [None if states is None else states[len(finals) + n] for n in range(len(layers))]
+            if len(layers) == 2:
+                both = RecurrentLayer.both(layers[0], layers[1], x, mask, begin)
+            else:
+                both = [layer(x, mask, state) for layer, state in zip(layers, begin, strict=True)]
+            finals += [final for _, final in both]
+            x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
         return x, finals

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from s2s.nn.attention import AttentionCell, BahdanauAttention
 from s2s.nn.cells import CELLS, GRU, Cell
+from s2s.nn.recurrent import RecurrentLayer
 
 KINDS = ["rnn", "lstm", "gru", "gru-after"]
 
@@ -91,3 +93,71 @@ def test_bf16_products_keep_states_in_fp32(kind: str) -> None:
         rough = cell.sequence(cell.project(x).float(), tuple(s.float() for s in state))[0]
     assert rough.dtype == torch.float32
     assert (rough - exact).abs().mean() < 0.01
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    steps=st.integers(1, 20),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    parts=st.sets(st.sampled_from(["contexts", "states"]), min_size=1),
+    seed=st.integers(0, 2**20),
+)
+def test_attention_decoder_equals_autograd(
+    kind: str, steps: int, lengths: list[int], parts: set[str], seed: int
+) -> None:
+    hidden, memory, embedding, batch = 5, 4, 3, len(lengths)
+    inner = _cell(kind, embedding + memory, hidden, seed)
+    cell = AttentionCell(inner, BahdanauAttention(hidden, memory, 6), "previous", False, memory)
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).requires_grad_()
+
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    values, x = draw(batch, max(lengths), memory), draw(steps, batch, embedding)
+    state = (draw(batch, hidden + memory), *(draw(batch, hidden) for _ in range(inner.num_states - 1)))
+    weights = [torch.randn(steps, batch, s.size(1), generator=generator) for s in state]
+    if "states" not in parts:
+        weights = [w if n == 0 else w * 0 for n, w in enumerate(weights)]
+        weights[0][..., :hidden] = 0
+    if "contexts" not in parts:
+        weights[0][..., hidden:] = 0
+    wanted = [values, x, *state, *cell.parameters()]
+
+    def run(how: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        constants = cell.prepare(cell.attention.prepare(values, mask))
+        states = getattr(cell, how)(cell.project(x), state, constants)
+        total = torch.stack([(s * w).sum() for s, w in zip(states, weights, strict=True)]).sum()
+        return states, torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
+
+    for mine, other in zip(run("sequence"), run("loop"), strict=True):
+        for one, two in zip(mine, other, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_directions_together_equal_one_by_one(kind: str) -> None:
+    layers = [RecurrentLayer(_cell(kind, 3, 4, seed), reverse=bool(seed)) for seed in (0, 1)]
+    x = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    mask = torch.arange(6) < torch.tensor([6, 1, 4, 0, 3]).unsqueeze(1)
+    wanted = [x, *layers[0].parameters(), *layers[1].parameters()]
+    results = []
+    for run in (RecurrentLayer.both(layers[0], layers[1], x, mask, [None, None]), [f(x, mask) for f in layers]):
+        tensors = [tensor for outputs, final in run for tensor in (outputs, *final)]
+        total = torch.stack([(t * (n + 1)).sin().sum() for n, t in enumerate(tensors)]).sum()
+        results.append([*tensors, *torch.autograd.grad(total, wanted)])
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
+
+
+def test_a_subclass_with_a_step_of_its_own_has_no_kernel() -> None:
+    class Halved(CELLS["lstm"]):  # type: ignore[misc,name-defined]
+        def step(self, gx: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            h, c = super().step(gx, state)
+            return h / 2, c
+
+    cell = Halved(3, 4)
+    gx, state = cell.project(torch.randn(5, 2, 3)), (torch.zeros(2, 4), torch.zeros(2, 4))
+    assert cell.kernel is None
+    torch.testing.assert_close(cell.sequence(gx, state)[0], cell.loop(gx, state)[0])

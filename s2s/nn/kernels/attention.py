@@ -93,8 +93,9 @@ class AttentionSequence(torch.autograd.Function):
         dasked = alphas.new_empty(steps, batch, width)
         dv = torch.zeros_like(looking)
         carried = tuple(torch.zeros_like(s) for s in first)
+        of_states = [None if g is None else g.unbind(0) for g in grads]
         for t in range(steps - 1, -1, -1):
-            arrived = tuple(k if g is None else k + g[t] for k, g in zip(carried, grads, strict=True))
+            arrived = tuple(k if g is None else k + g[t] for k, g in zip(carried, of_states, strict=True))
             carried = kernel.back(t, arrived)
             through = kernel.input_gradient(t) @ entering
             dcontext = dcontexts[t]

@@ -56,13 +56,19 @@ def compute_type(like: Tensor) -> torch.dtype:
 
 
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
-    """Σ_t grads_tᵀ inputs_t: (T, B, n), (T, B, H) -> (n, H)."""
-    return grads.flatten(0, 1).T @ inputs.flatten(0, 1).to(grads.dtype)
+    """Σ_t grads_tᵀ inputs_t: (T, …, B, n), (T, …, B, H) -> (…, n, H)."""
+    rows = [part.movedim(0, -3).flatten(-3, -2) for part in (grads, inputs.to(grads.dtype))]
+    return rows[0].mT @ rows[1]
 
 
 def _before(states: Tensor, first: Tensor) -> Tensor:
-    """(T, B, H) states after each step -> states before each step."""
+    """(T, …) states after each step -> states before each step."""
     return torch.cat([first.unsqueeze(0), states[:-1]])
+
+
+def _steps(sequences: list[Tensor]) -> list[tuple[Tensor, ...]]:
+    """Views of all steps at once: taking one slice costs as much as a small product."""
+    return list(zip(*(sequence.unbind(0) for sequence in sequences), strict=True))
 
 
 class StepKernel:
@@ -71,8 +77,16 @@ class StepKernel:
     Forward: `begin`, then `step` for t = 0 … T - 1; `saved` is what the way back needs. Back, on an instance made anew:
     `resume`, then `back` for t = T - 1 … 0, then `gradients`.
 
+    Everything may have one more axis before B, for as many cells (those of two directions) that step together: most of
+    the time of a small step goes into starting operations, so one operation for both is half of it.
+
+    Args:
+        compute: type of matrix products.
+        weight: the recurrent one, (…, G·H, H).
+        biases: inside of the recurrence, (…, H).
+
     Attributes:
-        num_states: state tensors of the cell; the first of what `saved` returns are these, (T, B, H) each.
+        num_states: state tensors of the cell; the first of what `saved` returns are these, (T, …, B, H) each.
     """
 
     num_states: ClassVar[int] = 1
@@ -80,13 +94,14 @@ class StepKernel:
     def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
         self.compute = compute
         self.w = weight.to(compute)
+        self.hidden = weight.size(-1)
 
     def begin(self, gx: Tensor, first: State) -> None:
-        """(T, B, G·H) of the input's part, whose values are not looked at yet, and the state before the first step."""
+        """(T, …, B, G·H) of the input's part, whose values are not looked at yet; the state before the first step."""
         raise NotImplementedError
 
     def step(self, t: int, gx: Tensor, state: State) -> State:
-        """One step: (B, G·H) and the state before -> the state after, which is also kept."""
+        """One step: (…, B, G·H) and the state before -> the state after, which is also kept."""
         raise NotImplementedError
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -100,11 +115,11 @@ class StepKernel:
         raise NotImplementedError
 
     def input_gradient(self, t: int) -> Tensor:
-        """δgx_t (B, G·H) once `back` has passed t, in the type of products."""
+        """δgx_t (…, B, G·H) once `back` has passed t, in the type of products."""
         raise NotImplementedError
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """δgx (T, B, G·H), δ of the recurrent weight, and of each bias."""
+        """δgx (T, …, B, G·H), δ of the recurrent weight, and of each bias."""
         raise NotImplementedError
 
 
@@ -113,25 +128,27 @@ class RNNSteps(StepKernel):
 
     def begin(self, gx: Tensor, first: State) -> None:
         self.hs = torch.empty_like(gx)
-        self.transposed = self.w.T
+        self.each = self.hs.unbind(0)
+        self.transposed = self.w.mT
 
     def step(self, t: int, gx: Tensor, state: State) -> State:
-        return (torch.tanh(torch.add(gx, state[0].to(self.compute) @ self.transposed), out=self.hs[t]),)
+        return (torch.add(gx, state[0].to(self.compute) @ self.transposed, out=self.each[t]).tanh_(),)
 
     def saved(self) -> tuple[Tensor, ...]:
         return (self.hs,)
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
         (self.hs,), (self.first,) = saved, first
-        self.slope = 1 - self.hs * self.hs
+        self.slopes = (1 - self.hs * self.hs).unbind(0)
         self.da = torch.empty(self.hs.shape, dtype=self.compute, device=self.hs.device)
+        self.each = self.da.unbind(0)
 
     def back(self, t: int, grads: State) -> State:
-        self.da[t] = grads[0] * self.slope[t]
-        return ((self.da[t] @ self.w).to(grads[0].dtype),)
+        da = torch.mul(grads[0], self.slopes[t], out=self.each[t])
+        return ((da @ self.w).to(grads[0].dtype),)
 
     def input_gradient(self, t: int) -> Tensor:
-        return self.da[t]
+        return self.each[t]
 
     def gradients(self) -> tuple[Tensor, ...]:
         return self.da.to(self.hs.dtype), weight_gradient(self.da, _before(self.hs, self.first))
@@ -143,19 +160,20 @@ class LSTMSteps(StepKernel):
     num_states = 2
 
     def begin(self, gx: Tensor, first: State) -> None:
-        self.hidden = first[0].size(1)
         self.gates = torch.empty_like(gx)
         self.hs, self.cs, self.shown = (gx.new_empty(len(gx), *first[0].shape) for _ in range(3))
-        self.transposed = self.w.T
+        self.transposed = self.w.mT
+        split = 3 * self.hidden
+        parts = [self.gates, self.gates[..., :split], self.gates[..., split:], *self.gates.chunk(4, dim=-1)]
+        self.each = _steps([*parts, self.hs, self.cs, self.shown])
 
     def step(self, t: int, gx: Tensor, state: State) -> State:
-        h, c = state
-        gate = torch.add(gx, h.to(self.compute) @ self.transposed, out=self.gates[t])
-        gate[:, : 3 * self.hidden].sigmoid_()
-        gate[:, 3 * self.hidden :].tanh_()
-        f, i, o, candidate = gate.chunk(4, dim=1)
-        c = torch.mul(f, c, out=self.cs[t]).addcmul_(i, candidate)
-        return torch.mul(o, torch.tanh(c, out=self.shown[t]), out=self.hs[t]), c
+        gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown = self.each[t]
+        torch.add(gx, state[0].to(self.compute) @ self.transposed, out=gate)
+        sigmoids.sigmoid_()
+        tanhs.tanh_()
+        torch.mul(f, state[1], out=c).addcmul_(i, candidate)
+        return torch.mul(o, torch.tanh(c, out=shown), out=h), c
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.cs, self.shown, self.gates
@@ -163,30 +181,31 @@ class LSTMSteps(StepKernel):
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
         self.hs, self.cs, shown, gates = saved
         self.first = first
-        f, i, o, candidate = gates.chunk(4, dim=2)
+        f, i, o, candidate = gates.chunk(4, dim=-1)
         slopes = gates * (1 - gates)
-        df, di, do, dcandidate = slopes.chunk(4, dim=2)
+        df, di, do, dcandidate = slopes.chunk(4, dim=-1)
         df.mul_(_before(self.cs, first[1]))
         di.mul_(candidate)
         do.mul_(shown)
         torch.mul(i, 1 - candidate * candidate, out=dcandidate)
-        self.keep = f
-        self.through = o * (1 - shown * shown)
-        self.slopes = slopes.view(*slopes.shape[:2], 4, -1)
         self.da = torch.empty(slopes.shape, dtype=self.compute, device=gates.device)
+        views = [o * (1 - shown * shown), f, self.da]
+        for whole in (slopes, self.da):
+            stacked = whole.view(*whole.shape[:-1], 4, self.hidden)
+            views += [stacked[..., :2, :], stacked[..., 2, :], stacked[..., 3, :]]
+        self.each = _steps(views)
 
     def back(self, t: int, grads: State) -> State:
+        through, keep, da, slope_fi, slope_o, slope_c, da_fi, da_o, da_c = self.each[t]
         dh, dc = grads
-        dc = torch.addcmul(dc, dh, self.through[t])
-        slope = self.slopes[t]
-        step = self.da[t].view(slope.shape)
-        step[:, :2] = slope[:, :2] * dc.unsqueeze(1)
-        step[:, 2] = slope[:, 2] * dh
-        step[:, 3] = slope[:, 3] * dc
-        return (self.da[t] @ self.w).to(dh.dtype), dc * self.keep[t]
+        dc = torch.addcmul(dc, dh, through)
+        torch.mul(slope_fi, dc.unsqueeze(-2), out=da_fi)
+        torch.mul(slope_o, dh, out=da_o)
+        torch.mul(slope_c, dc, out=da_c)
+        return (da @ self.w).to(dh.dtype), dc.mul_(keep)
 
     def input_gradient(self, t: int) -> Tensor:
-        return self.da[t]
+        return self.each[t][2]
 
     def gradients(self) -> tuple[Tensor, ...]:
         return self.da.to(self.hs.dtype), weight_gradient(self.da, _before(self.hs, self.first[0]))
@@ -197,51 +216,52 @@ class GRUSteps(StepKernel):
 
     def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
         super().__init__(compute, weight)
-        self.hidden = weight.size(1)
-        self.w_gates, self.w_candidate = self.w[: 2 * self.hidden], self.w[2 * self.hidden :]
+        self.w_gates, self.w_candidate = self.w[..., : 2 * self.hidden, :], self.w[..., 2 * self.hidden :, :]
 
     def begin(self, gx: Tensor, first: State) -> None:
         self.acts, self.hs = torch.empty_like(gx), gx.new_empty(len(gx), *first[0].shape)
-        self.to_gates, self.to_candidate = self.w_gates.T, self.w_candidate.T
+        self.to_gates, self.to_candidate = self.w_gates.mT, self.w_candidate.mT
+        views = [self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.hs]
+        self.each = _steps(views)
 
     def step(self, t: int, gx: Tensor, state: State) -> State:
+        zr, z, r, candidate, new = self.each[t]
         (h,), split = state, 2 * self.hidden
-        act = self.acts[t]
-        zr, candidate = act[:, :split], act[:, split:]
-        torch.add(gx[:, :split], h.to(self.compute) @ self.to_gates, out=zr).sigmoid_()
-        z, r = zr.chunk(2, dim=1)
-        torch.add(gx[:, split:], (r * h).to(self.compute) @ self.to_candidate, out=candidate).tanh_()
-        return (torch.lerp(h, candidate, z, out=self.hs[t]),)
+        torch.add(gx[..., :split], h.to(self.compute) @ self.to_gates, out=zr).sigmoid_()
+        torch.add(gx[..., split:], (r * h).to(self.compute) @ self.to_candidate, out=candidate).tanh_()
+        return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.acts
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
         self.hs, acts = saved
-        z, self.r, candidate = acts.chunk(3, dim=2)
+        z, self.r, candidate = acts.chunk(3, dim=-1)
         self.before = _before(self.hs, first[0])
-        self.slope_h = z * (1 - candidate * candidate)
-        self.slope_z = (candidate - self.before) * z * (1 - z)
-        self.slope_r = self.before * self.r * (1 - self.r)
-        self.keep = 1 - z
+        slope_h = z * (1 - candidate * candidate)
+        slope_z = (candidate - self.before) * z * (1 - z)
+        slope_r = self.before * self.r * (1 - self.r)
         self.da = torch.empty(acts.shape, dtype=self.compute, device=acts.device)
+        views = [slope_h, slope_z, slope_r, self.r, 1 - z]
+        views += [self.da, self.da[..., : 2 * self.hidden], *self.da.chunk(3, dim=-1)]
+        self.each = _steps(views)
 
     def back(self, t: int, grads: State) -> State:
-        (dh,), hidden = grads, self.hidden
-        step = self.da[t]
-        step[:, 2 * hidden :] = dh * self.slope_h[t]
-        u = (step[:, 2 * hidden :] @ self.w_candidate).to(dh.dtype)
-        step[:, :hidden] = dh * self.slope_z[t]
-        step[:, hidden : 2 * hidden] = u * self.slope_r[t]
-        return (torch.addcmul(dh * self.keep[t], u, self.r[t]) + step[:, : 2 * hidden] @ self.w_gates,)
+        slope_h, slope_z, slope_r, r, keep, _, da_zr, da_z, da_r, da_h = self.each[t]
+        (dh,) = grads
+        torch.mul(dh, slope_h, out=da_h)
+        u = (da_h @ self.w_candidate).to(dh.dtype)
+        torch.mul(dh, slope_z, out=da_z)
+        torch.mul(u, slope_r, out=da_r)
+        return (torch.addcmul(dh * keep, u, r).add_(da_zr @ self.w_gates),)
 
     def input_gradient(self, t: int) -> Tensor:
-        return self.da[t]
+        return self.each[t][5]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        gates = weight_gradient(self.da[:, :, : 2 * self.hidden], self.before)
-        candidates = weight_gradient(self.da[:, :, 2 * self.hidden :], self.r * self.before)
-        return self.da.to(self.hs.dtype), torch.cat([gates, candidates])
+        gates = weight_gradient(self.da[..., : 2 * self.hidden], self.before)
+        candidates = weight_gradient(self.da[..., 2 * self.hidden :], self.r * self.before)
+        return self.da.to(self.hs.dtype), torch.cat([gates, candidates], dim=-2)
 
 
 class GRUAfterSteps(StepKernel):
@@ -249,57 +269,62 @@ class GRUAfterSteps(StepKernel):
 
     def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
         super().__init__(compute, weight)
-        (self.bias,) = biases
-        self.hidden = weight.size(1)
+        self.bias = biases[0].unsqueeze(-2)
 
     def begin(self, gx: Tensor, first: State) -> None:
         self.acts = torch.empty_like(gx)
         self.hs, self.ms = (gx.new_empty(len(gx), *first[0].shape) for _ in range(2))
-        self.transposed = self.w.T
+        self.transposed = self.w.mT
+        views = [self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.ms, self.hs]
+        self.each = _steps(views)
 
     def step(self, t: int, gx: Tensor, state: State) -> State:
+        zr, z, r, candidate, m, new = self.each[t]
         (h,), split = state, 2 * self.hidden
-        act = self.acts[t]
-        zr, candidate = act[:, :split], act[:, split:]
         gh = h.to(self.compute) @ self.transposed
-        torch.add(gx[:, :split], gh[:, :split], out=zr).sigmoid_()
-        z, r = zr.chunk(2, dim=1)
-        m = torch.add(self.bias, gh[:, split:], out=self.ms[t])
-        torch.addcmul(gx[:, split:], r, m, out=candidate).tanh_()
-        return (torch.lerp(h, candidate, z, out=self.hs[t]),)
+        torch.add(gx[..., :split], gh[..., :split], out=zr).sigmoid_()
+        torch.add(self.bias, gh[..., split:], out=m)
+        torch.addcmul(gx[..., split:], r, m, out=candidate).tanh_()
+        return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.acts, self.ms
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
         self.hs, acts, ms = saved
-        z, r, candidate = acts.chunk(3, dim=2)
+        z, r, candidate = acts.chunk(3, dim=-1)
         self.before = _before(self.hs, first[0])
         self.slope_h = z * (1 - candidate * candidate)
         slopes = [(candidate - self.before) * z * (1 - z), self.slope_h * ms * r * (1 - r), self.slope_h * r]
-        self.slopes = torch.stack(slopes, dim=2)
-        self.keep = 1 - z
         self.dgh = torch.empty(acts.shape, dtype=self.compute, device=acts.device)
         self.arrived = torch.empty_like(self.hs)
+        views = [
+            torch.stack(slopes, dim=-2),
+            1 - z,
+            self.arrived,
+            self.dgh,
+            self.dgh.view(*self.dgh.shape[:-1], 3, self.hidden),
+        ]
+        self.each = _steps(views)
 
     def back(self, t: int, grads: State) -> State:
-        (dh,) = grads
-        self.arrived[t] = dh
-        self.dgh[t].view(self.slopes[t].shape).copy_(self.slopes[t] * dh.unsqueeze(1))
-        return (dh * self.keep[t] + self.dgh[t] @ self.w,)
+        slopes, keep, arrived, dgh, stacked = self.each[t]
+        dh = arrived.copy_(grads[0])
+        torch.mul(slopes, dh.unsqueeze(-2), out=stacked)
+        return ((dh * keep).add_(dgh @ self.w),)
 
     def input_gradient(self, t: int) -> Tensor:
         candidate = self.arrived[t] * self.slope_h[t]
-        return torch.cat([self.dgh[t, :, : 2 * self.hidden], candidate.to(self.compute)], dim=1)
+        return torch.cat([self.dgh[t, ..., : 2 * self.hidden], candidate.to(self.compute)], dim=-1)
 
     def gradients(self) -> tuple[Tensor, ...]:
         split, kind = 2 * self.hidden, self.hs.dtype
-        dgx = torch.cat([self.dgh[:, :, :split].to(kind), self.arrived * self.slope_h], dim=2)
-        return dgx, weight_gradient(self.dgh, self.before), self.dgh[:, :, split:].sum(dim=(0, 1), dtype=kind)
+        dgx = torch.cat([self.dgh[..., :split].to(kind), self.arrived * self.slope_h], dim=-1)
+        return dgx, weight_gradient(self.dgh, self.before), self.dgh[..., split:].sum(dim=(0, -2), dtype=kind)
 
 
 class Sequence(torch.autograd.Function):
-    """`Sequence.apply(kernel, gx, *first state, *parameters)` -> (T, B, H) of each state; gx is (T, B, G·H)."""
+    """`Sequence.apply(kernel, gx, *first state, *parameters)`: (T, …, B, G·H) gx -> (T, …, B, H) of each state."""
 
     @staticmethod
     def forward(ctx: Any, kind: type[StepKernel], gx: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -324,8 +349,9 @@ class Sequence(torch.autograd.Function):
         kernel = ctx.kind(ctx.compute, *parameters)
         kernel.resume(first, saved)
         carried: State = tuple(torch.zeros_like(s) for s in first)
+        steps = [None if g is None else g.unbind(0) for g in grads]
         for t in range(len(saved[0]) - 1, -1, -1):
-            arrived = tuple(c if g is None else c + g[t] for c, g in zip(carried, grads, strict=True))
+            arrived = tuple(c if g is None else c + g[t] for c, g in zip(carried, steps, strict=True))
             carried = kernel.back(t, arrived)
         dgx, *others = kernel.gradients()
         return None, dgx, *carried, *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True))

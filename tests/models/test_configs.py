@@ -1,0 +1,36 @@
+"""Every configuration of conf/model as it is trained: under autocast, close to fp32, each parameter with a gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from s2s.commands.console import plain
+from s2s.data.batching import collate
+from s2s.models import build_model
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bf16(name: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = plain(compose("train", [f"model={name}"]))["model"]
+    torch.manual_seed(1)
+    model = build_model(config, 40, 40)
+    draw = torch.Generator().manual_seed(2)
+    sides = [[torch.randint(4, 40, (n,), generator=draw).tolist() for n in (3, 9, 1, 17)] for _ in range(2)]
+    batch = collate(*sides, range(4))
+    exact = model(batch).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(batch).loss
+    rough.backward()
+    assert abs(rough.item() / exact.item() - 1) < 0.01
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
