@@ -71,6 +71,11 @@ def _steps(sequences: list[Tensor]) -> list[tuple[Tensor, ...]]:
     return list(zip(*(sequence.unbind(0) for sequence in sequences), strict=True))
 
 
+def tanh_(x: Tensor) -> Tensor:
+    """tanh in place. torch's takes ten times as long as its σ on CPUs; there it is 2 σ(2x) - 1, exact to rounding."""
+    return x.mul_(2).sigmoid_().mul_(2).sub_(1) if x.device.type == "cpu" else x.tanh_()
+
+
 class StepKernel:
     """A cell's steps forward and back, with memory for a whole sequence.
 
@@ -132,7 +137,7 @@ class RNNSteps(StepKernel):
         self.transposed = self.w.mT
 
     def step(self, t: int, gx: Tensor, state: State) -> State:
-        return (torch.add(gx, state[0].to(self.compute) @ self.transposed, out=self.each[t]).tanh_(),)
+        return (tanh_(torch.add(gx, state[0].to(self.compute) @ self.transposed, out=self.each[t])),)
 
     def saved(self) -> tuple[Tensor, ...]:
         return (self.hs,)
@@ -171,9 +176,9 @@ class LSTMSteps(StepKernel):
         gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown = self.each[t]
         torch.add(gx, state[0].to(self.compute) @ self.transposed, out=gate)
         sigmoids.sigmoid_()
-        tanhs.tanh_()
+        tanh_(tanhs)
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
-        return torch.mul(o, torch.tanh(c, out=shown), out=h), c
+        return torch.mul(o, tanh_(shown.copy_(c)), out=h), c
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.cs, self.shown, self.gates
@@ -228,7 +233,7 @@ class GRUSteps(StepKernel):
         zr, z, r, candidate, new = self.each[t]
         (h,), split = state, 2 * self.hidden
         torch.add(gx[..., :split], h.to(self.compute) @ self.to_gates, out=zr).sigmoid_()
-        torch.add(gx[..., split:], (r * h).to(self.compute) @ self.to_candidate, out=candidate).tanh_()
+        tanh_(torch.add(gx[..., split:], (r * h).to(self.compute) @ self.to_candidate, out=candidate))
         return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -284,7 +289,7 @@ class GRUAfterSteps(StepKernel):
         gh = h.to(self.compute) @ self.transposed
         torch.add(gx[..., :split], gh[..., :split], out=zr).sigmoid_()
         torch.add(self.bias, gh[..., split:], out=m)
-        torch.addcmul(gx[..., split:], r, m, out=candidate).tanh_()
+        tanh_(torch.addcmul(gx[..., split:], r, m, out=candidate))
         return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
