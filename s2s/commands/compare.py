@@ -56,7 +56,7 @@ def compare(config: DictConfig) -> None:
         log.warning("stopped before the end; the same command goes on with what is missing")
         sys.exit(code)
     runs = {name: load(output / name, one["device"], one["trust"]) for name, one in wanted.items()}
-    write_report(runs, output / "report")
+    write_report(runs, output / "report", at_once)
 
 
 def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
@@ -80,8 +80,8 @@ def configurations(models: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def write_report(runs: dict[str, Run], folder: Path) -> None:
-    """The page, the picture and the table of trained runs."""
+def write_report(runs: dict[str, Run], folder: Path, at_once: int) -> None:
+    """The page, the picture and the table of runs that were trained `at_once` at a time."""
     first = next(iter(runs.values()))
     name, test = _test_set(first)
     systems = [_system(label, run, name, test) for label, run in runs.items()]
@@ -98,6 +98,7 @@ def write_report(runs: dict[str, Run], folder: Path) -> None:
         samples=samples,
         attentions=attentions,
         command=shlex.join(["python", "scripts/compare.py", *overrides()]),
+        timing=f"Times and speeds are those of {at_once} models trained side by side." if at_once > 1 else "",
     )
     sys.stdout.write(systems_table({one.name: one.evaluation for one in systems}) + "\n")
     sys.stdout.write(f"\nopen {folder / 'index.html'} in a browser; the picture alone is {folder / 'length.png'}\n")

@@ -16,30 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2s.data.grammar import LENGTH_BINS, TRAIN_SHARES, Grammar, generate, pronoun
-from s2s.data.lexicon import (
-    ACC,
-    BARE,
-    DAT,
-    FIRST,
-    GEN,
-    MODALS,
-    NO,
-    NOM,
-    NOUNS,
-    PL,
-    POSSESSIVE,
-    RELATIVE,
-    SG,
-    THE,
-    THIS,
-    VERBS,
-    A,
-    Noun,
-    Verb,
-    conjugate,
-    contract,
-    noun_phrase,
-)
+from s2s.data.grammar.conjugation import MODALS, conjugate
+from s2s.data.grammar.declension import ACC, DAT, FIRST, GEN, NOM, PL, SG
+from s2s.data.grammar.determiners import BARE, NO, POSSESSIVE, RELATIVE, THE, THIS, A, contract
+from s2s.data.grammar.nouns import NOUNS, Noun
+from s2s.data.grammar.phrases import noun_phrase
+from s2s.data.grammar.verbs import VERBS, Verb
 from s2s.errors import S2SError
 
 

@@ -87,6 +87,7 @@ def write_page(
     samples: Sequence[int] | None = None,
     attentions: Sequence[AttentionMap] = (),
     command: str = "",
+    timing: str = "",
 ) -> None:
     """Writes the page.
 
@@ -95,6 +96,7 @@ def write_page(
         samples: indices of test sentences to show; by default the first of each length bin.
         attentions: heat maps to show.
         command: what the user typed.
+        timing: how times and speeds were measured, a sentence.
 
     Raises:
         S2SError: systems were evaluated on another test set than `test`, or on different bins; a map does not fit its
@@ -134,6 +136,7 @@ def write_page(
         decodings=_decodings(systems),
         configs={one.name: json.dumps(one.config, ensure_ascii=False, indent=2, default=str) for one in systems},
         command=command,
+        timing=timing,
     )
     if len(html.encode("utf-8", "replace")) > _LARGE:
         log.warning("%s is larger than %d MB: show fewer samples or attention maps", path, _LARGE // 1_000_000)

@@ -1,0 +1,74 @@
+"""The corpus: sentences of the wanted lengths, each in one split only.
+
+Sentences are drawn until one has the wanted length, belongs to the split, and was not there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from s2s.data.grammar.pairs import Pair, words
+from s2s.data.grammar.sentences import Grammar
+from s2s.errors import S2SError
+
+LENGTH_BINS = (10, 20, 30, 40, 50, 60)  # upper edges, words of the source
+TRAIN_SHARES = (0.28, 0.33, 0.16, 0.09, 0.07, 0.07)  # of these bins in train and validation: mean length about 21
+SHORTEST = 3
+MAX_TRIES = 20_000  # for one pair
+
+
+def generate(split: str, *, pairs: int, seed: int) -> Iterator[Pair]:
+    """Yield `pairs` different pairs (English, German) of "train", "validation" or "test".
+
+    A hash of the German sentence says which split it belongs to: test and validation have one tenth each, train has the
+    rest. As a source has one translation, no sentence of either language is in two splits, whatever their sizes and
+    seeds. A smaller corpus is the beginning of a larger one with the same seed. Of the pairs so far only 8-byte digests
+    are kept. `pairs` of test are divided equally over the six bins of length, which take turns.
+    """
+    if split not in ("train", "validation", "test"):
+        raise S2SError(f"unknown split {split!r} of the grammar corpus: train, validation or test")
+    if pairs < 0:
+        raise S2SError(f"the grammar corpus needs pairs >= 0, not {pairs}")
+    if split == "test" and pairs % len(LENGTH_BINS):
+        raise S2SError(
+            f"the test split has equally many pairs in {len(LENGTH_BINS)} length bins: pairs={pairs} is no multiple"
+        )
+    return _generate(split, pairs, seed)
+
+
+def _generate(split: str, pairs: int, seed: int) -> Iterator[Pair]:
+    digest = blake2b(f"{split} {seed}".encode(), digest_size=8).digest()
+    grammar = Grammar(int.from_bytes(digest, "big"))
+    seen: set[int] = set()
+    for i in range(pairs):
+        bin_ = i % len(LENGTH_BINS) if split == "test" else _draw_bin(grammar.random())
+        low, high = (LENGTH_BINS[bin_ - 1] + 1 if bin_ else SHORTEST), LENGTH_BINS[bin_]
+        for _ in range(MAX_TRIES):
+            # of the short sentences more of the longer ones, as there are few different ones of three words
+            wanted = (
+                max(grammar.between(low, high), grammar.between(low, high)) if bin_ == 0 else grammar.between(low, high)
+            )
+            source, target = grammar.sentence(wanted)
+            if not low <= words(source) <= high:
+                continue
+            key = int.from_bytes(blake2b(target.encode(), digest_size=8).digest(), "big")
+            if split_of(key) == split and key not in seen:
+                seen.add(key)
+                yield source, target
+                break
+        else:
+            raise S2SError(f"the grammar corpus has not {pairs} different pairs for {split}: ask for fewer")
+
+
+def split_of(key: int) -> str:
+    """The split of a sentence with this digest."""
+    return {0: "test", 1: "validation"}.get(key % 10, "train")
+
+
+def _draw_bin(r: float) -> int:
+    for bin_, share in enumerate(TRAIN_SHARES):
+        r -= share
+        if r < 0:
+            return bin_
+    return len(TRAIN_SHARES) - 1
