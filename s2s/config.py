@@ -367,7 +367,7 @@ def _check_value(hint: Any, value: Any, key: str) -> list[str]:
             for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
             for e in _check_value(kind, item, f"{key}[{i}]")
         ]
-    if origin is dict or hint is dict:
+    if origin in (dict, Mapping) or hint is dict:
         return [] if isinstance(value, Mapping) else [f"{key}={value!r} must be a section with keys"]
     return _check_scalar(hint, value, key)
 
@@ -406,8 +406,8 @@ def _convert(hint: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         if value is None:
             return None
-        if isinstance(value, Mapping):
-            sections = [a for a in arguments if dataclasses.is_dataclass(a)]
+        sections = [a for a in arguments if dataclasses.is_dataclass(a)]
+        if sections:
             hint = next(a for a in sections if value["type"] in get_args(typing.get_type_hints(a)["type"]))
             return build(typing.cast(Any, hint), value)
         return next(

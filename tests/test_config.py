@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from s2s.commands.console import plain
 from s2s.config import Bounds, GrammarData, PositiveInt, RunConfig, build, check_call, parse
 from s2s.errors import S2SError
 from s2s.models import check_model
@@ -162,3 +163,23 @@ def test_a_wrong_value_is_named_with_its_key(values: dict[str, Any], key: str, w
 def test_a_missing_key_is_named(values: dict[str, Any], key: str) -> None:
     del values[key]
     assert check_call(_Outer, values, "a.b") == [f"missing key a.b.{key}"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        ("model.cell_options={reset: after}", None),
+        ("+model.cell_options.reset=after", None),
+        ("model.encoder.cell_options={reset: after}", None),
+        (
+            "model.cell_options={rest: after}",
+            "unknown key model.encoder.cell_options.rest (known, nearest",
+        ),
+        ("model.cell_options=3", "model.encoder.cell_options=3 must be a section with keys"),
+    ],
+)
+def test_options_of_a_cell_can_be_typed(root: Path, typed: str, error: str | None) -> None:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        values = plain(compose("train", ["model=gru", typed]))
+    found = _model_errors(values)
+    assert found == [] if error is None else any(error in line for line in found)

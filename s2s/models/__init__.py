@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -28,7 +28,7 @@ class ModelConfig:
     encoder: dict[str, Any]
     decoder: dict[str, Any]
     cell: str | None = None  # what encoder and decoder take unless they name their own
-    cell_options: dict[str, Any] = field(default_factory=dict)
+    cell_options: dict[str, Any] | None = None
 
 
 _ENCODER_SIZES = ("input_size",)
@@ -107,8 +107,9 @@ def _check_part(known: Mapping[str, Any], section: Mapping[str, Any], where: str
             cell = cell_class(section["cell"])
         except S2SError as error:
             return [*errors, f"{where}.cell: {error}"]
-        options = section.get("cell_options", {})
-        errors += check_call(cell, options, f"{where}.cell_options", skip=("input_size", "hidden_size"))
+        options = section.get("cell_options") or {}
+        if isinstance(options, Mapping):  # what else it is has been said
+            errors += check_call(cell, options, f"{where}.cell_options", skip=("input_size", "hidden_size"))
     return errors
 
 

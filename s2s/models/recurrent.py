@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -69,13 +68,13 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         layers: PositiveInt,
         bidirectional: bool,
         dropout: Probability,
-        cell_options: Mapping[str, Any] = MappingProxyType({}),
+        cell_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         make, levels, size = cell_class(cell), [], input_size
         for _ in range(layers):
             directions = (False, True) if bidirectional else (False,)
-            level = [RecurrentLayer(make(size, hidden_size, **cell_options), reverse) for reverse in directions]
+            level = [RecurrentLayer(make(size, hidden_size, **(cell_options or {})), reverse) for reverse in directions]
             levels.append(level)
             size = sum(layer.cell.output_size for layer in level)
         self.stack = RecurrentStack(levels, dropout)
@@ -107,7 +106,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         layers: PositiveInt,
         dropout: Probability,
         attention: AttentionConfig,
-        cell_options: Mapping[str, Any] = MappingProxyType({}),
+        cell_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.bahdanau: BahdanauAttention | None = None
@@ -126,7 +125,8 @@ class RecurrentDecoder(Decoder, name="recurrent"):
 
         make = cell_class(cell)
         cells = [
-            make(input_size + extra if n == 0 else hidden_size, hidden_size, **cell_options) for n in range(layers)
+            make(input_size + extra if n == 0 else hidden_size, hidden_size, **(cell_options or {}))
+            for n in range(layers)
         ]
         self.stack: RecurrentStack | None = None
         self.attending: RecurrentLayer | None = None

@@ -249,6 +249,8 @@ class GRU(_LinearInputCell, name="gru"):
 
     Gates stacked z, r, h̃. With `reset="after"` the reset gate acts on the product, as in cuDNN and torch, with a bias
     of its own inside: h̃_t = tanh(W_hx x_t + b_h + r_t ⊙ (W_hh h_{t-1} + b_hn)). (torch's z is 1 - z here.)
+
+    `update_bias` is the initial b_z; below 0 a new network remembers, as an LSTM does whose b_f is above.
     """
 
     kernel: type[StepKernel] | None = bptt.GRUSteps
@@ -258,13 +260,14 @@ class GRU(_LinearInputCell, name="gru"):
         input_size: int,
         hidden_size: int,
         reset: Literal["before", "after"] = "before",
+        update_bias: float = -1.0,
         recurrent_init: RecurrentInit = "glorot",
     ) -> None:
         super().__init__(input_size, hidden_size)
         self.reset = reset
         self.weight_ih = _draw(3, hidden_size, input_size)
         self.weight_hh = _draw(3, hidden_size, hidden_size, recurrent_init)
-        self.bias = nn.Parameter(torch.zeros(3 * hidden_size))
+        self.bias = nn.Parameter(torch.tensor([update_bias, 0.0, 0.0]).repeat_interleave(hidden_size))
         if reset == "after":
             self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
             if self.kernel is bptt.GRUSteps:  # not a subclass with a step of its own
