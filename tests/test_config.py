@@ -175,7 +175,7 @@ def test_a_missing_key_is_named(values: dict[str, Any], key: str) -> None:
             "model.cell_options={rest: after}",
             "unknown key model.encoder.cell_options.rest (known, nearest",
         ),
-        ("model.cell_options=3", "model.encoder.cell_options=3 must be a section with keys"),
+        ("model.cell_options=3", "model.cell_options=3 must be a section with keys"),
     ],
 )
 def test_options_of_a_cell_can_be_typed(root: Path, typed: str, error: str | None) -> None:
