@@ -19,6 +19,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
@@ -172,7 +173,10 @@ class AttentionCell(Cell):
         missing = self.input_size - x.size(-1)
         if missing == 0:
             return self.cell.project(x)
-        return self.cell.project(nn.functional.pad(x, (0, missing)))
+        weight = self.cell.input_weight(0, x.size(-1))
+        if weight is None:
+            return self.cell.project(F.pad(x, (0, missing)))
+        return F.linear(x, weight, self.cell.project(x.new_zeros(self.input_size)))
 
     def _input(self, gx: Tensor, parts: list[Tensor], constants: Prepared) -> Tensor:
         if not self.cell.affine_input:
@@ -215,7 +219,7 @@ class AttentionCell(Cell):
 
     def loop(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
         states = []
-        for part in gx.unbind(0):
+        for part in gx.to(state[0].dtype).unbind(0):
             state = self.step(part, state, constants)
             states.append(state)
         return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))

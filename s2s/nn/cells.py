@@ -13,9 +13,11 @@ step. What surrounds it (time, padding, direction, stacking, batches of unequal 
 Letters: B batch, T time, I input, H hidden, G number of gates. ⊙ is the element-wise product, σ the logistic function.
 `weight_ih` (G·H, I) and `weight_hh` (G·H, H) stack the gates in the order in which each class names them.
 
-**Initialisation** is the same for all cells, so that comparing cells compares cells: every gate's matrix is drawn by
-itself from Glorot's uniform distribution (Glorot & Bengio 2010), with `recurrent_init="orthogonal"` every gate's
-recurrent matrix is a random orthogonal one instead (Saxe et al. 2014); biases are 0 unless an option names them.
+**Initialisation** is the same for all cells, so that comparing cells compares cells: every gate's recurrent matrix is a
+random orthogonal one (Saxe et al. 2014), which neither shrinks nor blows up what it carries over many steps, every other
+matrix is drawn gate by gate from Glorot's uniform distribution (Glorot & Bengio 2010), as the recurrent ones are with
+`recurrent_init="glorot"`. Gates that keep the past begin at σ(1) = 0.73 (`forget_bias`, `update_bias`), the other biases
+at 0.
 """
 
 from __future__ import annotations
@@ -84,16 +86,18 @@ class Cell(nn.Module):
     def sequence(self, gx: Tensor, state: State) -> State:
         """All steps: (T, B, ·) of `project` and the first state -> each state after every step, (T, B, ·).
 
+        Under autocast gx may be of its type; states and gates are of the first state's.
+
         The loop over `step`, or the cell's kernel with the same result.
         """
         if self.kernel is not None:
-            return bptt.Sequence.apply(self.kernel, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
+            return bptt.Sequence.apply(self.kernel, 1, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
         return self.loop(gx, state)
 
     def loop(self, gx: Tensor, state: State) -> State:
         """`sequence` by the loop over `step`."""
         states = []
-        for part in gx.unbind(0):
+        for part in gx.to(state[0].dtype).unbind(0):
             state = self.step(part, state)
             states.append(state)
         return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
@@ -133,7 +137,8 @@ def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State
     parameters = zip(*(cell.recurrent_parameters() for cell in cells), strict=True)
     together = bptt.Sequence.apply(  # type: ignore[no-untyped-call]
         kernel,
-        torch.stack(tuple(gx), dim=1),
+        len(cells),
+        *gx,
         *(torch.stack(part) for part in [*zip(*state, strict=True), *parameters]),
     )
     return list(zip(*(states.unbind(1) for states in together), strict=True))
@@ -181,7 +186,7 @@ class RNN(_LinearInputCell, name="rnn"):
 
     kernel = bptt.RNNSteps
 
-    def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "glorot") -> None:
+    def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "orthogonal") -> None:
         super().__init__(input_size, hidden_size)
         self.weight_ih = _draw(1, hidden_size, input_size)
         self.weight_hh = _draw(1, hidden_size, hidden_size, recurrent_init)
@@ -215,7 +220,7 @@ class LSTM(_LinearInputCell, name="lstm"):
         hidden_size: int,
         forget_bias: float = 1.0,
         output_bias: float = 0.0,
-        recurrent_init: RecurrentInit = "glorot",
+        recurrent_init: RecurrentInit = "orthogonal",
     ) -> None:
         super().__init__(input_size, hidden_size)
         self.weight_ih = _draw(4, hidden_size, input_size)
@@ -261,7 +266,7 @@ class GRU(_LinearInputCell, name="gru"):
         hidden_size: int,
         reset: Literal["before", "after"] = "before",
         update_bias: float = -1.0,
-        recurrent_init: RecurrentInit = "glorot",
+        recurrent_init: RecurrentInit = "orthogonal",
     ) -> None:
         super().__init__(input_size, hidden_size)
         self.reset = reset

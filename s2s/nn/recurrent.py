@@ -84,7 +84,7 @@ class RecurrentLayer(nn.Module):
         steps, order, current = self._begin(x, mask, state)
         extra = () if constants is None else (constants,)
         rows: list[dict[str, Tensor]] = []
-        for gx in steps.unbind(0):
+        for gx in steps.to(current[0].dtype).unbind(0):
             gates = self.cell.gates(gx, current, *extra)
             current = self.cell.step(gx, current, *extra)
             rows.append({**{f"state{i}": s for i, s in enumerate(current)}, **gates})
@@ -105,12 +105,11 @@ class RecurrentLayer(nn.Module):
             order = torch.arange(x.size(1) - 1, -1, -1, device=x.device).expand(x.shape[:2])
             x = _take(x, order)
         projected = self.cell.project(x.transpose(0, 1).contiguous())  # time-major: each step's slice is contiguous
-        if projected.dtype in (torch.bfloat16, torch.float16):
-            # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
-            projected = projected.float()
+        # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
+        exact = torch.promote_types(projected.dtype, torch.float32)
         if state is None:
-            return projected, order, self.cell.initial_state(x.size(0), projected)
-        return projected, order, tuple(s.to(projected.dtype) for s in state)
+            state = self.cell.initial_state(x.size(0), projected.new_empty(0, dtype=exact))
+        return projected, order, tuple(s.to(exact) for s in state)
 
     @staticmethod
     def _final(states: State, mask: Tensor, initial: State) -> State:

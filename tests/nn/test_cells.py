@@ -1,5 +1,7 @@
 """Cells against torch's own modules and against the equations written out."""
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,6 +114,14 @@ def test_initial_biases_and_matrices() -> None:
     assert candidate.eq(0).all()
     for block in cell.weight_hh.chunk(4):
         torch.testing.assert_close(block @ block.T, torch.eye(16), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_a_new_gru_remembers(reset: Literal["before", "after"]) -> None:
+    update, *others = GRU(4, 16, reset=reset, update_bias=-3.0).bias.chunk(3)
+    assert update.eq(-3).all()
+    assert all(other.eq(0).all() for other in others)
+    assert GRU(4, 16, reset=reset).bias[:16].eq(-1).all()
 
 
 def test_a_misspelt_cell_names_the_nearest_first() -> None:

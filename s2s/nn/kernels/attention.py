@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2s.nn.kernels.bptt import StepKernel, compute_type, weight_gradient
+from s2s.nn.kernels.bptt import StepKernel, compute_type, laid_out, weight_gradient
 
 
 class AttentionSequence(torch.autograd.Function):
@@ -54,11 +54,13 @@ class AttentionSequence(torch.autograd.Function):
         c: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        compute = compute_type(gx)
+        compute = compute_type(tensors[0])
         ctx.kind, ctx.compute = kind, compute
         ctx.set_materialize_grads(False)
         state = tensors[: kind.num_states]
         kernel = kind(compute, *tensors[kind.num_states :])
+        ctx.types = gx.dtype, values.dtype, projected.dtype
+        gx = laid_out((gx,), state[0])
         kernel.begin(gx, state)
         steps, (batch, source, width) = len(gx), projected.shape
         memory, asking, entering = values.to(compute), 2 * w.to(compute).T, c.to(compute).T
@@ -67,16 +69,15 @@ class AttentionSequence(torch.autograd.Function):
         qs = gx.new_empty(steps, batch, source, width)
         alphas = gx.new_empty(steps, batch, source)
         contexts = torch.empty(steps, batch, values.size(2), dtype=compute, device=gx.device)
-        for t, (part, q, alpha, context) in enumerate(zip(gx, qs, alphas, contexts, strict=True)):
+        for t, (q, alpha, context) in enumerate(zip(qs, alphas, contexts, strict=True)):
             asked = (state[0].to(compute) @ asking).unsqueeze(1)
             torch.add(doubled, asked, out=q).sigmoid_()
             scores = q.view(-1, width).mv(looking).view(batch, source)
             torch.softmax(scores.add_(padding), dim=1, out=alpha)
             torch.bmm(alpha.to(compute).unsqueeze(1), memory, out=context.unsqueeze(1))
-            state = kernel.step(t, part + context @ entering, state)
+            state = kernel.step(t, state, context @ entering)
         saved = kernel.saved()
         ctx.save_for_backward(memory, qs, alphas, contexts, w, v, c, *tensors, *saved)
-        ctx.types = gx.dtype, values.dtype, projected.dtype
         ctx.given = len(tensors)
         return contexts.to(gx.dtype), *saved[: kind.num_states]
 
@@ -126,7 +127,7 @@ class AttentionSequence(torch.autograd.Function):
             None,
             weight_gradient(dasked.to(compute), before).to(w.dtype),
             (2 * des.view(1, -1) @ qs.view(-1, width)).to(v.dtype),
-            weight_gradient(dgx.to(compute), contexts).to(c.dtype),
+            weight_gradient(dgx, contexts).to(c.dtype),
             *carried,
             *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True)),
         )

@@ -102,11 +102,15 @@ class StepKernel:
         self.hidden = weight.size(-1)
 
     def begin(self, gx: Tensor, first: State) -> None:
-        """(T, …, B, G·H) of the input's part, whose values are not looked at yet; the state before the first step."""
+        """(T, …, B, G·H) of the input's part, which may be overwritten, and the state before the first step."""
         raise NotImplementedError
 
-    def step(self, t: int, gx: Tensor, state: State) -> State:
-        """One step: (…, B, G·H) and the state before -> the state after, which is also kept."""
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        """One step: the state before -> the state after, which is also kept.
+
+        Args:
+            more: (…, B, G·H), a part of the input that is known only now.
+        """
         raise NotImplementedError
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -124,20 +128,25 @@ class StepKernel:
         raise NotImplementedError
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """δgx (T, …, B, G·H), δ of the recurrent weight, and of each bias."""
+        """δgx (T, …, B, G·H) in the type of products, δ of the recurrent weight, and of each bias."""
         raise NotImplementedError
+
+    def _before_activation(self, part: Tensor, h: Tensor, transposed: Tensor, more: Tensor | None) -> Tensor:
+        """part += h W + more, in place."""
+        part.add_(h.to(self.compute) @ transposed)
+        return part if more is None else part.add_(more)
 
 
 class RNNSteps(StepKernel):
     """States (h); weight (H, H)."""
 
     def begin(self, gx: Tensor, first: State) -> None:
-        self.hs = torch.empty_like(gx)
+        self.hs = gx
         self.each = self.hs.unbind(0)
         self.transposed = self.w.mT
 
-    def step(self, t: int, gx: Tensor, state: State) -> State:
-        return (tanh_(torch.add(gx, state[0].to(self.compute) @ self.transposed, out=self.each[t])),)
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        return (tanh_(self._before_activation(self.each[t], state[0], self.transposed, more)),)
 
     def saved(self) -> tuple[Tensor, ...]:
         return (self.hs,)
@@ -156,7 +165,7 @@ class RNNSteps(StepKernel):
         return self.each[t]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da.to(self.hs.dtype), weight_gradient(self.da, _before(self.hs, self.first))
+        return self.da, weight_gradient(self.da, _before(self.hs, self.first))
 
 
 class LSTMSteps(StepKernel):
@@ -165,16 +174,16 @@ class LSTMSteps(StepKernel):
     num_states = 2
 
     def begin(self, gx: Tensor, first: State) -> None:
-        self.gates = torch.empty_like(gx)
+        self.gates = gx
         self.hs, self.cs, self.shown = (gx.new_empty(len(gx), *first[0].shape) for _ in range(3))
         self.transposed = self.w.mT
         split = 3 * self.hidden
         parts = [self.gates, self.gates[..., :split], self.gates[..., split:], *self.gates.chunk(4, dim=-1)]
         self.each = _steps([*parts, self.hs, self.cs, self.shown])
 
-    def step(self, t: int, gx: Tensor, state: State) -> State:
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
         gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown = self.each[t]
-        torch.add(gx, state[0].to(self.compute) @ self.transposed, out=gate)
+        self._before_activation(gate, state[0], self.transposed, more)
         sigmoids.sigmoid_()
         tanh_(tanhs)
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
@@ -213,7 +222,7 @@ class LSTMSteps(StepKernel):
         return self.each[t][2]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da.to(self.hs.dtype), weight_gradient(self.da, _before(self.hs, self.first[0]))
+        return self.da, weight_gradient(self.da, _before(self.hs, self.first[0]))
 
 
 class GRUSteps(StepKernel):
@@ -224,16 +233,18 @@ class GRUSteps(StepKernel):
         self.w_gates, self.w_candidate = self.w[..., : 2 * self.hidden, :], self.w[..., 2 * self.hidden :, :]
 
     def begin(self, gx: Tensor, first: State) -> None:
-        self.acts, self.hs = torch.empty_like(gx), gx.new_empty(len(gx), *first[0].shape)
+        self.acts, self.hs = gx, gx.new_empty(len(gx), *first[0].shape)
         self.to_gates, self.to_candidate = self.w_gates.mT, self.w_candidate.mT
-        views = [self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.hs]
+        views = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.hs]
         self.each = _steps(views)
 
-    def step(self, t: int, gx: Tensor, state: State) -> State:
-        zr, z, r, candidate, new = self.each[t]
-        (h,), split = state, 2 * self.hidden
-        torch.add(gx[..., :split], h.to(self.compute) @ self.to_gates, out=zr).sigmoid_()
-        tanh_(torch.add(gx[..., split:], (r * h).to(self.compute) @ self.to_candidate, out=candidate))
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        act, zr, z, r, candidate, new = self.each[t]
+        (h,) = state
+        if more is not None:
+            act.add_(more)
+        self._before_activation(zr, h, self.to_gates, None).sigmoid_()
+        tanh_(self._before_activation(candidate, r * h, self.to_candidate, None))
         return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -266,7 +277,7 @@ class GRUSteps(StepKernel):
     def gradients(self) -> tuple[Tensor, ...]:
         gates = weight_gradient(self.da[..., : 2 * self.hidden], self.before)
         candidates = weight_gradient(self.da[..., 2 * self.hidden :], self.r * self.before)
-        return self.da.to(self.hs.dtype), torch.cat([gates, candidates], dim=-2)
+        return self.da, torch.cat([gates, candidates], dim=-2)
 
 
 class GRUAfterSteps(StepKernel):
@@ -277,19 +288,21 @@ class GRUAfterSteps(StepKernel):
         self.bias = biases[0].unsqueeze(-2)
 
     def begin(self, gx: Tensor, first: State) -> None:
-        self.acts = torch.empty_like(gx)
+        self.acts = gx
         self.hs, self.ms = (gx.new_empty(len(gx), *first[0].shape) for _ in range(2))
         self.transposed = self.w.mT
-        views = [self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.ms, self.hs]
+        views = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.ms, self.hs]
         self.each = _steps(views)
 
-    def step(self, t: int, gx: Tensor, state: State) -> State:
-        zr, z, r, candidate, m, new = self.each[t]
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        act, zr, z, r, candidate, m, new = self.each[t]
         (h,), split = state, 2 * self.hidden
+        if more is not None:
+            act.add_(more)
         gh = h.to(self.compute) @ self.transposed
-        torch.add(gx[..., :split], gh[..., :split], out=zr).sigmoid_()
+        zr.add_(gh[..., :split]).sigmoid_()
         torch.add(self.bias, gh[..., split:], out=m)
-        tanh_(torch.addcmul(gx[..., split:], r, m, out=candidate))
+        tanh_(candidate.addcmul_(r, m))
         return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -324,23 +337,37 @@ class GRUAfterSteps(StepKernel):
 
     def gradients(self) -> tuple[Tensor, ...]:
         split, kind = 2 * self.hidden, self.hs.dtype
-        dgx = torch.cat([self.dgh[..., :split].to(kind), self.arrived * self.slope_h], dim=-1)
+        dgx = torch.cat([self.dgh[..., :split], (self.arrived * self.slope_h).to(self.compute)], dim=-1)
         return dgx, weight_gradient(self.dgh, self.before), self.dgh[..., split:].sum(dim=(0, -2), dtype=kind)
 
 
+def laid_out(gx: tuple[Tensor, ...], like: Tensor) -> Tensor:
+    """A copy of one (T, B, G·H), or of several as (T, n, B, G·H), in the type of `like`."""
+    if len(gx) == 1:
+        return gx[0].to(like.dtype, copy=True)
+    together = like.new_empty(gx[0].size(0), len(gx), *gx[0].shape[1:])
+    for part, whole in zip(gx, together.unbind(1), strict=True):
+        whole.copy_(part)
+    return together
+
+
 class Sequence(torch.autograd.Function):
-    """`Sequence.apply(kernel, gx, *first state, *parameters)`: (T, …, B, G·H) gx -> (T, …, B, H) of each state."""
+    """`Sequence.apply(kernel, n, *gx, *first state, *parameters)` -> (T, …, B, H) of each state.
+
+    n tensors gx (T, B, G·H); with n > 1 the state and the parameters have an axis n before B.
+    """
 
     @staticmethod
-    def forward(ctx: Any, kind: type[StepKernel], gx: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.kind, ctx.compute = kind, compute_type(gx)
+    def forward(ctx: Any, kind: type[StepKernel], n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        gx, tensors = tensors[:n], tensors[n:]
+        ctx.kind, ctx.compute, ctx.types = kind, compute_type(tensors[0]), [part.dtype for part in gx]
         ctx.set_materialize_grads(False)
         first, parameters = tensors[: kind.num_states], tensors[kind.num_states :]
         kernel = kind(ctx.compute, *parameters)
-        kernel.begin(gx, first)
+        kernel.begin(laid_out(gx, first[0]), first)
         state = first
-        for t, part in enumerate(gx.unbind(0)):
-            state = kernel.step(t, part, state)
+        for t in range(len(gx[0])):
+            state = kernel.step(t, state)
         saved = kernel.saved()
         ctx.save_for_backward(*tensors, *saved)
         ctx.given = len(tensors)
@@ -359,4 +386,10 @@ class Sequence(torch.autograd.Function):
             arrived = tuple(c if g is None else c + g[t] for c, g in zip(carried, steps, strict=True))
             carried = kernel.back(t, arrived)
         dgx, *others = kernel.gradients()
-        return None, dgx, *carried, *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True))
+        parts = [dgx] if len(ctx.types) == 1 else dgx.unbind(1)
+        return (
+            *(None, None),
+            *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True)),
+            *carried,
+            *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True)),
+        )
