@@ -13,11 +13,11 @@ step. What surrounds it (time, padding, direction, stacking, batches of unequal 
 Letters: B batch, T time, I input, H hidden, G number of gates. ⊙ is the element-wise product, σ the logistic function.
 `weight_ih` (G·H, I) and `weight_hh` (G·H, H) stack the gates in the order in which each class names them.
 
-**Initialisation** is the same for all cells, so that comparing cells compares cells. Every gate's recurrent matrix is a
-random orthogonal one (Saxe et al. 2014), which neither shrinks nor blows up what it carries over many steps. Every
-other matrix is drawn gate by gate from Glorot's uniform distribution (Glorot & Bengio 2010), and the recurrent ones too with
-`recurrent_init="glorot"`. Gates that keep the past begin at σ(1) = 0.73 (`forget_bias`, `update_bias`); other biases
-at 0.
+**Initialisation** is the same for all cells, so that comparing cells compares cells. Every gate's recurrent matrix is
+a random orthogonal one (Saxe et al. 2014), which neither shrinks nor blows up what it carries over many steps. Every
+other matrix is drawn gate by gate from Glorot's uniform distribution (Glorot & Bengio 2010), and the recurrent ones
+too with `recurrent_init="glorot"`. Gates that keep the past begin at σ(1) = 0.73 (`forget_bias`, `update_bias`);
+other biases at 0.
 """
 
 from __future__ import annotations
