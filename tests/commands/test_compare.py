@@ -51,7 +51,7 @@ def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp
     command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER]
     endless = [*command, "training.max_steps=100000"]
     process = subprocess.Popen(endless, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
-    begun = [tmp_path / "out" / model / "metrics.jsonl" for model in ("lstm", "gru_attention")]
+    begun = [tmp_path / "out" / model / "metrics.jsonl" for model in ("transformer", "gru_attention")]
     while not all(path.exists() and path.read_bytes() for path in begun):
         assert process.poll() is None
         time.sleep(0.02)
@@ -61,24 +61,26 @@ def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp
     text = stderr.decode()
     assert "Traceback" not in text
     assert "the same command goes on" in text
-    steps = [int(text.split(f"{m}: warning: stopped at step ")[1].split(";")[0]) for m in ("lstm", "gru_attention")]
+    steps = [
+        int(text.split(f"{m}: warning: stopped at step ")[1].split(";")[0]) for m in ("transformer", "gru_attention")
+    ]
     assert all(step > 0 for step in steps)
     more = [*command, f"training.max_steps={max(steps) + 2}"]
     done = subprocess.run(more, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    assert f"lstm: resuming at step {steps[0]}," in done.stderr.decode()
+    assert f"transformer: resuming at step {steps[0]}," in done.stderr.decode()
 
 
 def test_models_stop_when_the_comparison_is_killed(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER, "training.max_steps=100000"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
-    run = tmp_path / "out" / "lstm"
+    run = tmp_path / "out" / "transformer"
     while not ((run / "metrics.jsonl").exists() and (run / "metrics.jsonl").read_bytes()):
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()
     _, stderr = process.communicate(timeout=60)  # ends when the last process that holds the pipe has ended
-    assert "lstm: warning: stopped at step" in stderr.decode()
+    assert "transformer: warning: stopped at step" in stderr.decode()
 
 
 def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) -> None:
