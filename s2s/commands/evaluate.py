@@ -16,7 +16,7 @@ from s2s.commands.console import plain
 from s2s.commands.translate import reading
 from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, check_call, raise_all
 from s2s.data.corpus import load_corpus
-from s2s.decoding.output import one_line, read_lines
+from s2s.decoding.output import read_lines
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, report
 from s2s.evaluation.report.page import TestSet
@@ -90,7 +90,7 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
     """
     started = time.monotonic()
     translator = run.translator(**dataclasses.asdict(decoding))
-    hypotheses = [one_line(h) for h in translator.translate(test.sources, progress=sys.stderr.isatty())]
+    hypotheses = translator.translate(test.sources, progress=sys.stderr.isatty())
     seconds = time.monotonic() - started
     result = report(
         test.sources,

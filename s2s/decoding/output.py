@@ -11,7 +11,6 @@ A line ends at `\\n` (`\\r\\n` is accepted) and nowhere else. Three formats of o
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Literal, get_args
 
@@ -80,7 +79,7 @@ def write_translations(
     check_format(form, n_best, attention is not None)
     for number, translation in enumerate(translations, 1):
         if form == "text":
-            rows = [one_line(translation.text)]
+            rows = [translation.text]
         elif form == "tsv":
             rows = tsv_rows(number, translation)
         else:
@@ -88,15 +87,10 @@ def write_translations(
         stream.write("".join(f"{row}\n" for row in rows).encode("utf-8"))
 
 
-def one_line(text: str) -> str:
-    """The text with a space for each line break of `read_lines`; other Unicode separators stay."""
-    return re.sub(r"\r\n|\r|\n", " ", text)
-
-
 def tsv_rows(number: int, translation: Translation) -> list[str]:
     """A row for each hypothesis; tabs in the text become spaces."""
     return [
-        "\t".join([str(number), str(rank), f"{h.score:.6f}", f"{h.log_prob:.6f}", one_line(h.text).replace("\t", " ")])
+        "\t".join([str(number), str(rank), f"{h.score:.6f}", f"{h.log_prob:.6f}", h.text.replace("\t", " ")])
         for rank, h in enumerate(translation.hypotheses, 1)
     ]
 

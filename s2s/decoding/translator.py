@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ class Translator:
         device = self.model.device
         found = search(self.model, source.to(device), mask.to(device), self.config, limits, keys)
         texts = iter(self.tokenizer.decode_target([hypothesis.tokens for row in found for hypothesis in row]))
-        return [[TextHypothesis(next(texts), h.score, h.log_prob, h.tokens) for h in row] for row in found]
+        return [[TextHypothesis(one_line(next(texts)), h.score, h.log_prob, h.tokens) for h in row] for row in found]
 
     def _cut(self, ids: list[int], line: int) -> tuple[list[int], bool]:
         """At most `max_source` ids, with a warning where that loses some; lines count from 1."""
@@ -233,6 +234,11 @@ class Translator:
         finally:
             for module, training in modes:
                 module.training = training
+
+
+def one_line(text: str) -> str:
+    """The text with a space for each line break: with byte fallback a model may write one, and one line is promised."""
+    return re.sub(r"\r\n|\r|\n", " ", text)
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -15,7 +15,7 @@ from s2s.decoding.translator import Attention, TextHypothesis, Translation
 from s2s.errors import S2SError
 
 FOUND = [
-    Translation("a", [TextHypothesis("x\ty\r\nz", -0.5, -1.25, [4]), TextHypothesis("w", -2.0, -3.0, [5])]),
+    Translation("a", [TextHypothesis("x\ty z", -0.5, -1.25, [4]), TextHypothesis("w", -2.0, -3.0, [5])]),
     Translation("", [TextHypothesis("", 0.0, 0.0, [])]),
     Translation("b\n", [TextHypothesis("ü\u2028\u0085ß", -1.0, -1.0, [6])], truncated=True),
 ]
@@ -46,7 +46,7 @@ def test_json_has_an_object_for_each_line():
     assert [row["source"] for row in rows] == ["a", "", "b\n"]
     assert [row["truncated"] for row in rows] == [False, False, True]
     assert rows[0]["hypotheses"] == [
-        {"text": "x\ty\r\nz", "score": -0.5, "log_prob": -1.25},
+        {"text": "x\ty z", "score": -0.5, "log_prob": -1.25},
         {"text": "w", "score": -2.0, "log_prob": -3.0},
     ]
     assert "attention" not in rows[0]
@@ -59,7 +59,7 @@ def test_json_holds_attention():
     rows = [json.loads(row) for row in written("json", 1, attention).removesuffix("\n").split("\n")]
     assert rows[0]["attention"] == {
         "source": ["a", "</s>"],
-        "target": ["x\ty\r\nz"],
+        "target": ["x\ty z"],
         "weights": {"layer 1": [[0.25, 0.75]]},
     }
 

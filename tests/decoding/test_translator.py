@@ -130,6 +130,18 @@ def test_a_line_has_the_same_translation_in_any_company(model, tokenizer, strate
     assert translator(model, tokenizer, strategy=strategy).translate(iter(LINES[::-1] * 5)) == alone[::-1] * 5
 
 
+def test_a_translation_is_one_line_whatever_bytes_the_model_writes(model, tokenizer):
+    breaks = ["a\nb", "\r\n", "\r", "\n\n"]
+    written = iter(tokenizer.encode_target(breaks))
+
+    def searched(*arguments, **named):
+        return [[dataclasses.replace(row[0], tokens=next(written))] for row in search(*arguments, **named)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s2s.decoding.translator.search", searched)
+        assert translator(model, tokenizer).translate(["a dog"] * 4) == ["a b", " ", " ", "  "]
+
+
 def test_lines_without_text_are_empty_and_ask_no_model(model, tokenizer):
     first, second, third = translator(model, tokenizer, n_best=3).translations(["", " \t\u3000", "\r"])
     assert model.shapes == []
