@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from s2s.devices import pick_device
+from s2s.devices import keep_freed_memory, pick_device
 from s2s.errors import S2SError
 
 
@@ -17,3 +19,13 @@ def test_what_there_is_not_is_one_line(name: str) -> None:
     with pytest.raises(S2SError, match=rf"device={name} is not usable here \(.*\); try device=auto") as caught:
         pick_device(name)
     assert "\n" not in str(caught.value)
+
+
+def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(mallopt=lambda *pair: asked.append(pair)))
+    keep_freed_memory()
+    assert dict(asked)[-3] >= 1 << 28  # M_MMAP_THRESHOLD: larger than any tensor of a step
+    assert dict(asked)[-1] > dict(asked)[-3]  # M_TRIM_THRESHOLD
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace())
+    keep_freed_memory()

@@ -24,7 +24,7 @@ from s2s.data.lengths import length_in_words
 from s2s.data.summary import summarise
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.translator import Translator
-from s2s.devices import pick_device
+from s2s.devices import keep_freed_memory, pick_device
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import bleu, check_tokenizer, scorer_tokenizer
 from s2s.files import write_json
@@ -79,6 +79,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
     """
     config = check(values, directory)
     device = pick_device(config.device)
+    keep_freed_memory()
     world = join_world(device)
     if not world.leads:
         logging.getLogger().setLevel(logging.WARNING)

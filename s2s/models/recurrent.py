@@ -1,7 +1,7 @@
 """The recurrent encoder and decoder: any cell, any number of layers, with a fixed-size encoding or with attention.
 
-The encoder reads the source and leaves all its states (the memory) and one vector, the summary: the last layer's final
-states of both directions. How the decoder uses them is `attention`:
+The encoder reads the source and leaves all its outputs (the memory) and one vector, the summary: all that the last
+layer's cells know at the end of both directions (of an LSTM h and c). How the decoder uses them is `attention`:
 
 - `none`: the summary sets the decoder's first state, and that is all it ever learns of the source (Sutskever et al.
   2014).
@@ -9,7 +9,7 @@ states of both directions. How the decoder uses them is `attention`:
   long the sentence.
 - `bahdanau`: each step looks back at the memory and takes what it needs (Bahdanau et al. 2015).
 
-The readout is o_i = tanh(W [s_i; c_i; y_{i-1}]), as wide as an embedding so that output and embedding can be tied.
+The readout is o_i = tanh(W [s_i; y_{i-1}; c_i]), as wide as an embedding so that output and embedding can be tied.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from s2s.config import PositiveInt, Probability
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
@@ -78,12 +79,13 @@ class RecurrentEncoder(Encoder, name="recurrent"):
             levels.append(level)
             size = sum(layer.cell.output_size for layer in level)
         self.stack = RecurrentStack(levels, dropout)
-        self.output_size = self.summary_size = size
+        self.output_size = size
+        self.summary_size = sum(layer.cell.num_states * layer.cell.hidden_size for layer in levels[-1])
         self.directions = len(levels[-1])
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
         values, finals = self.stack(embedded, mask)
-        summary = torch.cat([state[0] for state in finals[-self.directions :]], dim=-1)
+        summary = torch.cat([part for state in finals[-self.directions :] for part in state], dim=-1)
         return Memory(values, mask, summary)
 
 
@@ -163,39 +165,36 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         return DecodeState(shared, rows)
 
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        inputs, parts = self._inputs(embedded, state)
+        summary = state.shared.get("summary")
         if self.attending is not None:
-            outputs, final = self.attending(inputs, None, self._flat(state), self._constants(state))
-            parts.append(outputs)
+            outputs, final = self.attending(embedded, None, self._flat(state), self._constants(state))
         else:
             assert self.stack is not None
-            outputs, finals = self.stack(inputs, None, self._by_layer(state))
+            outputs, finals = self.stack(embedded, None, self._by_layer(state), summary)
             final = tuple(tensor for states in finals for tensor in states)
-            parts.append(outputs)
             if self.bahdanau is not None:
-                parts.append(self.bahdanau(outputs, self._keys(state))[0])
-        hidden = self.dropout(torch.tanh(self.readout(torch.cat(parts, dim=-1))))
+                outputs = torch.cat([outputs, self.bahdanau(outputs, self._keys(state))[0]], dim=-1)
+        hidden = self.dropout(torch.tanh(self._read(torch.cat([outputs, embedded], dim=-1), summary)))
         return hidden, DecodeState(state.shared, {f"state{i}": tensor for i, tensor in enumerate(final)})
 
     def attention(self, embedded: Tensor, state: DecodeState) -> dict[str, Tensor]:
         if self.bahdanau is None:
             return {}
-        inputs, _ = self._inputs(embedded, state)
         if self.attending is not None:
-            traced = self.attending.trace(inputs, None, self._flat(state), self._constants(state))
+            traced = self.attending.trace(embedded, None, self._flat(state), self._constants(state))
             return {"attention": traced["attention"]}
         assert self.stack is not None
-        outputs, _ = self.stack(inputs, None, self._by_layer(state))
+        outputs, _ = self.stack(embedded, None, self._by_layer(state))
         return {"attention": self.bahdanau(outputs, self._keys(state))[1]}
 
-    def _inputs(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, list[Tensor]]:
-        """The first layer's input, and what enters the readout beside the decoder's states."""
-        if not self.fixed:
-            return embedded, [embedded]
-        summary = state.shared["summary"]
-        beam = embedded.size(0) // summary.size(0)
-        context = summary.repeat_interleave(beam, dim=0).unsqueeze(1).expand(-1, embedded.size(1), -1)
-        return torch.cat([embedded, context], dim=-1), [embedded, context]
+    def _read(self, parts: Tensor, summary: Tensor | None) -> Tensor:
+        """The readout before its tanh; the summary's share in it is computed once for each sentence."""
+        width = parts.size(-1)
+        read = F.linear(parts, self.readout.weight[:, :width], self.readout.bias)
+        if summary is None:
+            return read
+        share = F.linear(summary, self.readout.weight[:, width:])
+        return read + share.repeat_interleave(parts.size(0) // len(share), dim=0).unsqueeze(1)
 
     @staticmethod
     def _keys(state: DecodeState) -> Keys:

@@ -19,7 +19,6 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
@@ -168,15 +167,7 @@ class AttentionCell(Cell):
 
     def project(self, x: Tensor) -> Tensor:
         """The embedding's part only; a cell that is not affine in its input waits for the whole input."""
-        if not self.cell.affine_input:
-            return x
-        missing = self.input_size - x.size(-1)
-        if missing == 0:
-            return self.cell.project(x)
-        weight = self.cell.input_weight(0, x.size(-1))
-        if weight is None:
-            return self.cell.project(F.pad(x, (0, missing)))
-        return F.linear(x, weight, self.cell.project(x.new_zeros(self.input_size)))
+        return self.cell.project_start(x) if self.cell.affine_input else x
 
     def _input(self, gx: Tensor, parts: list[Tensor], constants: Prepared) -> Tensor:
         if not self.cell.affine_input:

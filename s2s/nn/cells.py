@@ -118,6 +118,16 @@ class Cell(nn.Module):
         """Named activations (B, H) of the step from `state`, for looking; a cell without gates returns none."""
         return {}
 
+    def project_start(self, x: Tensor) -> Tensor:
+        """`project` of an input whose first columns are x (…, n <= I) and whose others are 0, for an affine input."""
+        missing = self.input_size - x.size(-1)
+        if missing == 0:
+            return self.project(x)
+        weight = self.input_weight(0, x.size(-1))
+        if weight is None:
+            return self.project(F.pad(x, (0, missing)))
+        return F.linear(x, weight, self.project(x.new_zeros(self.input_size)))
+
     def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
         """What input columns start … stop - 1 contribute to `project`, bias left out; for cells with an affine input.
 

@@ -33,20 +33,26 @@ class RecurrentLayer(nn.Module):
         self.reverse = reverse
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, state: State | None = None, constants: Any = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        state: State | None = None,
+        constants: Any = None,
+        context: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Runs the layer.
 
         Args:
-            x: (B, T, I).
+            x: (B, T, I), or (B, T, I - C) with a context.
             mask: (B, T), True at real elements, which come first; None when all are real.
             state: where to begin; the cell's initial state when None.
             constants: per-sentence values that a cell such as `AttentionCell` takes as third argument of its step.
+            context: (B / n, C), which follows x in the input of every step; each row is for n sequences.
 
         Returns:
             outputs (B, T, output_size), 0 at padding, and the state after each sequence's last element.
         """
-        gx, order, initial = self._begin(x, mask, state)
+        gx, order, initial = self._begin(x, mask, state, context)
         states = self.cell.sequence(gx, initial, *(() if constants is None else (constants,)))
         return self._end(states, order, initial, mask)
 
@@ -91,7 +97,9 @@ class RecurrentLayer(nn.Module):
         traced = {name: torch.stack([row[name] for row in rows], dim=1) for name in rows[0]}
         return traced if order is None else {name: _take(values, order) for name, values in traced.items()}
 
-    def _begin(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, Tensor | None, State]:
+    def _begin(
+        self, x: Tensor, mask: Tensor | None, state: State | None, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, State]:
         """The input's part (T, B, ·), the order that flips each sequence (or None), and the first state."""
         order = None
         if mask is not None:
@@ -104,12 +112,22 @@ class RecurrentLayer(nn.Module):
         elif self.reverse:
             order = torch.arange(x.size(1) - 1, -1, -1, device=x.device).expand(x.shape[:2])
             x = _take(x, order)
-        projected = self.cell.project(x.transpose(0, 1).contiguous())  # time-major: each step's slice is contiguous
+        projected = self._project(x.transpose(0, 1).contiguous(), context)  # time-major: a step's slice is contiguous
         # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
         exact = torch.promote_types(projected.dtype, torch.float32)
         if state is None:
             state = self.cell.initial_state(x.size(0), projected.new_empty(0, dtype=exact))
         return projected, order, tuple(s.to(exact) for s in state)
+
+    def _project(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """The input's part of all steps; the context's share in it is computed once for each of its rows."""
+        if context is None:
+            return self.cell.project(x)
+        if not self.cell.affine_input:
+            rows = context.repeat_interleave(x.size(1) // context.size(0), dim=0).expand(x.size(0), -1, -1)
+            return self.cell.project(torch.cat([x, rows], dim=-1))
+        share = self.cell.input_columns(x.size(-1), self.cell.input_size)(context)
+        return self.cell.project_start(x) + share.repeat_interleave(x.size(1) // context.size(0), dim=0)
 
     @staticmethod
     def _final(states: State, mask: Tensor, initial: State) -> State:
@@ -141,8 +159,13 @@ class RecurrentStack(nn.Module):
         self.dropout = Dropout(dropout)
         self.output_size = sum(layer.cell.output_size for layer in levels[-1])
 
-    def forward(self, x: Tensor, mask: Tensor | None, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
-        """(B, T, I) -> outputs (B, T, ·) and the final state of each layer, bottom up, forward before reversed."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None, states: list[State] | None = None, context: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """(B, T, I) -> outputs (B, T, ·) and the final state of each layer, bottom up, forward before reversed.
+
+        A context, see `RecurrentLayer`, enters the first level, if that has one direction.
+        """
         finals: list[State] = []
         for number, level in enumerate(self.levels):
             if number > 0:
@@ -152,7 +175,7 @@ class RecurrentStack(nn.Module):
             if len(layers) == 2:
                 both = RecurrentLayer.both(layers[0], layers[1], x, mask, begin)
             else:
-                both = [layer(x, mask, state) for layer, state in zip(layers, begin, strict=True)]
+                both = [layers[0](x, mask, begin[0], context=context if number == 0 else None)]
             finals += [final for _, final in both]
             x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
         return x, finals

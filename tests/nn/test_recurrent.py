@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s2s.nn.attention import StackedCell
-from s2s.nn.cells import CELLS, RNN
+from s2s.nn.cells import CELLS, RNN, Cell
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 
 
@@ -49,6 +49,41 @@ def test_padding_changes_nothing(
         torch.testing.assert_close(outputs[row : row + 1, :length], alone, rtol=0, atol=1e-12)
         for mine, other in zip(final, alone_final, strict=True):
             torch.testing.assert_close(mine[row : row + 1], other, rtol=0, atol=1e-12)
+
+
+class Squared(RNN):
+    """Not affine in its input."""
+
+    affine_input = False
+
+    def project(self, x: torch.Tensor) -> torch.Tensor:
+        return super().project(x * x)
+
+
+class Opaque(RNN):
+    """Affine, but its matrix is not known."""
+
+    def input_weight(self, start: int, stop: int) -> None:
+        return None
+
+    input_columns = Cell.input_columns
+
+
+@pytest.mark.parametrize("kind", [*CELLS.values(), Squared, Opaque])
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_context_is_an_input_that_stays_the_same(kind: type[Cell], beam: int) -> None:
+    torch.manual_seed(0)
+    layer = RecurrentLayer(kind(7, 4))
+    x, context = torch.randn(2 * beam, 5, 3), torch.randn(2, 4, requires_grad=True)
+    rows = context.repeat_interleave(beam, dim=0).unsqueeze(1).expand(-1, 5, -1)
+    expected, _ = layer(torch.cat([x, rows], dim=-1), None)
+    outputs, _ = layer(x, None, context=context)
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
+    asked = (context, *layer.parameters())
+    for mine, other in zip(
+        torch.autograd.grad(outputs.sum(), asked), torch.autograd.grad(expected.sum(), asked), strict=True
+    ):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
 
 
 def test_both_directions_and_two_levels_equal_torch_on_packed_sequences() -> None:

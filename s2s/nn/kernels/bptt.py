@@ -31,7 +31,7 @@ from above (the output at t) plus what arrives from step t + 1. With σ' = σ (1
 
     δa_r = δa_h̃ ⊙ m ⊙ r (1 - r),    δm = δa_h̃ ⊙ r,    δh_{t-1} = δh_t ⊙ (1 - z) + [δa_z, δa_r, δm] W
 
-All factors of the δ's that do not depend on δ are computed for the whole sequence at once, before the walk. Under
+A step works in small buffers that stay in the processor's cache; what a whole sequence needs is only written. Under
 autocast the matrix products run in its type; states, gates and sums stay in fp32.
 
 A cell's part of this is a `StepKernel`. `Sequence` runs one over a whole input; `s2s.nn.kernels.attention` runs one
@@ -61,14 +61,15 @@ def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
     return rows[0].mT @ rows[1]
 
 
-def _before(states: Tensor, first: Tensor) -> Tensor:
-    """(T, …) states after each step -> states before each step."""
-    return torch.cat([first.unsqueeze(0), states[:-1]])
-
-
 def _steps(sequences: list[Tensor]) -> list[tuple[Tensor, ...]]:
     """Views of all steps at once: taking one slice costs as much as a small product."""
     return list(zip(*(sequence.unbind(0) for sequence in sequences), strict=True))
+
+
+def _add(activation: Tensor, product: Tensor, more: Tensor | None) -> Tensor:
+    """activation += product + more, in place."""
+    activation.add_(product)
+    return activation if more is None else activation.add_(more)
 
 
 def tanh_(x: Tensor) -> Tensor:
@@ -131,10 +132,9 @@ class StepKernel:
         """δgx (T, …, B, G·H) in the type of products, δ of the recurrent weight, and of each bias."""
         raise NotImplementedError
 
-    def _before_activation(self, part: Tensor, h: Tensor, transposed: Tensor, more: Tensor | None) -> Tensor:
-        """part += h W + more, in place."""
-        part.add_(h.to(self.compute) @ transposed)
-        return part if more is None else part.add_(more)
+    def _like(self, states: Tensor, kind: torch.dtype | None = None, gates: int = 1) -> Tensor:
+        """Room for (…, gates · H) beside (…, H)."""
+        return states.new_empty(*states.shape[:-1], gates * self.hidden, dtype=kind)
 
 
 class RNNSteps(StepKernel):
@@ -142,30 +142,34 @@ class RNNSteps(StepKernel):
 
     def begin(self, gx: Tensor, first: State) -> None:
         self.hs = gx
-        self.each = self.hs.unbind(0)
+        self.inputs = self._like(gx, self.compute)
         self.transposed = self.w.mT
+        self.each = _steps([self.hs, self.inputs])
 
     def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        return (tanh_(self._before_activation(self.each[t], state[0], self.transposed, more)),)
+        act, h = self.each[t]
+        return (tanh_(_add(act, h.copy_(state[0]) @ self.transposed, more)),)
 
     def saved(self) -> tuple[Tensor, ...]:
-        return (self.hs,)
+        return self.hs, self.inputs
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
-        (self.hs,), (self.first,) = saved, first
-        self.slopes = (1 - self.hs * self.hs).unbind(0)
-        self.da = torch.empty(self.hs.shape, dtype=self.compute, device=self.hs.device)
-        self.each = self.da.unbind(0)
+        hs, self.inputs = saved
+        self.da = self._like(hs, self.compute)
+        self.each = _steps([hs, self.da])
+        self.room = torch.empty_like(first[0])
 
     def back(self, t: int, grads: State) -> State:
-        da = torch.mul(grads[0], self.slopes[t], out=self.each[t])
-        return ((da @ self.w).to(grads[0].dtype),)
+        (h, da), (dh,) = self.each[t], grads
+        square = torch.mul(h, h, out=self.room)
+        da.copy_(torch.addcmul(dh, dh, square, value=-1, out=square))
+        return ((da @ self.w).to(dh.dtype),)
 
     def input_gradient(self, t: int) -> Tensor:
-        return self.each[t]
+        return self.each[t][1]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, weight_gradient(self.da, _before(self.hs, self.first))
+        return self.da, weight_gradient(self.da, self.inputs)
 
 
 class LSTMSteps(StepKernel):
@@ -176,53 +180,52 @@ class LSTMSteps(StepKernel):
     def begin(self, gx: Tensor, first: State) -> None:
         self.gates = gx
         self.hs, self.cs, self.shown = (gx.new_empty(len(gx), *first[0].shape) for _ in range(3))
+        self.inputs = self._like(self.hs, self.compute)
         self.transposed = self.w.mT
         split = 3 * self.hidden
         parts = [self.gates, self.gates[..., :split], self.gates[..., split:], *self.gates.chunk(4, dim=-1)]
-        self.each = _steps([*parts, self.hs, self.cs, self.shown])
+        self.each = _steps([*parts, self.hs, self.cs, self.shown, self.inputs])
 
     def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown = self.each[t]
-        self._before_activation(gate, state[0], self.transposed, more)
+        gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown, before = self.each[t]
+        _add(gate, before.copy_(state[0]) @ self.transposed, more)
         sigmoids.sigmoid_()
         tanh_(tanhs)
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
         return torch.mul(o, tanh_(shown.copy_(c)), out=h), c
 
     def saved(self) -> tuple[Tensor, ...]:
-        return self.hs, self.cs, self.shown, self.gates
+        return self.hs, self.cs, self.shown, self.gates, self.inputs
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
-        self.hs, self.cs, shown, gates = saved
-        self.first = first
-        f, i, o, candidate = gates.chunk(4, dim=-1)
-        slopes = gates * (1 - gates)
-        df, di, do, dcandidate = slopes.chunk(4, dim=-1)
-        df.mul_(_before(self.cs, first[1]))
-        di.mul_(candidate)
-        do.mul_(shown)
-        torch.mul(i, 1 - candidate * candidate, out=dcandidate)
-        self.da = torch.empty(slopes.shape, dtype=self.compute, device=gates.device)
-        views = [o * (1 - shown * shown), f, self.da]
-        for whole in (slopes, self.da):
-            stacked = whole.view(*whole.shape[:-1], 4, self.hidden)
-            views += [stacked[..., :2, :], stacked[..., 2, :], stacked[..., 3, :]]
-        self.each = _steps(views)
+        _, cs, shown, gates, self.inputs = saved
+        self.da = self._like(shown, self.compute, gates=4)
+        parts = [gates[..., : 3 * self.hidden], *gates.chunk(4, dim=-1), shown, self.da]
+        self.each = [(*views, before) for views, before in zip(_steps(parts), (first[1], *cs), strict=False)]
+        self.room = torch.empty_like(first[1])
+        self.grad = self._like(first[1], gates=4)
+        self.grads = self.grad[..., : 3 * self.hidden], *self.grad.chunk(4, dim=-1)
 
     def back(self, t: int, grads: State) -> State:
-        through, keep, da, slope_fi, slope_o, slope_c, da_fi, da_o, da_c = self.each[t]
+        sigmoids, f, i, o, candidate, shown, da, before = self.each[t]
+        da_sigmoids, da_f, da_i, da_o, da_c = self.grads
         dh, dc = grads
+        through = torch.mul(shown, shown, out=self.room)
+        torch.addcmul(o, o, through, value=-1, out=through)
         dc = torch.addcmul(dc, dh, through)
-        torch.mul(slope_fi, dc.unsqueeze(-2), out=da_fi)
-        torch.mul(slope_o, dh, out=da_o)
-        torch.mul(slope_c, dc, out=da_c)
-        return (da @ self.w).to(dh.dtype), dc.mul_(keep)
+        torch.addcmul(sigmoids, sigmoids, sigmoids, value=-1, out=da_sigmoids)
+        da_f.mul_(dc).mul_(before)
+        da_i.mul_(dc).mul_(candidate)
+        da_o.mul_(dh).mul_(shown)
+        torch.mul(candidate, candidate, out=da_c)
+        torch.addcmul(i, i, da_c, value=-1, out=da_c).mul_(dc)
+        return (da.copy_(self.grad) @ self.w).to(dh.dtype), dc.mul_(f)
 
     def input_gradient(self, t: int) -> Tensor:
-        return self.each[t][2]
+        return self.da[t]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, weight_gradient(self.da, _before(self.hs, self.first[0]))
+        return self.da, weight_gradient(self.da, self.inputs)
 
 
 class GRUSteps(StepKernel):
@@ -234,49 +237,51 @@ class GRUSteps(StepKernel):
 
     def begin(self, gx: Tensor, first: State) -> None:
         self.acts, self.hs = gx, gx.new_empty(len(gx), *first[0].shape)
+        self.inputs, self.remembered = (self._like(self.hs, self.compute) for _ in range(2))
         self.to_gates, self.to_candidate = self.w_gates.mT, self.w_candidate.mT
-        views = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.hs]
-        self.each = _steps(views)
+        parts = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1)]
+        self.each = _steps([*parts, self.hs, self.inputs, self.remembered])
 
     def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        act, zr, z, r, candidate, new = self.each[t]
+        act, zr, z, r, candidate, new, before, remembered = self.each[t]
         (h,) = state
         if more is not None:
             act.add_(more)
-        self._before_activation(zr, h, self.to_gates, None).sigmoid_()
-        tanh_(self._before_activation(candidate, r * h, self.to_candidate, None))
+        zr.add_(before.copy_(h) @ self.to_gates).sigmoid_()
+        tanh_(candidate.add_(remembered.copy_(r * h) @ self.to_candidate))
         return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
-        return self.hs, self.acts
+        return self.hs, self.acts, self.inputs, self.remembered
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
-        self.hs, acts = saved
-        z, self.r, candidate = acts.chunk(3, dim=-1)
-        self.before = _before(self.hs, first[0])
-        slope_h = z * (1 - candidate * candidate)
-        slope_z = (candidate - self.before) * z * (1 - z)
-        slope_r = self.before * self.r * (1 - self.r)
-        self.da = torch.empty(acts.shape, dtype=self.compute, device=acts.device)
-        views = [slope_h, slope_z, slope_r, self.r, 1 - z]
-        views += [self.da, self.da[..., : 2 * self.hidden], *self.da.chunk(3, dim=-1)]
-        self.each = _steps(views)
+        hs, acts, self.inputs, self.remembered = saved
+        split = 2 * self.hidden
+        self.da = self._like(hs, self.compute, gates=3)
+        parts = [acts[..., :split], *acts.chunk(3, dim=-1), self.da[..., :split], self.da[..., split:]]
+        self.each = [(*views, before) for views, before in zip(_steps(parts), (first[0], *hs), strict=False)]
+        self.room = torch.empty_like(first[0])
+        self.grad = self._like(first[0], gates=2)
+        self.grads = self.grad.chunk(2, dim=-1)
 
     def back(self, t: int, grads: State) -> State:
-        slope_h, slope_z, slope_r, r, keep, _, da_zr, da_z, da_r, da_h = self.each[t]
-        (dh,) = grads
-        torch.mul(dh, slope_h, out=da_h)
-        u = (da_h @ self.w_candidate).to(dh.dtype)
-        torch.mul(dh, slope_z, out=da_z)
-        torch.mul(u, slope_r, out=da_r)
-        return (torch.addcmul(dh * keep, u, r).add_(da_zr @ self.w_gates),)
+        zr, z, r, candidate, da_zr, da_h, before = self.each[t]
+        (dh,), (da_z, da_r) = grads, self.grads
+        slope = torch.mul(candidate, candidate, out=self.room)
+        torch.addcmul(z, z, slope, value=-1, out=slope)
+        u = (da_h.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype)
+        torch.addcmul(zr, zr, zr, value=-1, out=self.grad)
+        da_z.mul_(dh).mul_(torch.sub(candidate, before, out=self.room))
+        da_r.mul_(u).mul_(before)
+        kept = torch.addcmul(dh, dh, z, value=-1).addcmul_(u, r)
+        return (kept.add_(da_zr.copy_(self.grad) @ self.w_gates),)
 
     def input_gradient(self, t: int) -> Tensor:
-        return self.each[t][5]
+        return self.da[t]
 
     def gradients(self) -> tuple[Tensor, ...]:
-        gates = weight_gradient(self.da[..., : 2 * self.hidden], self.before)
-        candidates = weight_gradient(self.da[..., 2 * self.hidden :], self.r * self.before)
+        gates = weight_gradient(self.da[..., : 2 * self.hidden], self.inputs)
+        candidates = weight_gradient(self.da[..., 2 * self.hidden :], self.remembered)
         return self.da, torch.cat([gates, candidates], dim=-2)
 
 
@@ -290,55 +295,55 @@ class GRUAfterSteps(StepKernel):
     def begin(self, gx: Tensor, first: State) -> None:
         self.acts = gx
         self.hs, self.ms = (gx.new_empty(len(gx), *first[0].shape) for _ in range(2))
+        self.inputs = self._like(self.hs, self.compute)
         self.transposed = self.w.mT
-        views = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.ms, self.hs]
-        self.each = _steps(views)
+        parts = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1)]
+        self.each = _steps([*parts, self.ms, self.hs, self.inputs])
 
     def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        act, zr, z, r, candidate, m, new = self.each[t]
+        act, zr, z, r, candidate, m, new, before = self.each[t]
         (h,), split = state, 2 * self.hidden
         if more is not None:
             act.add_(more)
-        gh = h.to(self.compute) @ self.transposed
+        gh = before.copy_(h) @ self.transposed
         zr.add_(gh[..., :split]).sigmoid_()
         torch.add(self.bias, gh[..., split:], out=m)
         tanh_(candidate.addcmul_(r, m))
         return (torch.lerp(h, candidate, z, out=new),)
 
     def saved(self) -> tuple[Tensor, ...]:
-        return self.hs, self.acts, self.ms
+        return self.hs, self.acts, self.ms, self.inputs
 
     def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
-        self.hs, acts, ms = saved
-        z, r, candidate = acts.chunk(3, dim=-1)
-        self.before = _before(self.hs, first[0])
-        self.slope_h = z * (1 - candidate * candidate)
-        slopes = [(candidate - self.before) * z * (1 - z), self.slope_h * ms * r * (1 - r), self.slope_h * r]
-        self.dgh = torch.empty(acts.shape, dtype=self.compute, device=acts.device)
-        self.arrived = torch.empty_like(self.hs)
-        views = [
-            torch.stack(slopes, dim=-2),
-            1 - z,
-            self.arrived,
-            self.dgh,
-            self.dgh.view(*self.dgh.shape[:-1], 3, self.hidden),
-        ]
-        self.each = _steps(views)
+        hs, acts, ms, self.inputs = saved
+        split = 2 * self.hidden
+        self.dgh = self._like(hs, self.compute, gates=3)
+        self.da_h = self._like(hs, self.compute)
+        parts = [acts[..., :split], *acts.chunk(3, dim=-1), ms, self.dgh, self.da_h]
+        self.each = [(*views, before) for views, before in zip(_steps(parts), (first[0], *hs), strict=False)]
+        self.room = torch.empty_like(first[0])
+        self.grad = self._like(first[0], gates=3)
+        self.grads = self.grad[..., :split], *self.grad.chunk(3, dim=-1)
 
     def back(self, t: int, grads: State) -> State:
-        slopes, keep, arrived, dgh, stacked = self.each[t]
-        dh = arrived.copy_(grads[0])
-        torch.mul(slopes, dh.unsqueeze(-2), out=stacked)
-        return ((dh * keep).add_(dgh @ self.w),)
+        zr, z, r, candidate, m, dgh, da_h, before = self.each[t]
+        (dh,), (da_zr, da_z, da_r, dm) = grads, self.grads
+        slope = torch.mul(candidate, candidate, out=self.room)
+        through = torch.addcmul(z, z, slope, value=-1, out=slope).mul_(dh)
+        da_h.copy_(through)
+        torch.mul(through, r, out=dm)
+        torch.addcmul(zr, zr, zr, value=-1, out=da_zr)
+        da_r.mul_(through).mul_(m)
+        da_z.mul_(dh).mul_(torch.sub(candidate, before, out=self.room))
+        return (torch.addcmul(dh, dh, z, value=-1).add_(dgh.copy_(self.grad) @ self.w),)
 
     def input_gradient(self, t: int) -> Tensor:
-        candidate = self.arrived[t] * self.slope_h[t]
-        return torch.cat([self.dgh[t, ..., : 2 * self.hidden], candidate.to(self.compute)], dim=-1)
+        return torch.cat([self.dgh[t, ..., : 2 * self.hidden], self.da_h[t]], dim=-1)
 
     def gradients(self) -> tuple[Tensor, ...]:
-        split, kind = 2 * self.hidden, self.hs.dtype
-        dgx = torch.cat([self.dgh[..., :split], (self.arrived * self.slope_h).to(self.compute)], dim=-1)
-        return dgx, weight_gradient(self.dgh, self.before), self.dgh[..., split:].sum(dim=(0, -2), dtype=kind)
+        split, kind = 2 * self.hidden, self.grad.dtype
+        dgx = torch.cat([self.dgh[..., :split], self.da_h], dim=-1)
+        return dgx, weight_gradient(self.dgh, self.inputs), self.dgh[..., split:].sum(dim=(0, -2), dtype=kind)
 
 
 def laid_out(gx: tuple[Tensor, ...], like: Tensor) -> Tensor:
