@@ -175,6 +175,7 @@ class TrainingConfig:
     max_steps: PositiveInt | None  # updates
     max_epochs: PositiveInt | None
     batch_tokens: PositiveInt  # sentences × longest side of a micro-batch, padding included
+    batch_sentences: PositiveInt | None  # sentence pairs of a micro-batch, at most
     accumulate: PositiveInt  # micro-batches for each update
     precision: Literal["fp32", "bf16"]
     label_smoothing: Probability

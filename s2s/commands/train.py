@@ -96,11 +96,14 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
             start_from(RunDirectory(config.init_from), model, tokenizer)
-        data = TrainingData(corpus.train, tokenizer, config.training.batch_tokens, config.seed)
+        data = TrainingData(
+            corpus.train, tokenizer, config.training.batch_tokens, config.seed, config.training.batch_sentences
+        )
         log.info(
-            "batches: %d an epoch of up to %s tokens, %.1f %% padding",
+            "batches: %d an epoch of up to %s tokens%s, %.1f %% padding",
             data.num_batches(0),
             f"{config.training.batch_tokens:,}",
+            "" if config.training.batch_sentences is None else f" and {config.training.batch_sentences} sentences",
             100 * data.padding_waste(0),
         )
         callbacks: list[Callback] = [Progress()]

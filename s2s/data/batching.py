@@ -1,10 +1,11 @@
 """Sentence pairs as padded id matrices, and the plan that says which pairs travel together.
 
 A micro-batch is limited by memory, which follows the size of its padded matrices and not the number of its sentences:
-n pairs are allowed while n × (the longest side among them) stays within `max_tokens`. Padding is kept small by sorting
-the pairs by length before they are cut into batches; the order of the batches, and that of pairs of the same length,
-is drawn anew for each epoch from (seed, epoch) alone. So any process can compute any batch of any epoch by its
-position, and resuming a run needs no saved random state and skips nothing.
+n pairs are allowed while n × (the longest side among them) stays within `max_tokens`. A limit on n as well, as Bahdanau
+et al. (2015) have it with 80, gives short sentences as many updates as long ones, where otherwise a batch of them is
+hundreds. Padding is kept small by sorting the pairs by length before they are cut into batches; the order of the
+batches, and that of pairs of the same length, is drawn anew for each epoch from (seed, epoch) alone. So any process can
+compute any batch of any epoch by its position, and resuming a run needs no saved random state and skips nothing.
 """
 
 from __future__ import annotations
@@ -123,13 +124,19 @@ class BatchPlan:
         source_lengths, target_lengths: (N,) subwords of each pair, `</s>` included.
         max_tokens: a batch of n pairs has n × (its longest side) <= max_tokens.
         seed: with the epoch, decides the order.
+        max_pairs: a batch has n <= max_pairs; no such limit when None.
 
     Raises:
         S2SError: a pair is longer than `max_tokens`.
     """
 
     def __init__(
-        self, source_lengths: NDArray[np.integer], target_lengths: NDArray[np.integer], max_tokens: int, seed: int
+        self,
+        source_lengths: NDArray[np.integer],
+        target_lengths: NDArray[np.integer],
+        max_tokens: int,
+        seed: int,
+        max_pairs: int | None = None,
     ) -> None:
         self.seed = seed
         self._source = np.asarray(source_lengths, dtype=np.int64)
@@ -141,7 +148,7 @@ class BatchPlan:
                 f"{too_long} sentence pairs are longer than training.batch_tokens={max_tokens} (the longest has "
                 f"{self._long.max()} subwords): raise training.batch_tokens or lower data.max_length"
             )
-        self._ends = _cut(np.sort(self._long)[::-1], max_tokens)
+        self._ends = _cut(np.sort(self._long)[::-1], max_tokens, max_pairs)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -164,11 +171,11 @@ class BatchPlan:
         return 1 - real / cells if cells else 0.0
 
 
-def _cut(falling: NDArray[np.int64], max_tokens: int) -> NDArray[np.int64]:
+def _cut(falling: NDArray[np.int64], max_tokens: int, max_pairs: int | None = None) -> NDArray[np.int64]:
     """Where batches end, for lengths in falling order: the first of a batch is its longest and decides its size."""
-    ends, position = [], 0
+    ends, position, most = [], 0, max_pairs or len(falling)
     while position < len(falling):
-        position = min(position + max(1, max_tokens // int(falling[position])), len(falling))
+        position = min(position + max(1, min(most, max_tokens // int(falling[position]))), len(falling))
         ends.append(position)
     return np.array(ends, dtype=np.int64)
 
@@ -195,9 +202,9 @@ class EncodedSplit:
         """The pairs `index` as a batch."""
         return collate([self.source[i] for i in index], [self.target[i] for i in index], index)
 
-    def plan(self, kept: Index, max_tokens: int, seed: int) -> BatchPlan:
+    def plan(self, kept: Index, max_tokens: int, seed: int, max_pairs: int | None) -> BatchPlan:
         """A plan for the pairs `kept`; it speaks of positions in `kept`."""
-        return BatchPlan(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed)
+        return BatchPlan(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed, max_pairs)
 
 
 @dataclass(frozen=True)
@@ -220,6 +227,7 @@ class TrainingData:
         tokenizer: turns them into ids.
         batch_tokens: the budget of `BatchPlan`.
         seed: of the order and of sampling.
+        batch_sentences: its limit on pairs.
 
     Attributes:
         dropped: pairs left out, by reason.
@@ -228,8 +236,11 @@ class TrainingData:
         S2SError: no pair fits into a batch.
     """
 
-    def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int, seed: int) -> None:
+    def __init__(
+        self, split: Split, tokenizer: Tokenizer, batch_tokens: int, seed: int, batch_sentences: int | None = None
+    ) -> None:
         self.split, self.tokenizer, self.batch_tokens, self.seed = split, tokenizer, batch_tokens, seed
+        self.batch_sentences = batch_sentences
         self._ids = EncodedSplit(split, tokenizer)
         self._kept: Index = np.flatnonzero(self._ids.longest <= batch_tokens)
         if not len(self._kept):
@@ -239,7 +250,7 @@ class TrainingData:
             )
         left_out = len(split) - len(self._kept)
         self.dropped = {"longer than a batch": left_out} if left_out else {}
-        self._plan = self._ids.plan(self._kept, batch_tokens, seed)
+        self._plan = self._ids.plan(self._kept, batch_tokens, seed, batch_sentences)
         self._epoch: _Epoch | None = None
 
     def num_batches(self, epoch: int) -> int:
@@ -275,7 +286,7 @@ class TrainingData:
             if self.tokenizer.sampling:
                 ids = EncodedSplit(self.split, self.tokenizer, sampling=(self.seed, epoch))
                 kept = np.flatnonzero(ids.longest <= self.batch_tokens)
-                plan = ids.plan(kept, self.batch_tokens, self.seed)
+                plan = ids.plan(kept, self.batch_tokens, self.seed, self.batch_sentences)
             self._epoch = _Epoch(epoch, ids, kept, plan, plan.epoch(epoch))
         return self._epoch
 

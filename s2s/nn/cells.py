@@ -158,6 +158,8 @@ def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") 
     """(gates · hidden, inputs), each gate's block drawn by itself."""
     blocks = [torch.empty(hidden, inputs) for _ in range(gates)]
     for block in blocks:
+        if block.is_meta:  # a model of which only the shapes are wanted: QR on those alone takes seconds to import
+            continue
         (nn.init.orthogonal_ if init == "orthogonal" else nn.init.xavier_uniform_)(block)
     return nn.Parameter(torch.cat(blocks))
 

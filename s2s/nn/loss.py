@@ -2,13 +2,13 @@
 
 The logits of a few rows at a time are made, turned into their loss *and* their gradient while they are in the cache,
 and thrown away; what is kept for the backward pass is as small as the layer's input and weights. With z = W h + b,
-e = exp(z - max z), s = Σ e, smoothing ε over V classes (Szegedy et al. 2016) and target y:
+p = softmax(z), smoothing ε over V classes (Szegedy et al. 2016) and target y:
 
     loss    = logΣexp z - (1 - ε) z_y - ε mean(z)
-    ∂loss/∂z = e / s - (1 - ε) onehot(y) - ε / V
+    ∂loss/∂z = p - (1 - ε) onehot(y) - ε / V
 
-Only e needs a pass over all classes. The rest is taken out of it: the mean of the logits is h · mean(W), the division
-by s goes into the rows of h, and the last two terms of the gradient touch one row of W for each token, or all alike.
+Only p needs passes over all classes. The rest is taken out of it: logΣexp z is max z - log max p, the mean of the
+logits is h · mean(W), and the last two terms of the gradient touch one row of W for each token, or all alike.
 """
 
 from __future__ import annotations
@@ -44,14 +44,12 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         for start in range(0, tokens, rows):
             part = h[start : start + rows]
             logits = (part @ w.T).to(exact)
-            top = logits.amax(dim=1, keepdim=True)
-            e = logits.sub_(top).exp_()
-            sums = e.sum(dim=1, keepdim=True)
-            log_sums[start : start + rows] = (top + sums.log()).squeeze(1)
+            probabilities = torch.softmax(logits, dim=1)
+            log_sums[start : start + rows] = logits.amax(dim=1) - probabilities.amax(dim=1).log()
             if grad_h is not None and grad_w is not None:
-                e = e.to(compute)
-                torch.div(e @ w, sums, out=grad_h[start : start + rows])
-                grad_w += e.T @ (part / sums).to(compute)
+                p = probabilities.to(compute)
+                grad_h[start : start + rows] = p @ w
+                grad_w += p.T @ part
 
         h, w = h.to(exact), w.to(exact)
         mean_w = w.mean(dim=0)

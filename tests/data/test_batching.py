@@ -88,18 +88,19 @@ def test_moving_a_batch_keeps_its_lengths() -> None:
     assert batch.source.device.type == "cpu"
 
 
-@given(lengths, st.integers(30, 200), st.integers(0, 2**32), st.integers(0, 50))
+@given(lengths, st.integers(30, 200), st.integers(0, 2**32), st.integers(0, 50), st.none() | st.integers(1, 9))
 def test_every_pair_is_in_one_batch_and_the_budget_holds(
-    pairs: list[tuple[int, int]], budget: int, seed: int, epoch: int
+    pairs: list[tuple[int, int]], budget: int, seed: int, epoch: int, most: int | None
 ) -> None:
     source, target = np.array(pairs, dtype=np.int32).T
-    plan = BatchPlan(source, target, budget, seed)
+    plan = BatchPlan(source, target, budget, seed, most)
     batches = plan.epoch(epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
     for batch in batches:
         assert len(batch) * max(source[batch].max(), target[batch].max()) <= budget
+        assert len(batch) <= (most or len(pairs))
     assert len(batches) == len(plan)
-    again = BatchPlan(source, target, budget, seed).epoch(epoch)
+    again = BatchPlan(source, target, budget, seed, most).epoch(epoch)
     assert [b.tolist() for b in again] == [b.tolist() for b in batches]
     cells = sum(len(b) * int(source[b].max() + target[b].max()) for b in batches)
     assert plan.padding_waste(epoch) == pytest.approx(1 - (source.sum() + target.sum()) / cells)

@@ -37,6 +37,7 @@ TRAINING = TrainingConfig(
     max_steps=12,
     max_epochs=None,
     batch_tokens=64,
+    batch_sentences=None,
     accumulate=2,
     precision="fp32",
     label_smoothing=0.1,
