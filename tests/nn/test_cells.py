@@ -118,10 +118,11 @@ def test_initial_biases_and_matrices() -> None:
 
 @pytest.mark.parametrize("reset", ["before", "after"])
 def test_a_new_gru_remembers(reset: Literal["before", "after"]) -> None:
-    update, *others = GRU(4, 16, reset=reset, update_bias=-3.0).bias.chunk(3)
-    assert update.eq(-3).all()
+    assert LSTM(4, 16).bias[:16].eq(3).all()
+    update, *others = GRU(4, 16, reset=reset, update_bias=-2.0).bias.chunk(3)
+    assert update.eq(-2).all()
     assert all(other.eq(0).all() for other in others)
-    assert GRU(4, 16, reset=reset).bias[:16].eq(-1).all()
+    assert GRU(4, 16, reset=reset).bias[:16].eq(-3).all()
 
 
 def test_a_misspelt_cell_names_the_nearest_first() -> None:
