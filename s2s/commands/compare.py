@@ -37,14 +37,15 @@ from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
 
-OWN = ("models", "output", "jobs", "run_dir")  # keys of compare.yaml that train.yaml does not have, or must not share
+# Keys of compare.yaml that train.yaml does not have, or must not share.
+OWN = ("models", "ladder", "output", "jobs", "run_dir")
 
 
 def compare(config: DictConfig) -> None:
     """Trains, evaluates, writes the report."""
     values = plain(config)
     output = Path(values["output"])
-    wanted = configurations(values["models"])
+    wanted = configurations(values["models"], values.get("ladder", {}))
     if not (values["jobs"] is None or (isinstance(values["jobs"], int) and values["jobs"] > 0)):
         raise S2SError(f"config: jobs={values['jobs']} must be a number of models, at least 1, or null")
     for name, one in wanted.items():  # all mistakes are found before the first model trains for minutes
@@ -67,16 +68,19 @@ def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
     _evaluated(run, *_test_set(run))
 
 
-def configurations(models: list[str]) -> dict[str, dict[str, Any]]:
-    """The training configuration of each model: what was typed, with this model."""
-    typed = [o for o in overrides() if o.lstrip("+~").split("=", 1)[0] not in OWN]
+def configurations(models: list[str], ladder: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """The training configuration of each model: what `ladder` has for it and what was typed, with this model."""
+    typed = [o for o in overrides() if o.lstrip("+~").split("=", 1)[0].split(".")[0] not in OWN]
     if any(o.split("=", 1)[0] == "model" for o in typed):
         raise S2SError("config: compare.py takes models=[…], a list, in place of model=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
+    for name, settings in ladder.items():
+        if not (isinstance(settings, list) and all(isinstance(one, str) for one in settings)):
+            raise S2SError(f"config: ladder.{name}={settings} must be a list of settings, such as [optim.lr=1e-3]")
     found = {}
     for name in models:
-        found[name] = plain(compose("train", [*typed, f"model={name}"]))
+        found[name] = plain(compose("train", [*ladder.get(name, []), *typed, f"model={name}"]))
         del found[name]["run_dir"]
     return found
 

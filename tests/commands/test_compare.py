@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from tests.commands.conftest import SMALL, Done, Script
 
 # What these models share; `model.…` keys hold for each.
 LADDER = [*SMALL, "models=[lstm,gru_attention,transformer]", "evaluation.bootstrap=50", "output=out", "jobs=2"]
+LADDER += ['+ladder.lstm=["optim.lr=1e-3","training.max_steps=99"]']  # for one model; what is typed for all wins
 
 
 def test_ladder(script: Script, tmp_path: Path) -> None:
@@ -26,6 +28,8 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
         assert f"{model}: done after 12 updates" in stderr  # its process's lines stand behind its name
         assert f"\n{model} " in stdout
         assert json.loads((tmp_path / "out" / model / "evaluation" / "test.json").read_text())["test_set"]
+    rates = [OmegaConf.load(tmp_path / "out" / model / "config.yaml").optim.lr for model in ("lstm", "transformer")]
+    assert rates[0] == 1e-3 != rates[1]
     report = tmp_path / "out" / "report"
     assert (report / "length.png").read_bytes().startswith(b"\x89PNG")
     page = (report / "index.html").read_text(encoding="utf-8")
@@ -99,6 +103,8 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
         (["models=[gru,gro]"], "gro"),
         (["model=gru"], "models=[…]"),
         (["jobs=0"], "jobs=0 must be"),
+        (["ladder.rnn=optim.lr"], "ladder.rnn=optim.lr must be a list of settings"),
+        (['ladder.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
         (["optim.lr=-1"], "optim.lr=-1 must be more than 0"),
     ],
 )
