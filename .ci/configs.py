@@ -50,6 +50,10 @@ def main() -> None:
                 if name != "run":
                     check([f"{group}={name}", *NEEDS.get((group, name), [])])
                     composed += 1
+        for data in names("ladder"):
+            for model, settings in compose("compare", [f"data={data}"])["ladder"].items():
+                check([*settings, f"model={model}", f"data={data}"])
+                composed += 1
         for data in names("data"):
             if data != "grammar":
                 composed += read(data)

@@ -140,22 +140,30 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         else:
             self.stack = RecurrentStack([[RecurrentLayer(c)] for c in cells], dropout)
         self.hidden_size = hidden_size
-        self.bridge = nn.ModuleList(nn.Linear(summary_size, hidden_size) for c in cells for _ in range(c.num_states))
         self.states_of = [c.num_states for c in cells]
+        self.num_states = sum(self.states_of)
+        asks = isinstance(attention, Bahdanau) and attention.query == "previous"
+        order = cells if self.attending is None else cells[::-1]  # as the states are numbered
+        read = [n > 0 or c.reads_output or (c is order[0] and asks) for c in order for n in range(c.num_states)]
+        self.bridge = nn.ModuleDict(
+            {f"state{i}": nn.Linear(summary_size, hidden_size) for i, r in enumerate(read) if r}
+        )
         self.readout = nn.Linear(hidden_size + context + input_size, input_size)
         self.dropout = Dropout(dropout)
         self.output_size = input_size
-        for layer in (*self.bridge, self.readout):
+        for layer in (*self.bridge.values(), self.readout):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
     def init_state(self, memory: Memory) -> DecodeState:
-        rows = {f"state{i}": torch.tanh(layer(memory.summary)) for i, layer in enumerate(self.bridge)}
+        nothing = memory.summary.new_zeros(memory.summary.size(0), self.hidden_size)
+        rows = {f"state{i}": nothing for i in range(self.num_states)}  # what no cell reads stays
+        rows |= {name: torch.tanh(layer(memory.summary)) for name, layer in self.bridge.items()}
         if self.attending is not None and isinstance(self.attending.cell, AttentionCell):
             # The cell's first output is [s_0; c_0]; there is no context before the first step.
-            nothing = rows["state0"].new_zeros(memory.summary.size(0), self.attending.cell.context_size)
-            rows["state0"] = torch.cat([rows["state0"], nothing], dim=-1)
+            context = memory.summary.new_zeros(memory.summary.size(0), self.attending.cell.context_size)
+            rows["state0"] = torch.cat([rows["state0"], context], dim=-1)
         shared = {"mask": memory.mask}
         if self.fixed:
             shared["summary"] = memory.summary

@@ -50,6 +50,7 @@ class Cell(nn.Module):
         affine_input: whether `project` is an affine map of its input. Then the parts of a concatenated input can be
             projected apart, which is what lets a decoder project all its embeddings at once and add the attention's
             context at each step.
+        reads_output: whether `step` reads state[0]; where not, a decoder learns no first output for it.
         output_size: width of state[0].
         kernel: a faster way through whole sequences with a backward pass by hand, for a cell whose `step` it computes;
             it takes the first state and then `recurrent_parameters`.
@@ -57,6 +58,7 @@ class Cell(nn.Module):
 
     num_states: ClassVar[int] = 1
     affine_input: ClassVar[bool] = True
+    reads_output: ClassVar[bool] = True
     kernel: type[StepKernel] | None = None
 
     def __init_subclass__(cls, name: str | None = None) -> None:
@@ -132,11 +134,17 @@ class Cell(nn.Module):
         """What input columns start … stop - 1 contribute to `project`, bias left out; for cells with an affine input.
 
         Returns:
-            (…, stop - start) -> (…, ·), to be used for all steps of a sequence. Here the affine map f is known only by
-            calling it, so it is f([0; x; 0]) - f(0).
+            (…, stop - start) -> (…, ·), to be used for all steps of a sequence. Where `input_weight` is not known, the
+            affine map f is known only by calling it, so it is f([0; x; 0]) - f(0).
         """
-        padding = (start, self.input_size - stop)
-        return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
+        weight = self.input_weight(start, stop)
+        if weight is None:
+            padding = (start, self.input_size - stop)
+            return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
+        kind = weight.device.type
+        if torch.is_autocast_enabled(kind):  # which would cast it again at each step
+            weight = weight.to(torch.get_autocast_dtype(kind))
+        return lambda x: F.linear(x, weight)
 
 
 def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State]) -> list[State]:
@@ -180,13 +188,6 @@ class _LinearInputCell(Cell):
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight_ih, self.bias)
 
-    def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
-        weight = self.weight_ih[:, start:stop]
-        kind = weight.device.type
-        if torch.is_autocast_enabled(kind):  # which would cast it again at each step
-            weight = weight.to(torch.get_autocast_dtype(kind))
-        return lambda x: F.linear(x, weight)
-
 
 class RNN(_LinearInputCell, name="rnn"):
     """The plain recurrent network (Elman 1990).
@@ -220,7 +221,8 @@ class LSTM(_LinearInputCell, name="lstm"):
         h_t = o_t ⊙ tanh(c_t)
 
     Gates stacked f, i, o, c̃; state (h, c). `forget_bias` and `output_bias` are the initial b_f and b_o
-    (Jozefowicz et al. 2015 recommend b_f of at least 1).
+    (Jozefowicz et al. 2015 recommend b_f of at least 1). `open_gate` fixes one gate at 1 and takes its parameters away
+    (the ablations of Jozefowicz et al. 2015 and Greff et al. 2017).
     """
 
     num_states = 2
@@ -233,15 +235,35 @@ class LSTM(_LinearInputCell, name="lstm"):
         forget_bias: float = 3.0,
         output_bias: float = 0.0,
         recurrent_init: RecurrentInit = "orthogonal",
+        open_gate: Literal["forget", "input", "output"] | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size)
-        self.weight_ih = _draw(4, hidden_size, input_size)
-        self.weight_hh = _draw(4, hidden_size, hidden_size, recurrent_init)
-        values = torch.tensor([forget_bias, 0.0, output_bias, 0.0])
-        self.bias = nn.Parameter(values.repeat_interleave(hidden_size))
+        initial = {"forget": forget_bias, "input": 0.0, "output": output_bias, "candidate": 0.0}
+        self.open = None if open_gate is None else list(initial).index(open_gate)
+        initial.pop(open_gate, None)  # type: ignore[arg-type]
+        self.weight_ih = _draw(len(initial), hidden_size, input_size)
+        self.weight_hh = _draw(len(initial), hidden_size, hidden_size, recurrent_init)
+        self.bias = nn.Parameter(torch.tensor(list(initial.values())).repeat_interleave(hidden_size))
+
+    def _stacked(self, parameter: Tensor, filling: float = 0.0) -> Tensor:
+        """The parameter of all four gates: the one that is fixed has `filling`."""
+        if self.open is None:
+            return parameter
+        blocks = list(parameter.chunk(3))
+        blocks.insert(self.open, torch.full_like(blocks[0], filling))
+        return torch.cat(blocks)
+
+    def project(self, x: Tensor) -> Tensor:
+        return F.linear(x, self._stacked(self.weight_ih), self._stacked(self.bias, torch.inf))  # σ(∞) = 1
+
+    def input_weight(self, start: int, stop: int) -> Tensor | None:
+        return self._stacked(self.weight_ih[:, start:stop])
+
+    def recurrent_parameters(self) -> tuple[Tensor, ...]:
+        return (self._stacked(self.weight_hh),)
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pre = gx + F.linear(h, self.weight_hh)
+        pre = gx + F.linear(h, self._stacked(self.weight_hh))
         f, i, o = torch.sigmoid(pre[:, : 3 * self.hidden_size]).chunk(3, dim=1)
         return f, i, o, torch.tanh(pre[:, 3 * self.hidden_size :])
 
@@ -310,6 +332,99 @@ class GRU(_LinearInputCell, name="gru"):
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         z, r, candidate = self._activations(gx, state[0])
         return {"update": z, "reset": r, "candidate": candidate}
+
+
+class MGU(_LinearInputCell, name="mgu"):
+    """Minimal gated unit (Zhou et al. 2016): the GRU's two gates in one.
+
+        f_t = σ(W_f [h_{t-1}, x_t] + b_f)      how much to renew, and how much of the past the candidate sees
+        h̃_t = tanh(W_h [f_t ⊙ h_{t-1}, x_t] + b_h)
+        h_t = (1 - f_t) ⊙ h_{t-1} + f_t ⊙ h̃_t
+
+    Stacked f, h̃. `forget_bias` is the initial b_f; below 0 a new network remembers.
+    """
+
+    kernel = bptt.MGUSteps
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        forget_bias: float = -3.0,
+        recurrent_init: RecurrentInit = "orthogonal",
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = _draw(2, hidden_size, input_size)
+        self.weight_hh = _draw(2, hidden_size, hidden_size, recurrent_init)
+        self.bias = nn.Parameter(torch.tensor([forget_bias, 0.0]).repeat_interleave(hidden_size))
+
+    def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        f = torch.sigmoid(gx[:, : self.hidden_size] + F.linear(h, self.weight_hh[: self.hidden_size]))
+        return f, torch.tanh(gx[:, self.hidden_size :] + F.linear(f * h, self.weight_hh[self.hidden_size :]))
+
+    def step(self, gx: Tensor, state: State) -> State:
+        (h,) = state
+        f, candidate = self._activations(gx, h)
+        return (h + f * (candidate - h),)
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        f, candidate = self._activations(gx, state[0])
+        return {"forget": f, "candidate": candidate}
+
+
+class SRU(Cell, name="sru"):
+    """Simple recurrent unit (Lei et al. 2018): every matrix product is on the input, so a step is element-wise.
+
+        x̃_t = W x_t
+        f_t = σ(W_f x_t + v_f ⊙ c_{t-1} + b_f)      what to keep of the memory
+        r_t = σ(W_r x_t + v_r ⊙ c_{t-1} + b_r)      how much of the output is the memory, the rest is the input
+        c_t = f_t ⊙ c_{t-1} + (1 - f_t) ⊙ x̃_t
+        h_t = r_t ⊙ c_t + (1 - r_t) ⊙ x_t
+
+    `weight_ih` (3H, I) stacks x̃, f, r; `weight_c` (2H) is v_f, v_r and `bias` (2H) b_f, b_r; state (h, c). Where
+    I ≠ H, x_t in the last line goes through `weight_skip` (H, I). `forget_bias` is the initial b_f.
+    """
+
+    num_states = 2
+    reads_output = False
+    kernel = bptt.SRUSteps
+
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 3.0) -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = _draw(3, hidden_size, input_size)
+        self.weight_skip = None if input_size == hidden_size else _draw(1, hidden_size, input_size)
+        self.weight_c = nn.Parameter(torch.zeros(2 * hidden_size))
+        self.bias = nn.Parameter(torch.tensor([forget_bias, 0.0]).repeat_interleave(hidden_size))
+
+    def project(self, x: Tensor) -> Tensor:
+        """(…, I) -> (…, 4H): x̃, f and r before v ⊙ c, and the last line's x_t."""
+        bias = F.pad(self.bias, (self.hidden_size, 0))
+        projected = F.linear(x, self.weight_ih, bias)
+        skip = x.to(projected.dtype) if self.weight_skip is None else F.linear(x, self.weight_skip)
+        return torch.cat([projected, skip], dim=-1)
+
+    def input_weight(self, start: int, stop: int) -> Tensor | None:
+        skip: Tensor | None = self.weight_skip
+        if skip is None:
+            skip = torch.eye(self.hidden_size, dtype=self.weight_ih.dtype, device=self.weight_ih.device)
+        return torch.cat([self.weight_ih[:, start:stop], skip[:, start:stop]])
+
+    def recurrent_parameters(self) -> tuple[Tensor, ...]:
+        return (self.weight_c,)
+
+    def _activations(self, gx: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        candidate, of_f, of_r, skip = gx.chunk(4, dim=1)
+        v_f, v_r = self.weight_c.chunk(2)
+        return candidate, torch.sigmoid(of_f + v_f * c), torch.sigmoid(of_r + v_r * c), skip
+
+    def step(self, gx: Tensor, state: State) -> State:
+        candidate, f, r, skip = self._activations(gx, state[1])
+        c = candidate + f * (state[1] - candidate)
+        return skip + r * (c - skip), c
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        candidate, f, r, _ = self._activations(gx, state[1])
+        return {"forget": f, "reset": r, "candidate": candidate}
 
 
 def cell_class(name: str) -> type[Cell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ def code(root: Path) -> list[str]:
 
 
 def test_the_cell_trains_and_translates(script: Script, tmp_path: Path, code: list[str]) -> None:
-    (tmp_path / "my_cells.py").write_text(next(block for block in code if "class MinimalGate" in block))
-    cell = "model.cell=my_cells.MinimalGate"
+    (tmp_path / "my_cells.py").write_text(next(block for block in code if "class Peephole" in block))
+    cell = "model.cell=my_cells.Peephole"
     done = script("train", "model=lstm_attention", cell, *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     refused = script("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
@@ -28,6 +29,15 @@ def test_the_cell_trains_and_translates(script: Script, tmp_path: Path, code: li
     trusted = script("translate", "run=run", "trust=[my_cells]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
     assert trusted.returncode == 0, trusted.stderr.decode()
     assert trusted.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("name", ["Peephole", "MinimalRNN"])
+def test_the_cells_keep_the_contract(code: list[str], name: str) -> None:
+    names: dict[str, Any] = {}
+    for block in code:
+        if "(Cell)" in block:
+            exec(block, names)
+    s2s.check_cell(names[name])
 
 
 def test_the_python_interface(trained: Path, code: list[str]) -> None:

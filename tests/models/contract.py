@@ -28,6 +28,8 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("lstm", {}),
     "gru": ("gru", {}),
     "gru-after": ("gru", {"reset": "after"}),
+    "mgu": ("mgu", {}),
+    "sru": ("sru", {}),
 }
 
 

