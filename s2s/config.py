@@ -233,6 +233,7 @@ class RunConfig:
     device: str  # auto, cpu, cuda, cuda:1 …
     init_from: str | None  # run directory whose weights this run starts from
     trust: list[str]  # modules of the user's that the model may name
+    recurrence: Literal["auto", "loop", "bptt", "torch"] = "auto"  # see s2s.nn.recurrent
 
 
 # ------------------------------------------------------------------------------------------------- the mechanism

@@ -30,6 +30,7 @@ from s2s.evaluation.bleu import bleu, check_tokenizer, scorer_tokenizer
 from s2s.files import write_json
 from s2s.models import build_model, check_model, count_parameters, outside_module
 from s2s.models.interface import Seq2Seq
+from s2s.nn.recurrent import set_recurrence
 from s2s.training.callbacks import Callback, Progress, TensorBoard
 from s2s.training.checkpoint import MAY_CHANGE, RunDirectory, config_differences
 from s2s.training.distributed import World, join_world, leave_world
@@ -93,6 +94,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         torch.manual_seed(config.seed)
         model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
         total, inner = count_parameters(model)
+        set_recurrence(model, config.recurrence, device)
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
             start_from(RunDirectory(config.init_from), model, tokenizer)
@@ -150,7 +152,7 @@ def check(values: dict[str, Any], directory: RunDirectory) -> RunConfig:
 
     def more(whole: Mapping[str, Any]) -> list[str]:
         joint = whole["data"].get("tokenizer", {}).get("joint") if isinstance(whole.get("data"), Mapping) else None
-        return check_model(whole["model"], joint, trust)
+        return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"))
 
     config = parse(values, more)
     language, tokenize = config.data.target_language, config.evaluation.tokenize

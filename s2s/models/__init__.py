@@ -15,6 +15,7 @@ from s2s.models import recurrent, transformer  # noqa: F401  (they register them
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
 from s2s.models.seq2seq import EncoderDecoder
 from s2s.nn.cells import cell_class
+from s2s.nn.recurrent import Recurrence, check_recurrence
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,16 @@ _ENCODER_SIZES = ("input_size",)
 _DECODER_SIZES = ("input_size", "memory_size", "summary_size")
 
 
-def check_model(model: Mapping[str, Any], joint: bool | None, trust: Sequence[str]) -> list[str]:
+def check_model(
+    model: Mapping[str, Any], joint: bool | None, trust: Sequence[str], recurrence: Recurrence = "auto"
+) -> list[str]:
     """Errors of a `model` section, without making its weights.
 
     Args:
         model: the section.
         joint: whether the tokeniser is one for both languages; None when that is not known yet.
         trust: modules outside of s2s that the section may name.
+        recurrence: what the run asks of the model's recurrent layers.
     """
     errors = check_call(ModelConfig, model, "model")
     if not errors:
@@ -59,7 +63,7 @@ def check_model(model: Mapping[str, Any], joint: bool | None, trust: Sequence[st
     if not errors:
         try:  # what constructors themselves refuse
             with torch.device("meta"):
-                build_model(model, 8, 8)
+                errors += check_recurrence(build_model(model, 8, 8), recurrence)
         except S2SError as error:
             errors.append(str(error).removeprefix("config: "))
     return errors

@@ -195,15 +195,18 @@ class AttentionCell(Cell):
         assert constants is not None, "AttentionCell needs what its prepare returns"
         return self._step(gx, state, constants)[2]
 
+    @property
+    def by_hand(self) -> bool:
+        return self.query == "previous" and self.attentional is None and self.cell.by_hand
+
     def sequence(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
         assert constants is not None, "AttentionCell needs what its prepare returns"
-        kernel, keys = self.cell.kernel, constants.keys
-        columns = self.cell.input_weight(self.input_size - self.context_size, self.input_size)
-        beam = state[0].size(0) > keys.values.size(0)
-        if kernel is None or columns is None or beam or self.query != "previous" or self.attentional is not None:
+        keys = constants.keys
+        if not self.by_hand or state[0].size(0) > keys.values.size(0):  # search, with several hypotheses of a sentence
             return self.loop(gx, state, constants)
+        columns = self.cell.input_weight(self.input_size - self.context_size, self.input_size)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(kernel, gx, *keys, self.attention.query.weight, self.attention.energy.weight, columns),
+            *(self.cell.kernel, gx, *keys, self.attention.query.weight, self.attention.energy.weight, columns),
             *(state[0][:, : self.hidden_size], *state[1:], *self.cell.recurrent_parameters()),
         )
         return (torch.cat([states[0], contexts], dim=-1), *states[1:])

@@ -34,6 +34,7 @@ from s2s.config import nearest
 from s2s.errors import S2SError
 from s2s.nn.kernels import bptt
 from s2s.nn.kernels.bptt import StepKernel
+from s2s.nn.kernels.fused import TorchForm
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -53,7 +54,7 @@ class Cell(nn.Module):
         reads_output: whether `step` reads state[0]; where not, a decoder learns no first output for it.
         output_size: width of state[0].
         kernel: a faster way through whole sequences with a backward pass by hand, for a cell whose `step` it computes;
-            it takes the first state and then `recurrent_parameters`.
+            it takes the first state and then `recurrent_parameters`, and the cell has `input_weight`.
     """
 
     num_states: ClassVar[int] = 1
@@ -106,6 +107,20 @@ class Cell(nn.Module):
 
     def recurrent_parameters(self) -> tuple[Tensor, ...]:
         """What the kernel takes: the recurrent weight (G·H, H), then biases inside of the recurrence."""
+        raise NotImplementedError
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether `sequence` has a backward pass by hand."""
+        return self.kernel is not None
+
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch has a function for this cell; then `torch_form` gives its parameters."""
+        return False
+
+    def torch_form(self) -> TorchForm:
+        """The cell in the parameters of torch's own recurrent function."""
         raise NotImplementedError
 
     def input_weight(self, start: int, stop: int) -> Tensor | None:
@@ -209,6 +224,13 @@ class RNN(_LinearInputCell, name="rnn"):
         (h,) = state
         return (torch.tanh(gx + F.linear(h, self.weight_hh)),)
 
+    @property
+    def in_torch(self) -> bool:
+        return self.by_hand  # not a subclass with a step of its own
+
+    def torch_form(self) -> TorchForm:
+        return TorchForm("rnn_tanh", self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias))
+
 
 class LSTM(_LinearInputCell, name="lstm"):
     """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
@@ -261,6 +283,18 @@ class LSTM(_LinearInputCell, name="lstm"):
 
     def recurrent_parameters(self) -> tuple[Tensor, ...]:
         return (self._stacked(self.weight_hh),)
+
+    @property
+    def in_torch(self) -> bool:
+        return self.by_hand and self.open is None
+
+    def torch_form(self) -> TorchForm:
+        def ordered(parameter: Tensor) -> Tensor:  # torch has i, f, c̃, o
+            f, i, o, candidate = parameter.chunk(4)
+            return torch.cat([i, f, candidate, o])
+
+        w, bias = (ordered(self.weight_ih), ordered(self.weight_hh)), ordered(self.bias)
+        return TorchForm("lstm", *w, bias, torch.zeros_like(bias))
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         pre = gx + F.linear(h, self._stacked(self.weight_hh))
@@ -328,6 +362,18 @@ class GRU(_LinearInputCell, name="gru"):
 
     def recurrent_parameters(self) -> tuple[Tensor, ...]:
         return (self.weight_hh, self.bias_hn) if self.reset == "after" else (self.weight_hh,)
+
+    @property
+    def in_torch(self) -> bool:
+        return self.by_hand and self.reset == "after"
+
+    def torch_form(self) -> TorchForm:
+        def ordered(parameter: Tensor) -> Tensor:  # torch has r, 1 - z, h̃, and 1 - σ(a) = σ(-a)
+            z, r, candidate = parameter.chunk(3)
+            return torch.cat([r, -z, candidate])
+
+        w, inside = (ordered(self.weight_ih), ordered(self.weight_hh)), F.pad(self.bias_hn, (2 * self.hidden_size, 0))
+        return TorchForm("gru", *w, ordered(self.bias), inside)
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         z, r, candidate = self._activations(gx, state[0])

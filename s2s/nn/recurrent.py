@@ -6,17 +6,26 @@ changes no output and no final state, whatever it contains. A reversed layer rea
 How: each sequence is laid so that its first-read element comes first (a reversed layer flips each within its length),
 the input's part of all steps is one matrix product, the steps run over the whole batch, and a sequence's final state is
 looked up at its own last step. What a step computes beyond a sequence's end is never read.
+
+`recurrence` says what takes the steps: `loop`, autograd over the cell's `step`; `bptt`, the cell's kernel with its
+backward pass by hand; `torch`, torch's own function, where it has the cell; `auto`, the fastest of these.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from s2s.nn.cells import Cell, State, sequences
 from s2s.nn.dropout import Dropout
+from s2s.nn.kernels import fused
+
+log = logging.getLogger(__name__)
+
+Recurrence = Literal["auto", "loop", "bptt", "torch"]
 
 
 class RecurrentLayer(nn.Module):
@@ -25,12 +34,31 @@ class RecurrentLayer(nn.Module):
     Args:
         cell: what one step does.
         reverse: read each sequence from its last real element to its first; outputs stand at their element's place.
+
+    Attributes:
+        recurrence: see the module's text; what the layer cannot do it leaves to `auto`.
     """
 
     def __init__(self, cell: Cell, reverse: bool = False) -> None:
         super().__init__()
         self.cell = cell
         self.reverse = reverse
+        self.recurrence: Recurrence = "auto"
+
+    def way(self, device: torch.device) -> tuple[Recurrence, str]:
+        """What takes the steps on this device, and why; never `auto`."""
+        can: dict[Recurrence, bool] = {
+            "loop": True,
+            "bptt": self.cell.by_hand,
+            "torch": self.cell.in_torch,
+        }
+        if self.recurrence != "auto" and can[self.recurrence]:
+            return self.recurrence, "as asked"
+        if device.type == "cuda" and can["torch"]:
+            return "torch", "cuDNN has this cell"
+        if can["bptt"]:
+            return "bptt", "its backward pass is derived by hand"
+        return "loop", "the cell has no kernel"
 
     def forward(
         self,
@@ -52,8 +80,12 @@ class RecurrentLayer(nn.Module):
         Returns:
             outputs (B, T, output_size), 0 at padding, and the state after each sequence's last element.
         """
+        way, _ = self.way(x.device)
+        if way == "torch":
+            return self._by_torch(x, mask, state, context)
         gx, order, initial = self._begin(x, mask, state, context)
-        states = self.cell.sequence(gx, initial, *(() if constants is None else (constants,)))
+        run = self.cell.loop if way == "loop" else self.cell.sequence
+        states = run(gx, initial, *(() if constants is None else (constants,)))
         return self._end(states, order, initial, mask)
 
     @staticmethod
@@ -62,6 +94,8 @@ class RecurrentLayer(nn.Module):
     ) -> list[tuple[Tensor, State]]:
         """What two layers over the same input return; their steps are taken together where their cells' kernel can."""
         layers = (forward, backward)
+        if any(layer.way(x.device)[0] != "bptt" for layer in layers):
+            return [layer(x, mask, state) for layer, state in zip(layers, states, strict=True)]
         begun = [layer._begin(x, mask, state) for layer, state in zip(layers, states, strict=True)]
         run = sequences([layer.cell for layer in layers], [gx for gx, _, _ in begun], [s for _, _, s in begun])
         return [
@@ -101,6 +135,16 @@ class RecurrentLayer(nn.Module):
         self, x: Tensor, mask: Tensor | None, state: State | None, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, State]:
         """The input's part (T, B, ·), the order that flips each sequence (or None), and the first state."""
+        x, order = self._ordered(x, mask)
+        projected = self._project(x.transpose(0, 1).contiguous(), context)  # time-major: a step's slice is contiguous
+        # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
+        exact = torch.promote_types(projected.dtype, torch.float32)
+        if state is None:
+            state = self.cell.initial_state(x.size(0), projected.new_empty(0, dtype=exact))
+        return projected, order, tuple(s.to(exact) for s in state)
+
+    def _ordered(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(B, T, I) with the element that is read first in front, and the order that did it (None for as it was)."""
         order = None
         if mask is not None:
             x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # so that not even NaN in padding reaches a gradient
@@ -112,12 +156,20 @@ class RecurrentLayer(nn.Module):
         elif self.reverse:
             order = torch.arange(x.size(1) - 1, -1, -1, device=x.device).expand(x.shape[:2])
             x = _take(x, order)
-        projected = self._project(x.transpose(0, 1).contiguous(), context)  # time-major: a step's slice is contiguous
-        # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
-        exact = torch.promote_types(projected.dtype, torch.float32)
+        return x, order
+
+    def _by_torch(
+        self, x: Tensor, mask: Tensor | None, state: State | None, context: Tensor | None
+    ) -> tuple[Tensor, State]:
+        x, order = self._ordered(x, mask)
+        if context is not None:
+            rows = context.repeat_interleave(x.size(0) // context.size(0), dim=0)
+            x = torch.cat([x, rows.unsqueeze(1).expand(-1, x.size(1), -1)], dim=-1)
         if state is None:
-            state = self.cell.initial_state(x.size(0), projected.new_empty(0, dtype=exact))
-        return projected, order, tuple(s.to(exact) for s in state)
+            exact = torch.promote_types(x.dtype, torch.float32)
+            state = self.cell.initial_state(x.size(0), x.new_empty(0, dtype=exact))
+        outputs, final = fused.run(self.cell.torch_form(), x, mask, state)
+        return outputs if order is None else _take(outputs, order), final
 
     def _project(self, x: Tensor, context: Tensor | None) -> Tensor:
         """The input's part of all steps; the context's share in it is computed once for each of its rows."""
@@ -179,3 +231,27 @@ class RecurrentStack(nn.Module):
             finals += [final for _, final in both]
             x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
         return x, finals
+
+
+def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device) -> None:
+    """Sets `recurrence` of all layers of a model, and logs once what each takes on this device and why."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, RecurrentLayer):
+            layer.recurrence = recurrence
+            ways.setdefault(layer.way(device), []).append(name.split(".")[0])
+    for (way, reason), parts in ways.items():
+        log.info("recurrence of %s: %s (%s)", " and ".join(dict.fromkeys(parts)), way, reason)
+
+
+def check_recurrence(model: nn.Module, recurrence: Recurrence) -> list[str]:
+    """The error, if no layer of the model can do what is asked."""
+    layers = [layer for layer in model.modules() if isinstance(layer, RecurrentLayer)]
+    if recurrence == "auto" or recurrence not in get_args(Recurrence) or not layers:
+        return []
+    for layer in layers:
+        layer.recurrence = recurrence
+        if layer.way(torch.device("cpu"))[0] == recurrence:
+            return []
+    known = ", ".join(get_args(Recurrence))
+    return [f"recurrence={recurrence}: no cell of this model has it; it is one of {known}, and auto always works"]

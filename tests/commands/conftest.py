@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,12 @@ import pytest
 from s2s.commands.console import run_script
 
 Script = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def hear_interrupts() -> None:
+    """For a process about to start: Ctrl-C reaches it even where a shell has it ignored, as for background jobs."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 # A corpus, a model and a schedule that train in seconds, and learn something.
 SMALL = [

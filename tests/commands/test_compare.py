@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tests.commands.conftest import SMALL, Done, Script
+from tests.commands.conftest import SMALL, Done, Script, hear_interrupts
 
 # What these models share; `model.…` keys hold for each.
 LADDER = [*SMALL, "models=[lstm,gru_attention,transformer]", "evaluation.bootstrap=50", "output=out", "jobs=2"]
@@ -54,7 +54,9 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
 def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp_path: Path, number: int) -> None:
     command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER]
     endless = [*command, "training.max_steps=100000"]
-    process = subprocess.Popen(endless, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        endless, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, preexec_fn=hear_interrupts
+    )
     begun = [tmp_path / "out" / model / "metrics.jsonl" for model in ("transformer", "gru_attention")]
     while not all(path.exists() and path.read_bytes() for path in begun):
         assert process.poll() is None

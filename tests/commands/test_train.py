@@ -19,7 +19,7 @@ from s2s.commands.train import default_run_dir
 from s2s.errors import S2SError
 from s2s.runs import load
 from s2s.training.checkpoint import RunDirectory
-from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done, Script
+from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done, Script, hear_interrupts
 
 FILES = ["data=files", "data.source=en", "data.target=de"]
 UNTIMED = ("tokens_per_s", "seconds")
@@ -87,7 +87,13 @@ def test_a_signal_saves_and_the_same_command_resumes(
     root: Path, environment: dict[str, str], tmp_path: Path, number: int, code: int
 ) -> None:
     command = [sys.executable, str(root / "scripts" / "train.py"), *SMALL_RECURRENT, "training.max_steps=100000"]
-    process = subprocess.Popen([*command, "run_dir=run"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "run_dir=run"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
+    )
     metrics = tmp_path / "run" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_bytes()):
         assert process.poll() is None
@@ -147,6 +153,8 @@ def test_a_warm_start_takes_the_weights_and_the_vocabulary(trained: Path, script
         ([*FILES, "data.train=latin.tsv", "data.validation=latin.tsv"], "latin.tsv"),
         (["init_from=nowhere"], "nowhere"),
         (["device=warp"], "device=warp is not usable here"),
+        (["recurrence=fast"], "recurrence"),
+        (["model=gru", "recurrence=torch"], "recurrence=torch: no cell of this model has it"),
         (["training.batch_tokens=3"], "training.batch_tokens=3"),
     ],
 )  # fmt: skip

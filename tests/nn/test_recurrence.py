@@ -1,0 +1,132 @@
+"""Each way to take the steps of a recurrent layer gives the same numbers; `auto` takes one that is there."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from s2s.nn.attention import AttentionCell, BahdanauAttention, StackedCell
+from s2s.nn.cells import CELLS, LSTM, RNN, Cell, State
+from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack, check_recurrence, set_recurrence
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+IN_TORCH: list[tuple[str, dict[str, Any]]] = [("rnn", {}), ("lstm", {}), ("gru", {"reset": "after"})]
+
+
+@pytest.fixture(autouse=True)
+def _double(_default_type: None) -> None:
+    torch.set_default_dtype(torch.float64)
+
+
+class Own(RNN):
+    """A step of its own: neither the kernel nor torch computes it."""
+
+    def step(self, gx: Tensor, state: State) -> State:
+        return (torch.relu(gx + state[0]),)
+
+
+def _layer(cell: Cell, recurrence: Recurrence, reverse: bool = False) -> RecurrentLayer:
+    layer = RecurrentLayer(cell, reverse)
+    layer.recurrence = recurrence
+    return layer
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    which=st.sampled_from(IN_TORCH),
+    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=5),
+    masked=st.booleans(),
+    reverse=st.booleans(),
+    given_state=st.booleans(),
+    with_context=st.booleans(),
+    seed=st.integers(0, 2**20),
+)
+def test_all_ways_agree(
+    which: tuple[str, dict[str, Any]],
+    lengths: list[int],
+    masked: bool,
+    reverse: bool,
+    given_state: bool,
+    with_context: bool,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    name, options = which
+    cell = CELLS[name](5, 4, **options)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.copy_(0.7 * torch.randn_like(parameter))
+    batch, time = len(lengths), max(*lengths, 1)
+    mask = torch.arange(time) < torch.tensor(lengths).unsqueeze(1) if masked else None
+    x = torch.randn(batch, time, 3 if with_context else 5, requires_grad=True)
+    context = torch.randn(batch, 2, requires_grad=True) if with_context else None
+    state = tuple(torch.randn(batch, 4, requires_grad=True) for _ in range(cell.num_states)) if given_state else None
+    wanted = [x, *(state or ()), *cell.parameters(), *([] if context is None else [context])]
+    results = []
+    for recurrence in ("loop", "bptt", "torch"):
+        outputs, final = _layer(cell, recurrence, reverse)(x, mask, state, context=context)
+        weights = torch.linspace(1, 2, outputs.numel()).view_as(outputs)
+        total = (outputs * weights).sum() + sum((f * f).sum() for f in final)
+        gradients = torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
+        results.append([outputs, *final, *gradients])
+    for others in zip(*results, strict=True):
+        torch.testing.assert_close(others[1], others[0], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(others[2], others[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), IN_TORCH)
+def test_torch_in_bf16_is_near(name: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    cell = CELLS[name](5, 4, **options).float()
+    mask = torch.arange(9) < torch.tensor([9, 4, 6]).unsqueeze(1)
+    x = torch.randn(3, 9, 5, dtype=torch.float32)
+    exact, _ = _layer(cell, "loop")(x, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, final = _layer(cell, "torch")(x, mask)
+    assert rough.dtype == final[0].dtype == torch.float32
+    assert (rough - exact).abs().max() < 0.05
+
+
+def test_auto_takes_what_is_there() -> None:
+    ways = {
+        name: (RecurrentLayer(cell).way(CPU)[0], RecurrentLayer(cell).way(GPU)[0])
+        for name, cell in {
+            **{name: kind(3, 4) for name, kind in CELLS.items()},
+            "gru, reset after": CELLS["gru"](3, 4, reset="after"),
+            "lstm without a gate": LSTM(3, 4, open_gate="input"),
+            "own": Own(3, 4),
+            "stacked": StackedCell([RNN(3, 4), RNN(4, 4)], 0.0),
+            "attention": AttentionCell(LSTM(7, 4), BahdanauAttention(4, 4, 2), "previous", False, 4),
+            "attention with feeding": AttentionCell(LSTM(7, 4), BahdanauAttention(4, 4, 2), "current", True, 4),
+        }.items()
+    }
+    fused, by_hand, looped = ("bptt", "torch"), ("bptt", "bptt"), ("loop", "loop")
+    assert ways.pop("rnn") == ways.pop("lstm") == ways.pop("gru, reset after") == fused
+    assert [ways.pop(name) for name in ("gru", "mgu", "sru", "lstm without a gate", "attention")] == [by_hand] * 5
+    assert ways == {"own": looped, "stacked": looped, "attention with feeding": looped}
+
+
+def test_the_choice_is_logged_once_for_all_layers(caplog: pytest.LogCaptureFixture) -> None:
+    stack = RecurrentStack([[RecurrentLayer(RNN(3, 4)), RecurrentLayer(RNN(3, 4), True)]], 0.0)
+    model = torch.nn.ModuleDict({"encoder": stack, "decoder": RecurrentLayer(Own(8, 4))})
+    with caplog.at_level(logging.INFO):
+        set_recurrence(model, "torch", CPU)
+    assert caplog.messages == [
+        "recurrence of encoder: torch (as asked)",
+        "recurrence of decoder: loop (the cell has no kernel)",
+    ]
+    outputs, _ = stack(torch.randn(2, 5, 3), None)
+    set_recurrence(model, "loop", CPU)
+    torch.testing.assert_close(stack(torch.zeros(2, 5, 3), None)[0].shape, outputs.shape)
+
+
+def test_what_no_layer_can_do_is_an_error() -> None:
+    model = torch.nn.Sequential(RecurrentLayer(CELLS["gru"](3, 4)), RecurrentLayer(Own(4, 4)))
+    assert check_recurrence(model, "bptt") == check_recurrence(model, "loop") == check_recurrence(model, "auto") == []
+    assert "recurrence=torch: no cell of this model has it" in check_recurrence(model, "torch")[0]
