@@ -44,7 +44,7 @@ def test_n_best_scores_attention_and_forced_scoring_agree(trained: Path, script:
         "translate", f"run={trained}", "format=json", "attention=true", "decoding.n_best=3", cwd=tmp_path, stdin=source
     )
     assert rich.returncode == 0, rich.stderr.decode()
-    rows = [json.loads(line) for line in rich.stdout.decode().splitlines()]
+    rows = [json.loads(line) for line in rich.stdout.splitlines()]
     assert [len(row["hypotheses"]) for row in rows] == [3, 3]
     weights = rows[1]["attention"]
     assert [len(weights["target"]), len(weights["source"])] == [
@@ -52,7 +52,7 @@ def test_n_best_scores_attention_and_forced_scoring_agree(trained: Path, script:
         len(weights["weights"]["attention"][0]),
     ]
     tsv = script("translate", f"run={trained}", "format=tsv", "decoding.n_best=3", cwd=tmp_path, stdin=source)
-    table = [line.split("\t") for line in tsv.stdout.decode().splitlines()]
+    table = [line.decode().split("\t") for line in tsv.stdout.splitlines()]
     assert [row[:2] for row in table] == [[str(n), str(r)] for n in (1, 2) for r in (1, 2, 3)]
     assert [row[4] for row in table] == [h["text"] for row in rows for h in row["hypotheses"]]
 

@@ -1,0 +1,80 @@
+"""The machine that a measurement was made on, and how times are taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2s.version import __version__
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """What a reader of the numbers has to know."""
+    return {
+        "s2s": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "bf16_instructions": _flags({"avx512_bf16", "amx_bf16", "bf16"}),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def _processor() -> str:
+    return next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown")
+
+
+def _flags(wanted: set[str]) -> list[str]:
+    found = next((line.split(":")[1].split() for line in _cpuinfo() if line.startswith(("flags", "Features"))), [])
+    return sorted(wanted & set(found))
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def medians(
+    runs: Mapping[str, Callable[[], object]], repetitions: int, device: torch.device, done: Callable[[], object]
+) -> dict[str, float]:
+    """Median seconds of each run; they take turns, so that what disturbs the machine disturbs all alike.
+
+    Args:
+        runs: by name; each is called once before it is measured.
+        repetitions: measured calls of each.
+        device: is waited for.
+        done: called after each call.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repetition in range(repetitions + 1):
+        for name, run in runs.items():
+            _wait(device)
+            before = time.perf_counter()
+            run()
+            _wait(device)
+            if repetition > 0:
+                times[name].append(time.perf_counter() - before)
+            done()
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def product_rate(rows: int, inner: int, columns: int, kind: torch.dtype, device: torch.device) -> float:
+    """Floating-point operations a second of the matrix product (rows, inner) × (inner, columns)."""
+    a, b = torch.randn(rows, inner).to(device, kind), torch.randn(inner, columns).to(device, kind)
+    seconds = medians({"product": lambda: a @ b}, 15, device, lambda: None)["product"]
+    return 2 * rows * inner * columns / seconds
