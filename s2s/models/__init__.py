@@ -30,6 +30,8 @@ class ModelConfig:
     decoder: dict[str, Any]
     cell: str | None = None  # what encoder and decoder take unless they name their own
     cell_options: dict[str, Any] | None = None
+    encoder_size: PositiveInt | None = None  # hidden size of a recurrent encoder that does not say its own
+    decoder_size: PositiveInt | None = None
 
 
 _ENCODER_SIZES = ("input_size",)

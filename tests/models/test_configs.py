@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from s2s.commands.console import plain
 from s2s.data.batching import collate
-from s2s.models import build_model
+from s2s.models import build_model, check_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
@@ -34,3 +34,10 @@ def test_bf16(name: str) -> None:
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.endswith("_attention")])
+def test_any_encoder_goes_with_any_decoder(name: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = plain(compose("train", [f"model={name}", "model/encoder=transformer"]))["model"]
+    assert check_model(config, True, []) == []
