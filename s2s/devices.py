@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
     """Has the C library keep the memory of freed tensors for the next ones, where it is glibc; elsewhere nothing.
 
     glibc maps each tensor of some megabytes anew and hands it back to the system, which zeroes every page on its first
-    touch: about a tenth of the time of a training step on a CPU.
+    touch: up to a tenth of the time of a training step on a CPU.
     """
     trim_threshold, mmap_threshold = -1, -3  # numbers of mallopt's parameters
     try:

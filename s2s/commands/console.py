@@ -54,11 +54,17 @@ def run_script(script: str, task: Callable[[DictConfig], None]) -> None:
     sys.path.insert(0, str(Path.cwd()))  # a user's cells are imported from where the command is typed
     path = Path(script).resolve()
     main = hydra.main(version_base="1.3", config_path=str(path.parent.parent / "conf"), config_name=path.stem)
+    job = _Job(task)
     try:
-        main(_Job(task))()
+        main(job)()
     except (S2SError, HydraException, OmegaConfBaseException) as error:
         if not getattr(error, "reported", False):
             report(error)
+        sys.exit(BAD_INPUT)
+    except ValueError as error:
+        if job.started:
+            raise
+        report(error)  # Hydra has no type of its own for `model=null`
         sys.exit(BAD_INPUT)
     except BrokenPipeError:  # the reader of stdout went away, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,11 +76,13 @@ class _Job:
 
     def __init__(self, task: Callable[[DictConfig], None]) -> None:
         self.task = task
+        self.started = False
         self.__name__ = getattr(task, "__name__", "task")
         self.__module__ = task.__module__
         self.__wrapped__ = task
 
     def __call__(self, config: DictConfig) -> None:
+        self.started = True
         try:
             self.task(config)
         except (S2SError, OmegaConfBaseException) as error:

@@ -8,7 +8,8 @@ the input's part of all steps is one matrix product, the steps run over the whol
 looked up at its own last step. What a step computes beyond a sequence's end is never read.
 
 `recurrence` says what takes the steps: `loop`, autograd over the cell's `step`; `bptt`, the cell's kernel with its
-backward pass by hand; `torch`, torch's own function, where it has the cell; `auto`, the fastest of these.
+backward pass by hand; `torch`, torch's own function, where it has the cell; `auto`, torch's on a GPU, elsewhere the one
+by hand, and what the cell's own `sequence` does where there is neither.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class RecurrentLayer(nn.Module):
             return "torch", "cuDNN has this cell"
         if can["bptt"]:
             return "bptt", "its backward pass is derived by hand"
-        return "loop", "the cell has no kernel"
+        return "loop", "the cell has no kernel"  # or a `sequence` of its own, which is then taken
 
     def forward(
         self,
@@ -84,7 +85,7 @@ class RecurrentLayer(nn.Module):
         if way == "torch":
             return self._by_torch(x, mask, state, context)
         gx, order, initial = self._begin(x, mask, state, context)
-        run = self.cell.loop if way == "loop" else self.cell.sequence
+        run = self.cell.loop if self.recurrence == "loop" else self.cell.sequence
         states = run(gx, initial, *(() if constants is None else (constants,)))
         return self._end(states, order, initial, mask)
 

@@ -155,6 +155,7 @@ def test_a_warm_start_takes_the_weights_and_the_vocabulary(trained: Path, script
         (["init_from=nowhere"], "nowhere"),
         (["device=warp"], "device=warp is not usable here"),
         (["recurrence=fast"], "recurrence"),
+        (["model=null"], "Config group override must be"),
         (["model=gru", "recurrence=torch"], "recurrence=torch: no cell of this model has it"),
         (["training.batch_tokens=3"], "training.batch_tokens=3"),
     ],

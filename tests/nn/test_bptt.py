@@ -13,16 +13,12 @@ from torch import Tensor
 from s2s.nn.attention import AttentionCell, BahdanauAttention
 from s2s.nn.cells import CELLS, Cell
 from s2s.nn.recurrent import RecurrentLayer
+from tests.models import contract
 
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rnn": ("rnn", {}),
-    "lstm": ("lstm", {}),
-    **{f"lstm without {gate}": ("lstm", {"open_gate": gate}) for gate in ("forget", "input", "output")},
-    "gru": ("gru", {}),
-    "gru-after": ("gru", {"reset": "after"}),
-    "mgu": ("mgu", {}),
-    "sru": ("sru", {}),
+OPEN: dict[str, tuple[str, dict[str, Any]]] = {
+    f"lstm without {gate}": ("lstm", {"open_gate": gate}) for gate in ("forget", "input", "output")
 }
+KINDS = contract.CELLS | OPEN
 
 
 @pytest.fixture(autouse=True)

@@ -126,6 +126,23 @@ def test_the_choice_is_logged_once_for_all_layers(caplog: pytest.LogCaptureFixtu
     torch.testing.assert_close(stack(torch.zeros(2, 5, 3), None)[0].shape, outputs.shape)
 
 
+class Fast(Own):
+    """A way through whole sequences that its author knows to be right."""
+
+    calls = 0
+
+    def sequence(self, gx: Tensor, state: State) -> State:
+        self.calls += 1
+        return self.loop(gx, state)
+
+
+def test_a_sequence_of_the_users_own_is_taken_unless_the_loop_is_asked_for() -> None:
+    for recurrence, calls in (("auto", 1), ("loop", 0)):
+        cell = Fast(4, 4)
+        _layer(cell, recurrence)(torch.randn(2, 5, 4), None)  # type: ignore[arg-type]
+        assert cell.calls == calls
+
+
 def test_what_no_layer_can_do_is_an_error() -> None:
     model = torch.nn.Sequential(RecurrentLayer(CELLS["gru"](3, 4)), RecurrentLayer(Own(4, 4)))
     assert check_recurrence(model, "bptt") == check_recurrence(model, "loop") == check_recurrence(model, "auto") == []
