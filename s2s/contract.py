@@ -155,7 +155,7 @@ def _gradients(make: Make) -> None:
 
     def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         def forward(x: Tensor, state: State) -> State:
-            return cell.loop(cell.project(x), state)
+            return cell.loop(cell.project(x.flatten(0, 1)), state, [BATCH] * len(x))
 
         cell.forward = forward
         values = dict(zip(names, rest[cell.num_states :], strict=True))
@@ -182,9 +182,10 @@ def _gates(make: Make) -> None:
 def _kernel(make: Make) -> None:
     """`sequence` equals the loop over `step`."""
     cell, (_, state) = _begun(make)
-    x, results = torch.randn(TIME, BATCH, INPUTS), []
+    sizes = [BATCH, BATCH, 2, 1]  # sentences end
+    x, results = torch.randn(sum(sizes), INPUTS), []
     for run in (cell.sequence, cell.loop):
-        parts = run(cell.project(x), state)
+        parts = run(cell.project(x), state, sizes)
         weighed = torch.stack([(part * torch.linspace(1, 2, part.numel()).view_as(part)).sum() for part in parts])
         results.append([*parts, *torch.autograd.grad(weighed.sum(), list(cell.parameters()), allow_unused=True)])
     for mine, other in zip(*results, strict=True):

@@ -2,7 +2,8 @@
 
 A layer reads B ragged sequences (lengths evenly from T/2 to T, width H) and its outputs' sum is differentiated with
 respect to input and parameters. torch's modules get the same sequences packed. In bf16 our layers run under autocast,
-with parameters in fp32; torch's modules are in bf16 altogether.
+with parameters in fp32; torch's modules are in bf16 altogether. torch's cells stand for the plain loop that everybody
+writes first: over the padded batch, input and state in one step, under autocast.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack
 Precision = Literal["fp32", "bf16"]
 WAYS: tuple[Recurrence, ...] = ("loop", "bptt", "torch")
 TORCH: dict[str, Callable[..., nn.RNNBase]] = {"torch.nn.LSTM": nn.LSTM, "torch.nn.GRU": nn.GRU}
+TORCH_CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {
+    "torch.nn.LSTMCell": nn.LSTMCell,
+    "torch.nn.GRUCell": nn.GRUCell,
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
     for name, make in TORCH.items():
         module = make(setting.hidden, setting.hidden, batch_first=True, bidirectional=setting.directions == 2)
         runs[name] = _theirs(module.to(device, kind), x, lengths, kind)
+    for name, cell in TORCH_CELLS.items():
+        cells = [cell(setting.hidden, setting.hidden).to(device) for _ in range(setting.directions)]
+        runs[name] = _plain(cells, x, mask, setting.precision)
     return runs
 
 
@@ -105,6 +113,26 @@ def _theirs(module: nn.RNNBase, x: Tensor, lengths: Tensor, kind: torch.dtype) -
         return torch.autograd.grad(outputs.float().sum(), wanted)
 
     return run
+
+
+def _plain(cells: list[nn.RNNCellBase], x: Tensor, mask: Tensor, precision: str) -> Callable[[], object]:
+    wanted = [x, *(parameter for cell in cells for parameter in cell.parameters())]
+
+    def run() -> object:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            outputs = [_stepped(cell, x if n == 0 else x.flip(1)) for n, cell in enumerate(cells)]
+        total = torch.cat(outputs, dim=-1).float().masked_fill(~mask.unsqueeze(-1), 0.0).sum()
+        return torch.autograd.grad(total, wanted)
+
+    return run
+
+
+def _stepped(cell: nn.RNNCellBase, x: Tensor) -> Tensor:
+    state, outputs = None, []
+    for part in x.unbind(1):
+        state = cell(part, state)
+        outputs.append(state[0] if isinstance(state, tuple) else state)
+    return torch.stack(outputs, dim=1)
 
 
 def measure(
@@ -148,12 +176,12 @@ def table(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     return lines
 
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "sru": 3, "torch.nn.LSTM": 4, "torch.nn.GRU": 3}
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "sru": 3}
 
 
 def _operations(name: str, setting: Setting) -> float:
     """Operations of the matrix products: input's and state's, forward and twice that backward, real steps only."""
-    cell = name.split(" ")[0].split("-")[0] if not name.startswith("torch") else name
+    cell = name.removeprefix("torch.nn.").removesuffix("Cell").lower().split(" ")[0].split("-")[0]
     steps = setting.batch * (setting.time // 2 + setting.time) / 2
     products = 1 if cell == "sru" else 2
     return 6 * GATES.get(cell, 0) * products * setting.hidden**2 * steps * setting.directions

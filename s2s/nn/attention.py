@@ -199,24 +199,17 @@ class AttentionCell(Cell):
     def by_hand(self) -> bool:
         return self.query == "previous" and self.attentional is None and self.cell.by_hand
 
-    def sequence(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
+    def sequence(self, gx: Tensor, state: State, sizes: list[int], constants: Prepared | None = None) -> State:
         assert constants is not None, "AttentionCell needs what its prepare returns"
         keys = constants.keys
         if not self.by_hand or state[0].size(0) > keys.values.size(0):  # search, with several hypotheses of a sentence
-            return self.loop(gx, state, constants)
+            return self.loop(gx, state, sizes, constants)
         columns = self.cell.input_weight(self.input_size - self.context_size, self.input_size)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
             *(self.cell.kernel, gx, *keys, self.attention.query.weight, self.attention.energy.weight, columns),
             *(state[0][:, : self.hidden_size], *state[1:], *self.cell.recurrent_parameters()),
         )
         return (torch.cat([states[0], contexts], dim=-1), *states[1:])
-
-    def loop(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
-        states = []
-        for part in gx.to(state[0].dtype).unbind(0):
-            state = self.step(part, state, constants)
-            states.append(state)
-        return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         first, *rest = self.cell.initial_state(batch, like)

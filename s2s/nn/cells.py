@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,13 @@ from torch.nn import functional as F
 from s2s.config import nearest
 from s2s.errors import S2SError
 from s2s.nn.kernels import bptt
-from s2s.nn.kernels.bptt import StepKernel
 from s2s.nn.kernels.fused import TorchForm
+from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps
+from s2s.nn.kernels.lstm import LSTMSteps
+from s2s.nn.kernels.mgu import MGUSteps
+from s2s.nn.kernels.rnn import RNNSteps
+from s2s.nn.kernels.sru import SRUSteps
+from s2s.nn.kernels.stepping import StepKernel
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -86,24 +91,25 @@ class Cell(nn.Module):
         """(B, ·) slice of `project` and the old state -> the new state."""
         raise NotImplementedError
 
-    def sequence(self, gx: Tensor, state: State) -> State:
-        """All steps: (T, B, ·) of `project` and the first state -> each state after every step, (T, B, ·).
+    def sequence(self, gx: Tensor, state: State, sizes: list[int]) -> State:
+        """All steps: rows (N, ·) of `project`, packed, and the first state (B_0, ·) -> each state after them, (N, ·).
 
-        Under autocast gx may be of its type; states and gates are of the first state's.
+        Step t has the next sizes[t] rows, which go on from the first sizes[t] rows of the states before it: see
+        `s2s.nn.packing`. Under autocast gx may be of its type; states and gates are of the first state's.
 
         The loop over `step`, or the cell's kernel with the same result.
         """
-        if self.kernel is not None:
-            return bptt.Sequence.apply(self.kernel, 1, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
-        return self.loop(gx, state)
+        if self.kernel is None or not sizes:
+            return self.loop(gx, state, sizes)
+        return bptt.Sequence.apply(self.kernel, sizes, 1, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
 
-    def loop(self, gx: Tensor, state: State) -> State:
-        """`sequence` by the loop over `step`."""
-        states = []
-        for part in gx.to(state[0].dtype).unbind(0):
-            state = self.step(part, state)
+    def loop(self, gx: Tensor, state: State, sizes: list[int], *constants: Any) -> State:
+        """`sequence` by the loop over `step`, which is given the constants as well."""
+        states = [tuple(s[:0] for s in state)]
+        for part in gx.to(state[0].dtype).split_with_sizes(sizes):
+            state = self.step(part, tuple(s[: len(part)] for s in state), *constants)
             states.append(state)
-        return tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
+        return tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
 
     def recurrent_parameters(self) -> tuple[Tensor, ...]:
         """What the kernel takes: the recurrent weight (G·H, H), then biases inside of the recurrence."""
@@ -162,19 +168,18 @@ class Cell(nn.Module):
         return lambda x: F.linear(x, weight)
 
 
-def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State]) -> list[State]:
-    """`cell.sequence(gx, state)` of each; cells of one kernel and size step together."""
+def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State], sizes: list[int]) -> list[State]:
+    """`cell.sequence(gx, state, sizes)` of each; cells of one kernel and size step together."""
     kernel = cells[0].kernel
-    if kernel is None or any(c.kernel is not kernel or c.hidden_size != cells[0].hidden_size for c in cells):
-        return [cell.sequence(*given) for cell, given in zip(cells, zip(gx, state, strict=True), strict=True)]
+    alike = all(cell.kernel is kernel and cell.hidden_size == cells[0].hidden_size for cell in cells)
+    if kernel is None or not alike or not sizes:
+        return [cell.sequence(*given, sizes) for cell, given in zip(cells, zip(gx, state, strict=True), strict=True)]
     parameters = zip(*(cell.recurrent_parameters() for cell in cells), strict=True)
     together = bptt.Sequence.apply(  # type: ignore[no-untyped-call]
-        kernel,
-        len(cells),
-        *gx,
+        *(kernel, sizes, len(cells), *gx),
         *(torch.stack(part) for part in [*zip(*state, strict=True), *parameters]),
     )
-    return list(zip(*(states.unbind(1) for states in together), strict=True))
+    return list(zip(*(states.unbind(0) for states in together), strict=True))
 
 
 def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
@@ -212,7 +217,7 @@ class RNN(_LinearInputCell, name="rnn"):
     U = weight_ih, W = weight_hh, b = bias. The readout o_t = V h_t + c is the model's output layer.
     """
 
-    kernel = bptt.RNNSteps
+    kernel = RNNSteps
 
     def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "orthogonal") -> None:
         super().__init__(input_size, hidden_size)
@@ -248,7 +253,7 @@ class LSTM(_LinearInputCell, name="lstm"):
     """
 
     num_states = 2
-    kernel = bptt.LSTMSteps
+    kernel = LSTMSteps
 
     def __init__(
         self,
@@ -326,7 +331,7 @@ class GRU(_LinearInputCell, name="gru"):
     `update_bias` is the initial b_z; below 0 a new network remembers, as an LSTM does whose b_f is above.
     """
 
-    kernel: type[StepKernel] | None = bptt.GRUSteps
+    kernel: type[StepKernel] | None = GRUSteps
 
     def __init__(
         self,
@@ -343,8 +348,8 @@ class GRU(_LinearInputCell, name="gru"):
         self.bias = nn.Parameter(torch.tensor([update_bias, 0.0, 0.0]).repeat_interleave(hidden_size))
         if reset == "after":
             self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
-            if self.kernel is bptt.GRUSteps:  # not a subclass with a step of its own
-                self.kernel = bptt.GRUAfterSteps
+            if self.kernel is GRUSteps:  # not a subclass with a step of its own
+                self.kernel = GRUAfterSteps
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         split = 2 * self.hidden_size
@@ -390,7 +395,7 @@ class MGU(_LinearInputCell, name="mgu"):
     Stacked f, h̃. `forget_bias` is the initial b_f; below 0 a new network remembers.
     """
 
-    kernel = bptt.MGUSteps
+    kernel = MGUSteps
 
     def __init__(
         self,
@@ -433,7 +438,7 @@ class SRU(Cell, name="sru"):
 
     num_states = 2
     reads_output = False
-    kernel = bptt.SRUSteps
+    kernel = SRUSteps
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 3.0) -> None:
         super().__init__(input_size, hidden_size)

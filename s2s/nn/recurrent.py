@@ -3,9 +3,8 @@
 `RecurrentLayer` runs a cell over a batch of sequences of unequal lengths. Sequences are padded at their end; padding
 changes no output and no final state, whatever it contains. A reversed layer reads each sequence from its own end.
 
-How: each sequence is laid so that its first-read element comes first (a reversed layer flips each within its length),
-the input's part of all steps is one matrix product, the steps run over the whole batch, and a sequence's final state is
-looked up at its own last step. What a step computes beyond a sequence's end is never read.
+How: the elements are packed (see `s2s.nn.packing`), which is also where a reversed layer's order is made; the input's
+part of all steps is one matrix product, the steps run over the rows of each step, and outputs go back to their places.
 
 `recurrence` says what takes the steps: `loop`, autograd over the cell's `step`; `bptt`, the cell's kernel with its
 backward pass by hand; `torch`, torch's own function, where it has the cell; `auto`, torch's on a GPU, elsewhere the one
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from s2s.nn.cells import Cell, State, sequences
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels import fused
+from s2s.nn.packing import Packing
 
 log = logging.getLogger(__name__)
 
@@ -75,127 +75,114 @@ class RecurrentLayer(nn.Module):
             x: (B, T, I), or (B, T, I - C) with a context.
             mask: (B, T), True at real elements, which come first; None when all are real.
             state: where to begin; the cell's initial state when None.
-            constants: per-sentence values that a cell such as `AttentionCell` takes as third argument of its step.
+            constants: per-sentence values that a cell such as `AttentionCell` takes as last argument of its step, in
+                the order of x; only without a mask.
             context: (B / n, C), which follows x in the input of every step; each row is for n sequences.
 
         Returns:
             outputs (B, T, output_size), 0 at padding, and the state after each sequence's last element.
         """
+        return self.run(x, self.packing(Packing.of(x, mask)), state, constants, context)
+
+    def packing(self, forward: Packing) -> Packing:
+        """The layout of a batch in this layer's direction."""
+        return forward.reversed() if self.reverse else forward
+
+    def run(
+        self,
+        x: Tensor,
+        packing: Packing,
+        state: State | None = None,
+        constants: Any = None,
+        context: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """`forward` with a layout that is known."""
         way, _ = self.way(x.device)
         if way == "torch":
-            return self._by_torch(x, mask, state, context)
-        gx, order, initial = self._begin(x, mask, state, context)
+            return self._by_torch(x, packing, state, context)
+        gx, initial = self._begin(x, packing, state, context)
         run = self.cell.loop if self.recurrence == "loop" else self.cell.sequence
-        states = run(gx, initial, *(() if constants is None else (constants,)))
-        return self._end(states, order, initial, mask)
+        states = run(gx, packing.first(initial), packing.sizes, *(() if constants is None else (constants,)))
+        return packing.unpack(states[0]), packing.final(states, initial)
 
     @staticmethod
     def both(
-        forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, mask: Tensor | None, states: list[State | None]
+        forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, whole: Packing, states: list[State | None]
     ) -> list[tuple[Tensor, State]]:
         """What two layers over the same input return; their steps are taken together where their cells' kernel can."""
-        layers = (forward, backward)
-        if any(layer.way(x.device)[0] != "bptt" for layer in layers):
-            return [layer(x, mask, state) for layer, state in zip(layers, states, strict=True)]
-        begun = [layer._begin(x, mask, state) for layer, state in zip(layers, states, strict=True)]
-        run = sequences([layer.cell for layer in layers], [gx for gx, _, _ in begun], [s for _, _, s in begun])
+        layers = [(layer, layer.packing(whole)) for layer in (forward, backward)]
+        if any(layer.way(x.device)[0] != "bptt" for layer, _ in layers):
+            return [layer.run(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
+        begun = [layer._begin(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
+        first = [whole.first(initial) for _, initial in begun]
+        run = sequences([forward.cell, backward.cell], [gx for gx, _ in begun], first, whole.sizes)
         return [
-            layer._end(states, order, initial, mask)
-            for layer, states, (_, order, initial) in zip(layers, run, begun, strict=True)
+            (packing.unpack(states[0]), packing.final(states, initial))
+            for (_, packing), states, (_, initial) in zip(layers, run, begun, strict=True)
         ]
 
-    def _end(self, states: State, order: Tensor | None, initial: State, mask: Tensor | None) -> tuple[Tensor, State]:
-        """Outputs in their elements' places, and final states."""
-        outputs = states[0].transpose(0, 1)
-        if order is not None:
-            outputs = _take(outputs, order)
-        if mask is None:
-            return outputs, tuple(s[-1] for s in states)
-        return outputs.masked_fill(~mask.unsqueeze(-1), 0.0), self._final(states, mask, initial)
-
     def trace(
-        self, x: Tensor, mask: Tensor | None, state: State | None = None, constants: Any = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        state: State | None = None,
+        constants: Any = None,
+        context: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Every state and gate, through the step loop, gradients reachable.
 
+        Args: as of `forward`.
+
         Returns:
             (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; each at its element's place,
-            values at padding mean nothing.
+            0 at padding.
         """
-        steps, order, current = self._begin(x, mask, state)
-        extra = () if constants is None else (constants,)
+        packing = self.packing(Packing.of(x, mask))
+        gx, initial = self._begin(x, packing, state, context)
+        current, extra = packing.first(initial), () if constants is None else (constants,)
         rows: list[dict[str, Tensor]] = []
-        for gx in steps.to(current[0].dtype).unbind(0):
-            gates = self.cell.gates(gx, current, *extra)
-            current = self.cell.step(gx, current, *extra)
-            rows.append({**{f"state{i}": s for i, s in enumerate(current)}, **gates})
-        traced = {name: torch.stack([row[name] for row in rows], dim=1) for name in rows[0]}
-        return traced if order is None else {name: _take(values, order) for name, values in traced.items()}
+        for part in gx.to(initial[0].dtype).split_with_sizes(packing.sizes):
+            before = tuple(s[: len(part)] for s in current)
+            current = self.cell.step(part, before, *extra)
+            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(part, before, *extra))
+        return {name: packing.unpack(torch.cat([row[name] for row in rows])) for name in rows[0]}
 
     def _begin(
-        self, x: Tensor, mask: Tensor | None, state: State | None, context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, State]:
-        """The input's part (T, B, ·), the order that flips each sequence (or None), and the first state."""
-        x, order = self._ordered(x, mask)
-        projected = self._project(x.transpose(0, 1).contiguous(), context)  # time-major: a step's slice is contiguous
+        self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The input's part (N, ·) of all steps, and the first state (B, H)."""
+        projected = self._project(x, packing, context)
         # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
         exact = torch.promote_types(projected.dtype, torch.float32)
         if state is None:
             state = self.cell.initial_state(x.size(0), projected.new_empty(0, dtype=exact))
-        return projected, order, tuple(s.to(exact) for s in state)
-
-    def _ordered(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(B, T, I) with the element that is read first in front, and the order that did it (None for as it was)."""
-        order = None
-        if mask is not None:
-            x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # so that not even NaN in padding reaches a gradient
-            if self.reverse:
-                position = torch.arange(mask.size(1), device=mask.device)
-                lengths = mask.sum(dim=1, keepdim=True)
-                order = torch.where(mask, lengths - 1 - position, position)
-                x = _take(x, order)
-        elif self.reverse:
-            order = torch.arange(x.size(1) - 1, -1, -1, device=x.device).expand(x.shape[:2])
-            x = _take(x, order)
-        return x, order
+        return projected, tuple(s.to(exact) for s in state)
 
     def _by_torch(
-        self, x: Tensor, mask: Tensor | None, state: State | None, context: Tensor | None
+        self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None
     ) -> tuple[Tensor, State]:
-        x, order = self._ordered(x, mask)
-        if context is not None:
-            rows = context.repeat_interleave(x.size(0) // context.size(0), dim=0)
-            x = torch.cat([x, rows.unsqueeze(1).expand(-1, x.size(1), -1)], dim=-1)
         if state is None:
             exact = torch.promote_types(x.dtype, torch.float32)
             state = self.cell.initial_state(x.size(0), x.new_empty(0, dtype=exact))
-        outputs, final = fused.run(self.cell.torch_form(), x, mask, state)
-        return outputs if order is None else _take(outputs, order), final
+        rows = packing.pack(_with_context(x, context))
+        outputs, final = fused.run(self.cell.torch_form(), rows, packing.sizes, packing.first(state))
+        return packing.unpack(outputs), packing.in_batch_order(final, state)
 
-    def _project(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def _project(self, x: Tensor, packing: Packing, context: Tensor | None) -> Tensor:
         """The input's part of all steps; the context's share in it is computed once for each of its rows."""
-        if context is None:
-            return self.cell.project(x)
-        if not self.cell.affine_input:
-            rows = context.repeat_interleave(x.size(1) // context.size(0), dim=0).expand(x.size(0), -1, -1)
-            return self.cell.project(torch.cat([x, rows], dim=-1))
+        if context is None or not self.cell.affine_input:
+            return self.cell.project(packing.pack(_with_context(x, context)))
         share = self.cell.input_columns(x.size(-1), self.cell.input_size)(context)
-        return self.cell.project_start(x) + share.repeat_interleave(x.size(1) // context.size(0), dim=0)
-
-    @staticmethod
-    def _final(states: State, mask: Tensor, initial: State) -> State:
-        lengths = mask.sum(dim=1)
-        index = (lengths - 1).clamp(min=0)
-        rows = torch.arange(mask.size(0), device=mask.device)
-        return tuple(
-            torch.where(lengths.unsqueeze(1) > 0, after[index, rows], before)
-            for after, before in zip(states, initial, strict=True)
-        )
+        each = share.repeat_interleave(x.size(0) // context.size(0), dim=0)
+        return packing.add(self.cell.project_start(packing.pack(x)), each)
 
 
-def _take(values: Tensor, order: Tensor) -> Tensor:
-    """values[b, order[b, t]]: (B, T, D), (B, T) -> (B, T, D)."""
-    return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.size(-1)))
+def _with_context(x: Tensor, context: Tensor | None) -> Tensor:
+    """[x; context] (B, T, I) from x (B, T, I - C) and context (B / n, C)."""
+    if context is None:
+        return x
+    each = context.repeat_interleave(x.size(0) // context.size(0), dim=0)
+    return torch.cat([x, each.unsqueeze(1).expand(-1, x.size(1), -1)], dim=-1)
 
 
 class RecurrentStack(nn.Module):
@@ -220,15 +207,17 @@ class RecurrentStack(nn.Module):
         A context, see `RecurrentLayer`, enters the first level, if that has one direction.
         """
         finals: list[State] = []
+        packing = Packing.of(x, mask)
         for number, level in enumerate(self.levels):
             if number > 0:
                 x = self.dropout(x)
             layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
             begin = [None if states is None else states[len(finals) + n] for n in range(len(layers))]
             if len(layers) == 2:
-                both = RecurrentLayer.both(layers[0], layers[1], x, mask, begin)
+                both = RecurrentLayer.both(layers[0], layers[1], x, packing, begin)
             else:
-                both = [layers[0](x, mask, begin[0], context=context if number == 0 else None)]
+                one = layers[0]
+                both = [one.run(x, one.packing(packing), begin[0], context=context if number == 0 else None)]
             finals += [final for _, final in both]
             x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
         return x, finals

@@ -29,16 +29,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2s.nn.kernels.bptt import StepKernel, compute_type, laid_out, weight_gradient
+from s2s.nn.kernels.bptt import laid_out
+from s2s.nn.kernels.stepping import StepKernel, compute_type, weight_gradient
 
 
 class AttentionSequence(torch.autograd.Function):
     """`AttentionSequence.apply(kernel, gx, values, projected, mask, W, v, C, *first state, *cell parameters)`.
 
-    gx (T, B, G·H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A), C (G·H, D).
+    gx (T·B, G·H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A), C (G·H, D).
 
     Returns:
-        contexts (T, B, D), and (T, B, H) of each state.
+        contexts (T·B, D), and (T·B, H) of each state.
     """
 
     @staticmethod
@@ -61,8 +62,9 @@ class AttentionSequence(torch.autograd.Function):
         kernel = kind(compute, *tensors[kind.num_states :])
         ctx.types = gx.dtype, values.dtype, projected.dtype
         gx = laid_out((gx,), state[0])
-        kernel.begin(gx, state)
-        steps, (batch, source, width) = len(gx), projected.shape
+        batch, source, width = projected.shape
+        steps = len(gx) // batch
+        kernel.begin(gx, state, [batch] * steps)
         memory, asking, entering = values.to(compute), 2 * w.to(compute).T, c.to(compute).T
         doubled, looking = 2 * projected.to(gx.dtype), 2 * v.squeeze(0).to(gx.dtype)
         padding = gx.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
@@ -79,7 +81,7 @@ class AttentionSequence(torch.autograd.Function):
         saved = kernel.saved()
         ctx.save_for_backward(memory, qs, alphas, contexts, w, v, c, *tensors, *saved)
         ctx.given = len(tensors)
-        return contexts.to(gx.dtype), *saved[: kind.num_states]
+        return contexts.to(gx.dtype).flatten(0, 1), *saved[: kind.num_states]
 
     @staticmethod
     @once_differentiable
@@ -89,8 +91,8 @@ class AttentionSequence(torch.autograd.Function):
         tensors, saved = tuple(rest[: ctx.given]), tuple(rest[ctx.given :])
         first, parameters = tensors[:count], tensors[count:]
         kernel = ctx.kind(compute, *parameters)
-        kernel.resume(first, saved)
         steps, batch, _, width = qs.shape
+        kernel.resume(first, saved, [batch] * steps)
         asking, entering = w.to(compute), c.to(compute)
         slope, dprojected = torch.empty_like(qs[0]), torch.zeros_like(qs[0])
         factor = 4 * v.squeeze(0).to(qs.dtype)
@@ -98,7 +100,7 @@ class AttentionSequence(torch.autograd.Function):
         dasked = qs.new_empty(steps, batch, width)
         des = torch.empty_like(alphas)
         carried = tuple(torch.zeros_like(s) for s in first)
-        of_states = [None if g is None else g.unbind(0) for g in grads]
+        of_states = [None if g is None else g.view(steps, batch, -1).unbind(0) for g in grads]
         for t in range(steps - 1, -1, -1):
             arrived = tuple(k if g is None else k + g[t] for k, g in zip(carried, of_states, strict=True))
             carried = kernel.back(t, arrived)
@@ -107,7 +109,7 @@ class AttentionSequence(torch.autograd.Function):
             if of_context is None:
                 dcontext.copy_(through)
             else:
-                torch.add(of_context[t], through, out=dcontext)
+                torch.add(of_context[t * batch : (t + 1) * batch], through, out=dcontext)
             dalpha = torch.bmm(dcontext.unsqueeze(1), memory.mT).squeeze(1)
             weighed = alpha * dalpha
             torch.addcmul(weighed, alpha, weighed.sum(1, keepdim=True), value=-1, out=de)
@@ -117,7 +119,7 @@ class AttentionSequence(torch.autograd.Function):
             carried = (carried[0] + dasked[t].to(compute) @ asking, *carried[1:])
         dgx, *others = kernel.gradients()
         of_gx, of_values, of_projected = ctx.types
-        before = torch.cat([first[0].unsqueeze(0), saved[0][:-1]])
+        before = torch.cat([first[0], saved[0][:-batch]])
         dvalues = torch.bmm(alphas.to(compute).permute(1, 2, 0), dcontexts.transpose(0, 1))
         return (
             None,
@@ -125,9 +127,9 @@ class AttentionSequence(torch.autograd.Function):
             dvalues.to(of_values),
             dprojected.mul_(factor).to(of_projected),
             None,
-            weight_gradient(dasked.to(compute), before).to(w.dtype),
+            weight_gradient(dasked.to(compute).flatten(0, 1), before).to(w.dtype),
             (2 * des.view(1, -1) @ qs.view(-1, width)).to(v.dtype),
-            weight_gradient(dgx, contexts).to(c.dtype),
+            weight_gradient(dgx, contexts.flatten(0, 1)).to(c.dtype),
             *carried,
             *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True)),
         )

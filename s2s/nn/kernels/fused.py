@@ -1,6 +1,6 @@
 """torch's own recurrent functions (cuDNN on a GPU, oneDNN on a CPU) with the parameters of our cells.
 
-Sequences of unequal lengths are packed, so that each one's final state is the one after its own last element. Under
+Under
 autocast everything is computed in its type, states included, which is torch's way and rougher than ours.
 """
 
@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from s2s.nn.kernels.bptt import State, compute_type
+from s2s.nn.kernels.stepping import State, compute_type
 
 
 class TorchForm(NamedTuple):
@@ -25,36 +24,31 @@ class TorchForm(NamedTuple):
     bias_hh: Tensor
 
 
-def run(form: TorchForm, x: Tensor, mask: Tensor | None, state: State) -> tuple[Tensor, State]:
+def run(form: TorchForm, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
     """The whole sequence.
 
     Args:
         form: see `Cell.torch_form`.
-        x: (B, T, I), the cell's whole input; real elements come first.
-        mask: (B, T), or None when all elements are real.
-        state: (B, H) each.
+        rows: (N, I), the cell's whole input, packed (see `s2s.nn.packing`).
+        sizes: rows of each step.
+        state: (B_0, H) each.
 
     Returns:
-        outputs (B, T, H), 0 at padding, and the states after each sequence's last element, in the type of `state`.
+        outputs (N, H), and the states after each sequence's last element, in the type of `state`.
     """
-    compute = compute_type(x)
+    if not sizes:
+        return rows.new_zeros(0, state[0].size(-1), dtype=state[0].dtype), state
+    compute = compute_type(rows)
     function, weights = getattr(torch, form.function), [weight.to(compute) for weight in form[1:]]
-    x, first = x.to(compute), tuple(s.to(compute).unsqueeze(0) for s in state)
+    rows, first = rows.to(compute), tuple(s.to(compute).unsqueeze(0) for s in state)
     options = (True, 1, 0.0, False, False)  # biases, one layer, no dropout, which is all that training means, one way
-    if mask is None:
-        outputs, *final = function(x, _one_or_all(first), weights, *options, True)
+    if sizes[0] == sizes[-1]:
+        outputs, *final = function(rows.view(len(sizes), sizes[0], -1), _one_or_all(first), weights, *options, False)
     else:
-        lengths = mask.sum(dim=1)
-        packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        first = tuple(s.index_select(1, packed.sorted_indices) for s in first)  # type: ignore[arg-type]
-        data, *final = function(packed.data, packed.batch_sizes, _one_or_all(first), weights, *options)
-        laid = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        outputs, _ = pad_packed_sequence(laid, batch_first=True, total_length=x.size(1))
-        final = [s.index_select(1, packed.unsorted_indices) for s in final]
-        outputs = outputs.masked_fill(~mask.unsqueeze(-1), 0.0)
-        final = [torch.where(lengths.unsqueeze(1) > 0, s, before) for s, before in zip(final, state, strict=True)]
+        outputs, *final = function(rows, torch.tensor(sizes), _one_or_all(first), weights, *options)
     kind = state[0].dtype
-    return outputs.to(kind), tuple(s.reshape(before.shape).to(kind) for s, before in zip(final, state, strict=True))
+    outputs = outputs.reshape(len(rows), -1).to(kind)
+    return outputs, tuple(s.reshape(before.shape).to(kind) for s, before in zip(final, state, strict=True))
 
 
 def _one_or_all(states: State) -> Tensor | State:

@@ -1,0 +1,139 @@
+"""The GRU's kernels. h_t = (1 - z) ⊙ h_{t-1} + z ⊙ h̃ (see `s2s.nn.kernels.bptt` for the letters).
+
+**Reset before**, a_h̃ = gx_h̃ + W_h̃ (r ⊙ h_{t-1}):
+
+    δa_h̃ = δh_t ⊙ z ⊙ (1 - h̃²)            δa_z = δh_t ⊙ (h̃ - h_{t-1}) ⊙ z (1 - z)
+    u = δa_h̃ W_h̃                          δa_r = u ⊙ h_{t-1} ⊙ r (1 - r)
+    δh_{t-1} = δh_t ⊙ (1 - z) + u ⊙ r + δa_z W_z + δa_r W_r,     δW_h̃ = Σ_t δa_h̃ᵀ (r ⊙ h_{t-1})
+
+**Reset after**, a_h̃ = gx_h̃ + r ⊙ m,  m = W_h̃ h_{t-1} + b_hn: δa_h̃ and δa_z as above,
+
+    δa_r = δa_h̃ ⊙ m ⊙ r (1 - r),    δm = δa_h̃ ⊙ r,    δh_{t-1} = δh_t ⊙ (1 - z) + [δa_z, δa_r, δm] W
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, tanh_, weight_gradient
+
+
+class GRUSteps(StepKernel):
+    """Reset before. States (h); weight (3H, H)."""
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        super().__init__(compute, weight)
+        self.w_gates, self.w_candidate = self.w[..., : 2 * self.hidden, :], self.w[..., 2 * self.hidden :, :]
+
+    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
+        self.acts, self.hs = gx, self._states(gx)
+        self.inputs, self.remembered = (self._like(self.hs, self.compute) for _ in range(2))
+        self.to_gates, self.to_candidate = self.w_gates.mT, self.w_candidate.mT
+        parts = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1)]
+        self.each = steps_of(sizes, *parts, self.hs, self.inputs, self.remembered)
+
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        act, zr, z, r, candidate, new, before, remembered = self.each[t]
+        (h,) = state
+        if more is not None:
+            act.add_(more)
+        zr.add_(before.copy_(h) @ self.to_gates).sigmoid_()
+        tanh_(candidate.add_(remembered.copy_(r * h) @ self.to_candidate))
+        return (torch.lerp(h, candidate, z, out=new),)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.acts, self.inputs, self.remembered
+
+    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+        hs, acts, self.inputs, self.remembered = saved
+        split = 2 * self.hidden
+        self.da = self._like(hs, self.compute, gates=3)
+        whole = [acts[..., :split], *acts.chunk(3, dim=-1), self.da, self.da[..., :split], self.da[..., split:]]
+        parts = steps_of(sizes, *whole)
+        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[0], hs), strict=True)]
+        grad = self._like(first[0], gates=2)
+        self.scratch = Scratch(torch.empty_like(first[0]), grad, *grad.chunk(2, dim=-1))
+
+    def back(self, t: int, grads: State) -> State:
+        zr, z, r, candidate, _, of_gates, of_candidate, before = self.each[t]
+        (dh,) = grads
+        room, grad, da_z, da_r = self.scratch[dh.size(-2)]
+        slope = torch.mul(candidate, candidate, out=room)
+        torch.addcmul(z, z, slope, value=-1, out=slope)
+        u = (of_candidate.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype)
+        torch.addcmul(zr, zr, zr, value=-1, out=grad)
+        da_z.mul_(dh).mul_(torch.sub(candidate, before, out=room))
+        da_r.mul_(u).mul_(before)
+        kept = torch.addcmul(dh, dh, z, value=-1).addcmul_(u, r)
+        return (kept.add_(of_gates.copy_(grad) @ self.w_gates),)
+
+    def input_gradient(self, t: int) -> Tensor:
+        return self.each[t][4]
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        gates = weight_gradient(self.da[..., : 2 * self.hidden], self.inputs)
+        candidates = weight_gradient(self.da[..., 2 * self.hidden :], self.remembered)
+        return self.da, torch.cat([gates, candidates], dim=-2)
+
+
+class GRUAfterSteps(StepKernel):
+    """Reset after. States (h); weight (3H, H), bias b_hn (H)."""
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        super().__init__(compute, weight)
+        self.bias = biases[0].unsqueeze(-2)
+
+    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
+        self.acts = gx
+        self.hs, self.ms = (self._states(gx) for _ in range(2))
+        self.inputs = self._like(self.hs, self.compute)
+        self.transposed = self.w.mT
+        parts = [self.acts, self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1)]
+        self.each = steps_of(sizes, *parts, self.ms, self.hs, self.inputs)
+
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        act, zr, z, r, candidate, m, new, before = self.each[t]
+        (h,), split = state, 2 * self.hidden
+        if more is not None:
+            act.add_(more)
+        gh = before.copy_(h) @ self.transposed
+        zr.add_(gh[..., :split]).sigmoid_()
+        torch.add(self.bias, gh[..., split:], out=m)
+        tanh_(candidate.addcmul_(r, m))
+        return (torch.lerp(h, candidate, z, out=new),)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.hs, self.acts, self.ms, self.inputs
+
+    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+        hs, acts, ms, self.inputs = saved
+        split = 2 * self.hidden
+        self.dgh = self._like(hs, self.compute, gates=3)
+        self.da_h = self._like(hs, self.compute)
+        parts = steps_of(sizes, acts[..., :split], *acts.chunk(3, dim=-1), ms, self.dgh, self.da_h)
+        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[0], hs), strict=True)]
+        grad = self._like(first[0], gates=3)
+        self.scratch = Scratch(torch.empty_like(first[0]), grad, grad[..., :split], *grad.chunk(3, dim=-1))
+
+    def back(self, t: int, grads: State) -> State:
+        zr, z, r, candidate, m, dgh, da_h, before = self.each[t]
+        (dh,) = grads
+        room, grad, da_zr, da_z, da_r, dm = self.scratch[dh.size(-2)]
+        slope = torch.mul(candidate, candidate, out=room)
+        through = torch.addcmul(z, z, slope, value=-1, out=slope).mul_(dh)
+        da_h.copy_(through)
+        torch.mul(through, r, out=dm)
+        torch.addcmul(zr, zr, zr, value=-1, out=da_zr)
+        da_r.mul_(through).mul_(m)
+        da_z.mul_(dh).mul_(torch.sub(candidate, before, out=room))
+        return (torch.addcmul(dh, dh, z, value=-1).add_(dgh.copy_(grad) @ self.w),)
+
+    def input_gradient(self, t: int) -> Tensor:
+        dgh, da_h = self.each[t][5:7]
+        return torch.cat([dgh[..., : 2 * self.hidden], da_h], dim=-1)
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        split, kind = 2 * self.hidden, self.scratch.buffers[0].dtype
+        dgx = torch.cat([self.dgh[..., :split], self.da_h], dim=-1)
+        return dgx, weight_gradient(self.dgh, self.inputs), self.dgh[..., split:].sum(dim=-2, dtype=kind)

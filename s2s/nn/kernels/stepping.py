@@ -1,0 +1,128 @@
+"""What the kernels of all cells share: how a cell's steps are taken forward and back over a packed batch.
+
+Sentences are packed (see `s2s.nn.packing`): the rows of step t, one for each sentence that still has a word to be read,
+stand together, those of step t + 1 after them. `sizes` are their numbers, which never grow, so the sentences of step
+t + 1 are the first ones of step t.
+
+Letters: N rows of all steps, B_t of step t, H hidden, G gates. There may be one more axis before the rows, for as many
+cells (those of two directions) that step together: most of the time of a small step goes into starting operations, so
+one operation for both is half of it.
+
+A step works in small buffers that stay in the processor's cache; what a whole sequence needs is only written. Under
+autocast the matrix products run in its type; states, gates and sums stay in fp32.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+State = tuple[Tensor, ...]
+
+
+class StepKernel:
+    """A cell's steps forward and back, with memory for a whole sequence.
+
+    Forward: `begin`, then `step` for t = 0 … T - 1; `saved` is what the way back needs. Back, on an instance made anew:
+    `resume`, then `back` for t = T - 1 … 0, then `gradients`.
+
+    Args:
+        compute: type of matrix products.
+        weight: the recurrent one, (…, G·H, H).
+        biases: inside of the recurrence, (…, H).
+
+    Attributes:
+        num_states: state tensors of the cell; the first of what `saved` returns are these, (…, N, H) each.
+    """
+
+    num_states: ClassVar[int] = 1
+
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+        self.compute = compute
+        self.w = weight.to(compute)
+        self.hidden = weight.size(-1)
+
+    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
+        """The input's part (…, N, G·H), which may be overwritten, and the state before the first step, (…, B_0, H)."""
+        raise NotImplementedError
+
+    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
+        """One step: the state before (…, B_t, H) -> the state after, which is also kept.
+
+        Args:
+            more: (…, B_t, G·H), a part of the input that is known only now.
+        """
+        raise NotImplementedError
+
+    def saved(self) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+        raise NotImplementedError
+
+    def back(self, t: int, grads: State) -> State:
+        """δ of the state after step t -> δ of the state before it; δgx of the step is kept."""
+        raise NotImplementedError
+
+    def input_gradient(self, t: int) -> Tensor:
+        """δgx of step t, (…, B_t, G·H), once `back` has passed t, in the type of products."""
+        raise NotImplementedError
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        """δgx (…, N, G·H) in the type of products, δ of the recurrent weight, and of each bias."""
+        raise NotImplementedError
+
+    def _like(self, states: Tensor, kind: torch.dtype | None = None, gates: int = 1) -> Tensor:
+        """Room for (…, gates · H) beside (…, H)."""
+        return states.new_empty(*states.shape[:-1], gates * self.hidden, dtype=kind)
+
+    def _states(self, gx: Tensor) -> Tensor:
+        """Room for (…, N, H)."""
+        return gx.new_empty(*gx.shape[:-1], self.hidden)
+
+
+class Scratch(dict[int, tuple[Tensor, ...]]):
+    """The first n rows of some buffers, by n: a view costs as much as a small operation, so each is made once."""
+
+    def __init__(self, *buffers: Tensor) -> None:
+        super().__init__()
+        self.buffers = buffers
+
+    def __missing__(self, rows: int) -> tuple[Tensor, ...]:
+        self[rows] = tuple(buffer[..., :rows, :] for buffer in self.buffers)
+        return self[rows]
+
+
+def compute_type(like: Tensor) -> torch.dtype:
+    """The type of matrix products: autocast's, where it is on."""
+    kind = like.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+
+
+def steps_of(sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
+    """For each step its rows of each sequence (…, N, ·)."""
+    return list(zip(*(sequence.split_with_sizes(sizes, -2) for sequence in sequences), strict=True))
+
+
+def states_before(sizes: list[int], first: Tensor, states: Tensor) -> list[Tensor]:
+    """For each step the state before it, from the first one (…, B_0, H) and those after each step (…, N, H)."""
+    after = states.split_with_sizes(sizes, -2)
+    return [first, *(rows[..., :size, :] for rows, size in zip(after, sizes[1:], strict=False))]
+
+
+def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
+    """Σ_rows gradsᵀ inputs: (…, N, n), (…, N, H) -> (…, n, H)."""
+    return grads.mT @ inputs.to(grads.dtype)
+
+
+def add_(activation: Tensor, product: Tensor, more: Tensor | None) -> Tensor:
+    """activation += product + more, in place."""
+    activation.add_(product)
+    return activation if more is None else activation.add_(more)
+
+
+def tanh_(x: Tensor) -> Tensor:
+    """tanh in place. torch's takes ten times as long as its σ on CPUs; there it is 2 σ(2x) - 1, exact to rounding."""
+    return x.mul_(2).sigmoid_().mul_(2).sub_(1) if x.device.type == "cpu" else x.tanh_()
