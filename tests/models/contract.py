@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,10 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "gru-after": ("gru", {"reset": "after"}),
     "mgu": ("mgu", {}),
     "sru": ("sru", {}),
+    "lstm-no-forget": ("lstm", {"open_gate": "forget"}),
+    "lstm-no-input": ("lstm", {"open_gate": "input"}),
+    "lstm-no-output": ("lstm", {"open_gate": "output"}),
+    "own": ("tests.models.own.Leaky", {"keep": 0.5}),
 }
 
 
@@ -54,14 +59,16 @@ def section(encoder: dict[str, Any], decoder: dict[str, Any], **more: Any) -> di
 
 
 def models() -> dict[str, dict[str, Any]]:
-    """By name: every cell × attention × direction, deeper stacks, both Transformers, and mixed models."""
-    found = {
-        f"{cell}-{attention}-{'bi' if both else 'uni'}": recurrent(cell, attention, both)
-        for cell in CELLS
-        for attention in ATTENTIONS
-        for both in (True, False)
-    }
-    found |= {f"lstm-{attention}-deep": recurrent("lstm", attention, layers=2) for attention in ATTENTIONS}
+    """By name: every cell × attention × direction, both Transformers, and mixed models.
+
+    Over the ways to read the source each cell has one to three layers, in both directions; the LSTM has all depths in
+    each of them.
+    """
+    found = {}
+    for cell, (n, attention), both in itertools.product(CELLS, enumerate(ATTENTIONS), (True, False)):
+        usual = 1 + (n + both) % 3
+        for layers in (1, 2, 3) if cell == "lstm" else (usual,):
+            found[f"{cell}-{attention}-{'bi' if both else 'uni'}-{layers}"] = recurrent(cell, attention, both, layers)
     found |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
     into = recurrent("gru", "bahdanau")
     found["transformer-into-gru"] = section(transformer()["encoder"], into["decoder"])

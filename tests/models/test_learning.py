@@ -42,7 +42,12 @@ def _model(cell: str, attention: str) -> dict[str, Any]:
     return base | {"encoder": part | {"bidirectional": True}, "decoder": decoder}
 
 
-MODELS = {f"{cell}-{attention}": _model(cell, attention) for cell in CELLS for attention in ATTENTIONS}
+VARIANTS = [cell for cell in CELLS if cell.startswith("lstm-") or cell == "own"]
+MODELS = {
+    f"{cell}-{attention}": _model(cell, attention)
+    for cell in CELLS
+    for attention in (("fixed", "bahdanau") if cell in VARIANTS else ATTENTIONS)
+}
 for norm in ("pre", "post"):
     model = transformer(norm) | {"embedding_size": 32, "dropout": 0.0}
     part = model["encoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}

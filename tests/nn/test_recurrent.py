@@ -125,6 +125,17 @@ def test_trace_shows_the_states_that_forward_goes_through(reverse: bool) -> None
     assert torch.autograd.grad(traced["forget"][0, 3].sum(), x)[0].abs().sum() > 0
 
 
+@pytest.mark.parametrize("kind", [CELLS["gru"], Squared])
+def test_trace_takes_a_context(kind: type[Cell]) -> None:
+    torch.manual_seed(0)
+    layer = RecurrentLayer(kind(7, 4))
+    x, context = torch.randn(2, 5, 3), torch.randn(2, 4)
+    outputs, _ = layer(x, None, context=context)
+    traced = layer.trace(x, None, context=context)
+    torch.testing.assert_close(traced["state0"], outputs)
+    assert set(traced) == {"state0"} | ({"update", "reset", "candidate"} if kind is CELLS["gru"] else set())
+
+
 def test_a_stack_of_cells_is_the_stack_of_their_layers() -> None:
     torch.manual_seed(0)
     cells = [CELLS["lstm"](3, 5), CELLS["gru"](5, 5), CELLS["rnn"](5, 5)]
