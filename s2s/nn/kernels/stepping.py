@@ -114,7 +114,7 @@ def states_before(sizes: list[int], first: Tensor, states: Tensor) -> list[Tenso
 
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
     """Σ_rows gradsᵀ inputs: (…, N, n), (…, N, H) -> (…, n, H)."""
-    return grads.mT @ inputs.to(grads.dtype)
+    return grads.contiguous().mT @ inputs.to(grads.dtype)
 
 
 def add_(activation: Tensor, product: Tensor, more: Tensor | None) -> Tensor:
