@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
-from s2s.nn.kernels.attention import AttentionSequence
+from s2s.nn.kernels.attention import AttentionSequence, Query, Wiring
 
 
 class Keys(NamedTuple):
@@ -139,7 +139,7 @@ class AttentionCell(Cell):
     """
 
     def __init__(
-        self, cell: Cell, attention: BahdanauAttention, query: str, input_feeding: bool, memory_size: int
+        self, cell: Cell, attention: BahdanauAttention, query: Query, input_feeding: bool, memory_size: int
     ) -> None:
         super().__init__(cell.input_size, cell.hidden_size)
         self.cell = cell
@@ -197,17 +197,22 @@ class AttentionCell(Cell):
 
     @property
     def by_hand(self) -> bool:
-        return self.query == "previous" and self.attentional is None and self.cell.by_hand
+        return (self.query == "previous" or self.attentional is not None) and self.cell.by_hand
 
     def sequence(self, gx: Tensor, state: State, sizes: list[int], constants: Prepared | None = None) -> State:
         assert constants is not None, "AttentionCell needs what its prepare returns"
         keys = constants.keys
         if not self.by_hand or state[0].size(0) > keys.values.size(0):  # search, with several hypotheses of a sentence
             return self.loop(gx, state, sizes, constants)
-        columns = self.cell.input_weight(self.input_size - self.context_size, self.input_size)
+        assert self.cell.kernel is not None
+        wiring = Wiring(self.cell.kernel, self.query, self.attentional is not None)
+        extra = self.extra_inputs(self.query, wiring.input_feeding, self.hidden_size, keys.values.size(-1))
+        mixing = (None, None) if self.attentional is None else (self.attentional.weight, self.attentional.bias)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(self.cell.kernel, gx, *keys, self.attention.query.weight, self.attention.energy.weight, columns),
-            *(state[0][:, : self.hidden_size], *state[1:], *self.cell.recurrent_parameters()),
+            *(wiring, gx, *keys, self.attention.query.weight, self.attention.energy.weight),
+            *(self.cell.input_weight(self.input_size - extra, self.input_size), *mixing),
+            *(state[0] if self.attentional else state[0][:, : self.hidden_size], *state[1:]),
+            *self.cell.recurrent_parameters(),
         )
         return (torch.cat([states[0], contexts], dim=-1), *states[1:])
 

@@ -7,9 +7,9 @@ How: the elements are packed (see `s2s.nn.packing`), which is also where a rever
 part of all steps is one matrix product, the steps run over the rows of each step, and outputs go back to their places.
 
 `recurrence` says what takes the steps: `loop`, autograd over the cell's `step`; `bptt`, the cell's kernel with its
-backward pass by hand; `torch`, torch's own function, where it has the cell. `auto` is torch's on a GPU; on a CPU the one
-by hand, which was the fastest of the three for every cell, size, type and direction measured (results/README.md); and
-what the cell's own `sequence` does where there is neither.
+backward pass by hand; `torch`, torch's own function, where it has the cell. `auto` is torch's on a GPU; on a CPU the
+one by hand, which was the fastest of the three for every cell, size, type and direction measured (results/README.md);
+and what the cell's own `sequence` does where there is neither.
 """
 
 from __future__ import annotations

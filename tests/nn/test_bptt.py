@@ -10,6 +10,7 @@ from torch import Tensor
 
 from s2s.nn.attention import AttentionCell, BahdanauAttention
 from s2s.nn.cells import CELLS, Cell
+from s2s.nn.kernels.attention import Query
 from s2s.nn.packing import Packing
 from s2s.nn.recurrent import RecurrentLayer
 from tests.models import contract
@@ -124,20 +125,22 @@ def test_bf16_error_is_that_of_the_products(kind: str) -> None:
     assert late < 2 * early
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     kind=st.sampled_from(list(KINDS)),
     steps=st.integers(1, 20),
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     parts=st.sets(st.sampled_from(["contexts", "states"]), min_size=1),
+    wiring=st.sampled_from([("previous", False), ("previous", True), ("current", True)]),
     seed=st.integers(0, 2**20),
 )
 def test_attention_decoder_equals_autograd(
-    kind: str, steps: int, lengths: list[int], parts: set[str], seed: int
+    kind: str, steps: int, lengths: list[int], parts: set[str], wiring: tuple[Query, bool], seed: int
 ) -> None:
     hidden, memory, embedding, batch = 5, 4, 3, len(lengths)
-    inner = _cell(kind, embedding + memory, hidden, seed)
-    cell = AttentionCell(inner, BahdanauAttention(hidden, memory, 6), "previous", False, memory)
+    inner = _cell(kind, embedding + AttentionCell.extra_inputs(*wiring, hidden, memory), hidden, seed)
+    cell = AttentionCell(inner, BahdanauAttention(hidden, memory, 6), *wiring, memory)
+    assert cell.by_hand
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -145,7 +148,7 @@ def test_attention_decoder_equals_autograd(
 
     mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
     values, x = draw(batch, max(lengths), memory), draw(steps * batch, embedding)
-    state = (draw(batch, hidden + memory), *(draw(batch, hidden) for _ in range(inner.num_states - 1)))
+    state = (draw(batch, cell.output_size), *(draw(batch, hidden) for _ in range(inner.num_states - 1)))
     weights = [torch.randn(steps * batch, s.size(1), generator=generator) for s in state]
     if "states" not in parts:
         weights = [w if n == 0 else w * 0 for n, w in enumerate(weights)]

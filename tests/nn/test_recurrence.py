@@ -103,13 +103,17 @@ def test_auto_takes_what_is_there() -> None:
             "own": Own(3, 4),
             "stacked": StackedCell([RNN(3, 4), RNN(4, 4)], 0.0),
             "attention": AttentionCell(LSTM(7, 4), BahdanauAttention(4, 4, 2), "previous", False, 4),
+            "attention over a cell of one's own": AttentionCell(
+                Own(4, 4), BahdanauAttention(4, 4, 2), "current", True, 4
+            ),
             "attention with feeding": AttentionCell(LSTM(7, 4), BahdanauAttention(4, 4, 2), "current", True, 4),
         }.items()
     }
     fused, by_hand, looped = ("bptt", "torch"), ("bptt", "bptt"), ("loop", "loop")
     assert ways.pop("rnn") == ways.pop("lstm") == ways.pop("gru, reset after") == fused
     assert [ways.pop(name) for name in ("gru", "mgu", "sru", "lstm without a gate", "attention")] == [by_hand] * 5
-    assert ways == {"own": looped, "stacked": looped, "attention with feeding": looped}
+    assert ways.pop("attention with feeding") == by_hand
+    assert ways == {"own": looped, "stacked": looped, "attention over a cell of one's own": looped}
 
 
 def test_the_choice_is_logged_once_for_all_layers(caplog: pytest.LogCaptureFixture) -> None:

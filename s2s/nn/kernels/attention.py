@@ -1,20 +1,27 @@
 """A decoder with Bahdanau attention as one node of the autograd graph: its back-propagation through time by hand.
 
-The state of one step asks, the context enters the cell of the next (Bahdanau et al. 2015, appendix A):
+With U h_j computed once for each sentence, attention for a query s is
 
-    p_t = tanh(W s_{t-1} + U h_j)       (B, S, A); U h_j is computed once for each sentence
-    e_t = v · p_t,  α_t = softmax(e_t),  c_t = Σ_j α_tj h_j
-    s_t = cell(gx_t + C c_t, s_{t-1})   C: the columns of the cell's input weight that belong to the context
+    p = tanh(W s + U h_j)       (B, S, A)
+    e = v · p,  α = softmax(e),  c = Σ_j α_j h_j
 
-With δ for the gradient of the loss, δc_t what the readout sends plus δgx_t C, and the cell's own way back as in
-`s2s.nn.kernels.bptt`:
+and a step is, in the three ways in which attention has to see each state before the next one,
 
-    δα_tj = δc_t · h_j                  δh_j = Σ_t α_tj δc_t
-    δe_t = α_t ⊙ (δα_t - Σ_j α_tj δα_tj)
-    δ(W s_{t-1}) = Σ_j δe_tj v ⊙ (1 - p_tj²)        δ(U h_j) = Σ_t δe_tj v ⊙ (1 - p_tj²)
-    δv = Σ_tj δe_tj p_tj,   δW = Σ_t δ(W s_{t-1})ᵀ s_{t-1},   δC = Σ_t δgx_tᵀ c_t,   δs_{t-1} receives δ(W s_{t-1}) W
+    previous (Bahdanau et al. 2015):      c_t of s_{t-1};  s_t = cell(gx_t + C c_t, s_{t-1})
+    the same with input feeding:          c_t of s_{t-1};  s_t = cell(gx_t + C [c_t; a_{t-1}], s_{t-1}),  a_t
+    current with input feeding (Luong):   s_t = cell(gx_t + C a_{t-1}, s_{t-1});  c_t of s_t,  a_t
+    a_t = tanh(W_a [s_t; c_t] + b_a)
 
-The sums over t without a recursion (δh, δW, δC, δv) are one product each after the walk. p is kept as
+C holds the columns of the cell's input weight that come after the embedding's. With δ for the gradient of the loss,
+δc_t what arrives at the context, and the cell's own way back as in `s2s.nn.kernels.bptt`:
+
+    δα_j = δc · h_j                     δh_j = Σ_t α_tj δc_t
+    δe = α ⊙ (δα - Σ_j α_j δα_j)
+    δ(W s) = Σ_j δe_j v ⊙ (1 - p_j²)    δ(U h_j) = Σ_t δe_tj v ⊙ (1 - p_tj²)
+    δv = Σ_tj δe_tj p_tj,   δW = Σ_t δ(W s)ᵀ s,   δs receives δ(W s) W
+    with input feeding, y = δa_t ⊙ (1 - a_t²):   [δs_t; δc_t] receives y W_a,   δW_a = Σ_t yᵀ [s_t; c_t],   δb_a = Σ_t y
+
+The sums over t without a recursion (δh, δW, δW_a, δC, δv) are one product each after the walk. p is kept as
 q = σ(2 (W s + U h)) = (p + 1) / 2, because torch's σ is ten times as fast as its tanh on CPUs. Then
 1 - p² = 4 q (1 - q); and as a softmax does not see a constant and its δe sum to nothing, e = 2 v · q and δv = 2 Σ δe q.
 
@@ -23,29 +30,104 @@ T target steps, B sentences, S source positions, D memory width, A attention wid
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2s.nn.kernels.bptt import laid_out
-from s2s.nn.kernels.stepping import StepKernel, compute_type, weight_gradient
+from s2s.nn.kernels.stepping import StepKernel, compute_type, tanh_, weight_gradient
+
+Query = Literal["previous", "current"]
+
+
+class Wiring(NamedTuple):
+    """What a step is made of."""
+
+    kernel: type[StepKernel]
+    query: Query
+    input_feeding: bool
+
+
+class _Attending:
+    """Attention's part of the steps, forward and back.
+
+    Args:
+        memory: (B, S, D) in the type of products.
+        w: (A, H); v: (1, A).
+        kept: what `saved` returned, on the way back.
+        like: of the type of states.
+    """
+
+    def __init__(self, memory: Tensor, w: Tensor, v: Tensor, like: Tensor, kept: tuple[Tensor, ...] = ()) -> None:
+        self.memory, self.compute = memory, memory.dtype
+        self.w, self.v = w.to(self.compute), v.squeeze(0).to(like.dtype)
+        self.kept = kept
+
+    def begin(self, projected: Tensor, mask: Tensor, steps: int) -> None:
+        batch, source, width = projected.shape
+        self.doubled, self.asking, self.looking = 2 * projected.to(self.v.dtype), 2 * self.w.T, 2 * self.v
+        self.padding = self.v.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
+        self.qs = self.v.new_empty(steps, batch, source, width)
+        self.alphas = self.v.new_empty(steps, batch, source)
+
+    def attend(self, t: int, query: Tensor) -> Tensor:
+        """(B, H) in the type of products -> the context, (B, D) in that type."""
+        q, alpha = self.qs[t], self.alphas[t]
+        torch.add(self.doubled, (query @ self.asking).unsqueeze(1), out=q).sigmoid_()
+        scores = q.view(-1, q.size(2)).mv(self.looking).view(alpha.shape)
+        torch.softmax(scores.add_(self.padding), dim=1, out=alpha)
+        return torch.bmm(alpha.to(self.compute).unsqueeze(1), self.memory).squeeze(1)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        return self.qs, self.alphas
+
+    def resume(self) -> None:
+        self.qs, self.alphas = self.kept
+        self.slope, self.dprojected = torch.empty_like(self.qs[0]), torch.zeros_like(self.qs[0])
+        self.dasked = self.qs.new_empty(*self.qs.shape[:2], self.qs.size(3), dtype=self.compute)
+        self.des = torch.empty_like(self.alphas)
+        self.dcontexts = self.memory.new_empty(*self.qs.shape[:2], self.memory.size(2))
+        self.factor = 4 * self.v
+
+    def back(self, t: int, dcontext: Tensor) -> Tensor:
+        """δc (B, D) -> δ of the query (B, H), in the type of products."""
+        q, alpha, de, dasked = self.qs[t], self.alphas[t], self.des[t], self.dasked[t]
+        dcontext = self.dcontexts[t].copy_(dcontext)
+        dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
+        weighed = alpha * dalpha
+        torch.addcmul(weighed, alpha, weighed.sum(1, keepdim=True), value=-1, out=de)
+        torch.addcmul(q, q, q, value=-1, out=self.slope)
+        self.dprojected.addcmul_(de.unsqueeze(2), self.slope)
+        dasked.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
+        return dasked @ self.w
+
+    def gradients(self, queries: Tensor) -> tuple[Tensor, ...]:
+        """δ of values, projected, w and v, given all queries (T·B, H)."""
+        return (
+            torch.bmm(self.alphas.to(self.compute).permute(1, 2, 0), self.dcontexts.transpose(0, 1)),
+            self.dprojected.mul_(self.factor),
+            weight_gradient(self.dasked.flatten(0, 1), queries),
+            2 * self.des.view(1, -1) @ self.qs.view(-1, self.qs.size(3)),
+        )
 
 
 class AttentionSequence(torch.autograd.Function):
-    """`AttentionSequence.apply(kernel, gx, values, projected, mask, W, v, C, *first state, *cell parameters)`.
+    """`AttentionSequence.apply(wiring, gx, values, projected, mask, W, v, C, W_a, b_a, *first state, *parameters)`.
 
-    gx (T·B, G·H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A), C (G·H, D).
+    gx (T·B, G·H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A), C (G·H, D), (G·H, D + H) or
+    (G·H, H); W_a (H, H + D) and b_a (H), None without input feeding. The first state is s_0, with input feeding
+    [s_0; a_0], then the cell's other states; the parameters are those of its kernel.
 
     Returns:
-        contexts (T·B, D), and (T·B, H) of each state.
+        (T·B, D) of the contexts or (T·B, H) of the a_t, and (T·B, H) of each state.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        kind: type[StepKernel],
+        wiring: Wiring,
         gx: Tensor,
         values: Tensor,
         projected: Tensor,
@@ -53,83 +135,97 @@ class AttentionSequence(torch.autograd.Function):
         w: Tensor,
         v: Tensor,
         c: Tensor,
+        w_a: Tensor | None,
+        b_a: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        compute = compute_type(tensors[0])
-        ctx.kind, ctx.compute = kind, compute
-        ctx.set_materialize_grads(False)
-        state = tensors[: kind.num_states]
-        kernel = kind(compute, *tensors[kind.num_states :])
+        compute, count = compute_type(tensors[0]), wiring.kernel.num_states
+        ctx.wiring, ctx.compute, ctx.given = wiring, compute, len(tensors)
         ctx.types = gx.dtype, values.dtype, projected.dtype
-        gx = laid_out((gx,), state[0])
-        batch, source, width = projected.shape
-        steps = len(gx) // batch
-        kernel.begin(gx, state, [batch] * steps)
-        memory, asking, entering = values.to(compute), 2 * w.to(compute).T, c.to(compute).T
-        doubled, looking = 2 * projected.to(gx.dtype), 2 * v.squeeze(0).to(gx.dtype)
-        padding = gx.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
-        qs = gx.new_empty(steps, batch, source, width)
-        alphas = gx.new_empty(steps, batch, source)
-        contexts = torch.empty(steps, batch, values.size(2), dtype=compute, device=gx.device)
-        for t, (q, alpha, context) in enumerate(zip(qs, alphas, contexts, strict=True)):
-            asked = (state[0].to(compute) @ asking).unsqueeze(1)
-            torch.add(doubled, asked, out=q).sigmoid_()
-            scores = q.view(-1, width).mv(looking).view(batch, source)
-            torch.softmax(scores.add_(padding), dim=1, out=alpha)
-            torch.bmm(alpha.to(compute).unsqueeze(1), memory, out=context.unsqueeze(1))
-            state = kernel.step(t, state, context @ entering)
+        ctx.set_materialize_grads(False)
+        batch, hidden, width = len(projected), w.size(1), values.size(2)
+        steps, before = len(gx) // batch, wiring.query == "previous"
+        state: tuple[Tensor, ...] = (tensors[0][:, :hidden], *tensors[1:count])
+        kernel = wiring.kernel(compute, *tensors[count:], entering=c)
+        kernel.begin(laid_out((gx,), state[0]), state, [batch] * steps)
+        memory = values.to(compute)
+        attending = _Attending(memory, w, v, state[0])
+        attending.begin(projected, mask, steps)
+        # [s_t; c_t] of each step; s_t is multiplied by W where it asks, and both by W_a.
+        both = memory.new_empty(steps, batch, hidden + width)
+        fed = tensors[0][:, hidden:]
+        feeding = fed.new_empty(steps, batch, fed.size(1))
+        mixing = None if w_a is None else w_a.to(compute).T
+        for t in range(steps):
+            extra, s, context = kernel.extra(t), both[t, :, :hidden], both[t, :, hidden:]
+            if before:
+                context.copy_(attending.attend(t, state[0].to(compute)))
+                extra[:, :width] = context
+            if mixing is not None:
+                extra[:, extra.size(1) - fed.size(1) :] = fed
+            state = kernel.step(t, state)
+            s.copy_(state[0])
+            if not before:
+                context.copy_(attending.attend(t, s))
+            if mixing is not None and b_a is not None:
+                fed = tanh_(torch.add(both[t] @ mixing, b_a, out=feeding[t]))
         saved = kernel.saved()
-        ctx.save_for_backward(memory, qs, alphas, contexts, w, v, c, *tensors, *saved)
-        ctx.given = len(tensors)
-        return contexts.to(gx.dtype).flatten(0, 1), *saved[: kind.num_states]
+        ctx.counts = len(tensors), len(saved)
+        ctx.save_for_backward(memory, w, v, c, w_a, b_a, both, feeding, *tensors, *saved, *attending.saved())
+        outputs = both[..., hidden:].to(gx.dtype) if mixing is None else feeding
+        return outputs.flatten(0, 1), *saved[:count]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_context: Tensor | None, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        memory, qs, alphas, contexts, w, v, c, *rest = ctx.saved_tensors
-        count, compute = ctx.kind.num_states, ctx.compute
-        tensors, saved = tuple(rest[: ctx.given]), tuple(rest[ctx.given :])
-        first, parameters = tensors[:count], tensors[count:]
-        kernel = ctx.kind(compute, *parameters)
-        steps, batch, _, width = qs.shape
-        kernel.resume(first, saved, [batch] * steps)
-        asking, entering = w.to(compute), c.to(compute)
-        slope, dprojected = torch.empty_like(qs[0]), torch.zeros_like(qs[0])
-        factor = 4 * v.squeeze(0).to(qs.dtype)
-        dcontexts = torch.empty_like(contexts)
-        dasked = qs.new_empty(steps, batch, width)
-        des = torch.empty_like(alphas)
+    def backward(ctx: Any, of_output: Tensor | None, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        memory, w, v, c, w_a, b_a, both, feeding, *rest = ctx.saved_tensors
+        given, kept = ctx.counts
+        tensors, saved, seen = rest[:given], rest[given : given + kept], rest[given + kept :]
+        compute, count, before = ctx.compute, ctx.wiring.kernel.num_states, ctx.wiring.query == "previous"
+        steps, batch = both.shape[:2]
+        hidden, width = w.size(1), memory.size(2)
+        first = (tensors[0][:, :hidden], *tensors[1:count])
+        kernel = ctx.wiring.kernel(compute, *tensors[count:], entering=c)
+        kernel.resume(first, tuple(saved), [batch] * steps)
+        attending = _Attending(memory, w, v, first[0], tuple(seen))
+        attending.resume()
+        mixing = None if w_a is None else w_a.to(compute)
+        dmixed = memory.new_empty(feeding.shape)
+        room = torch.empty_like(tensors[0][:, hidden:])
         carried = tuple(torch.zeros_like(s) for s in first)
-        of_states = [None if g is None else g.view(steps, batch, -1).unbind(0) for g in grads]
+        fed = torch.zeros_like(room)
+        above = [None if g is None else g.view(steps, batch, -1).unbind(0) for g in (of_output, *grads)]
         for t in range(steps - 1, -1, -1):
-            arrived = tuple(k if g is None else k + g[t] for k, g in zip(carried, of_states, strict=True))
-            carried = kernel.back(t, arrived)
-            q, alpha, de, dcontext = qs[t], alphas[t], des[t], dcontexts[t]
-            through = kernel.input_gradient(t) @ entering
-            if of_context is None:
-                dcontext.copy_(through)
-            else:
-                torch.add(of_context[t * batch : (t + 1) * batch], through, out=dcontext)
-            dalpha = torch.bmm(dcontext.unsqueeze(1), memory.mT).squeeze(1)
-            weighed = alpha * dalpha
-            torch.addcmul(weighed, alpha, weighed.sum(1, keepdim=True), value=-1, out=de)
-            torch.addcmul(q, q, q, value=-1, out=slope)
-            dprojected.addcmul_(de.unsqueeze(2), slope)
-            torch.mul(torch.bmm(de.unsqueeze(1), slope).squeeze(1), factor, out=dasked[t])
-            carried = (carried[0] + dasked[t].to(compute) @ asking, *carried[1:])
-        dgx, *others = kernel.gradients()
+            of_states = [k if g is None else k + g[t] for k, g in zip(carried, above[1:], strict=True)]
+            dcontext = None if above[0] is None else above[0][t]
+            if mixing is not None:
+                da = fed if dcontext is None else fed + dcontext
+                a = feeding[t]
+                torch.addcmul(da, da, torch.mul(a, a, out=room), value=-1, out=room)
+                dboth = dmixed[t].copy_(room) @ mixing
+                of_states[0] = of_states[0] + dboth[:, :hidden]
+                dcontext = dboth[:, hidden:]
+            if not before:
+                assert dcontext is not None
+                of_states[0] = of_states[0] + attending.back(t, dcontext)
+            carried, extra = kernel.back(t, tuple(of_states))
+            if before:
+                of_extra = extra[:, :width]
+                dcontext = of_extra if dcontext is None else of_extra + dcontext
+                carried = (carried[0] + attending.back(t, dcontext), *carried[1:])
+            if mixing is not None:
+                fed = extra[:, extra.size(1) - hidden :]
+        dgx, of_weight, of_entering, *of_biases = kernel.gradients()
+        s = both[..., :hidden]
+        queries = torch.cat([first[0].to(compute).unsqueeze(0), s[:-1]]) if before else s
+        dvalues, dprojected, dw, dv = attending.gradients(queries.flatten(0, 1))
         of_gx, of_values, of_projected = ctx.types
-        before = torch.cat([first[0], saved[0][:-batch]])
-        dvalues = torch.bmm(alphas.to(compute).permute(1, 2, 0), dcontexts.transpose(0, 1))
+        flat = dmixed.flatten(0, 1)
         return (
-            None,
-            dgx.to(of_gx),
-            dvalues.to(of_values),
-            dprojected.mul_(factor).to(of_projected),
-            None,
-            weight_gradient(dasked.to(compute).flatten(0, 1), before).to(w.dtype),
-            (2 * des.view(1, -1) @ qs.view(-1, width)).to(v.dtype),
-            weight_gradient(dgx, contexts.flatten(0, 1)).to(c.dtype),
-            *carried,
-            *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True)),
+            *(None, dgx.to(of_gx), dvalues.to(of_values), dprojected.to(of_projected), None),
+            *(dw.to(w.dtype), dv.to(v.dtype), of_entering.to(c.dtype)),
+            None if w_a is None else weight_gradient(flat, both.flatten(0, 1)).to(w_a.dtype),
+            None if b_a is None else flat.sum(0, dtype=feeding.dtype).to(b_a.dtype),
+            *(torch.cat([carried[0], fed], dim=1), *carried[1:]),
+            *(d.to(p.dtype) for d, p in zip((of_weight, *of_biases), tensors[count:], strict=True)),
         )

@@ -65,14 +65,14 @@ class Sequence(torch.autograd.Function):
         for t in range(len(ctx.sizes) - 1, -1, -1):
             above = [None if g is None else g[t] for g in steps]
             arrived = tuple(_sum(c, g, ctx.sizes[t]) for c, g in zip(carried, above, strict=True))
-            carried = kernel.back(t, arrived)
-        dgx, *others = kernel.gradients()
+            carried, _ = kernel.back(t, arrived)
+        dgx, of_weight, _, *of_biases = kernel.gradients()
         parts = [dgx] if len(ctx.types) == 1 else dgx.unbind(0)
         return (
             *(None, None, None),
             *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True)),
             *carried,
-            *(d.to(p.dtype) for d, p in zip(others, parameters, strict=True)),
+            *(d.to(p.dtype) for d, p in zip((of_weight, *of_biases), parameters, strict=True)),
         )
 
 

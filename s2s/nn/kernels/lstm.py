@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, add_, states_before, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, tanh_, weight_gradient
 
 
 class LSTMSteps(StepKernel):
@@ -23,19 +23,23 @@ class LSTMSteps(StepKernel):
     def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
         self.gates = gx
         self.hs, self.cs, self.shown = (self._states(gx) for _ in range(3))
-        self.inputs = self._like(self.hs, self.compute)
+        self.inputs, *entering = self._inputs(gx)
         self.transposed = self.w.mT
         split = 3 * self.hidden
         parts = [self.gates, self.gates[..., :split], self.gates[..., split:], *self.gates.chunk(4, dim=-1)]
-        self.each = steps_of(sizes, *parts, self.hs, self.cs, self.shown, self.inputs)
+        self.each = steps_of(sizes, *parts, self.hs, self.cs, self.shown, self.inputs, *entering)
 
-    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown, before = self.each[t]
-        add_(gate, before.copy_(state[0]) @ self.transposed, more)
+    def step(self, t: int, state: State) -> State:
+        gate, sigmoids, tanhs, f, i, o, candidate, h, c, shown, inputs, before, _ = self.each[t]
+        before.copy_(state[0])
+        gate.add_(inputs @ self.transposed)
         sigmoids.sigmoid_()
         tanh_(tanhs)
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
         return torch.mul(o, tanh_(shown.copy_(c)), out=h), c
+
+    def extra(self, t: int) -> Tensor:
+        return self.each[t][-1]
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.cs, self.shown, self.gates, self.inputs
@@ -49,7 +53,7 @@ class LSTMSteps(StepKernel):
         room = torch.empty_like(first[1])
         self.scratch = Scratch(room, grad, grad[..., : 3 * self.hidden], *grad.chunk(4, dim=-1))
 
-    def back(self, t: int, grads: State) -> State:
+    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
         sigmoids, f, i, o, candidate, shown, da, before = self.each[t]
         dh, dc = grads
         room, grad, da_sigmoids, da_f, da_i, da_o, da_c = self.scratch[dh.size(-2)]
@@ -62,10 +66,8 @@ class LSTMSteps(StepKernel):
         da_o.mul_(dh).mul_(shown)
         torch.mul(candidate, candidate, out=da_c)
         torch.addcmul(i, i, da_c, value=-1, out=da_c).mul_(dc)
-        return (da.copy_(grad) @ self.w).to(dh.dtype), dc.mul_(f)
-
-    def input_gradient(self, t: int) -> Tensor:
-        return self.each[t][6]
+        dh, extra = self._parts((da.copy_(grad) @ self.w).to(dh.dtype))
+        return (dh, dc.mul_(f)), extra
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, weight_gradient(self.da, self.inputs)
+        return self.da, *self._parts(weight_gradient(self.da, self.inputs))

@@ -17,26 +17,31 @@ from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, s
 class MGUSteps(StepKernel):
     """States (h); weight (2H, H)."""
 
-    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
-        super().__init__(compute, weight)
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
+        super().__init__(compute, weight, entering=entering)
         # Contiguous, because products of several matrices at once are three times as slow on parts of a larger one.
         self.w_gate, self.w_candidate = (part.contiguous() for part in self.w.chunk(2, dim=-2))
 
     def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
         self.acts, self.hs = gx, self._states(gx)
-        self.inputs, self.remembered = (self._like(self.hs, self.compute) for _ in range(2))
+        self.inputs, before, extra = self._inputs(gx)
+        self.remembered, *of_candidate = self._inputs(gx)
         self.to_gate, self.to_candidate = self.w_gate.mT, self.w_candidate.mT
-        parts = [self.acts, *self.acts.chunk(2, dim=-1), self.hs, self.inputs, self.remembered]
+        parts = [*self.acts.chunk(2, dim=-1), self.hs, self.inputs, before, self.remembered, *of_candidate, extra]
         self.each = steps_of(sizes, *parts)
 
-    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        act, f, candidate, new, before, remembered = self.each[t]
+    def step(self, t: int, state: State) -> State:
+        f, candidate, new, inputs, before, of_candidate, remembered, repeated, extra = self.each[t]
         (h,) = state
-        if more is not None:
-            act.add_(more)
-        f.add_(before.copy_(h) @ self.to_gate).sigmoid_()
-        tanh_(candidate.add_(remembered.copy_(f * h) @ self.to_candidate))
+        before.copy_(h)
+        f.add_(inputs @ self.to_gate).sigmoid_()
+        remembered.copy_(f * h)
+        repeated.copy_(extra)
+        tanh_(candidate.add_(of_candidate @ self.to_candidate))
         return (torch.lerp(h, candidate, f, out=new),)
+
+    def extra(self, t: int) -> Tensor:
+        return self.each[t][-1]
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.acts, self.inputs, self.remembered
@@ -44,26 +49,24 @@ class MGUSteps(StepKernel):
     def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
         hs, acts, self.inputs, self.remembered = saved
         self.da = self._like(hs, self.compute, gates=2)
-        parts = steps_of(sizes, *acts.chunk(2, dim=-1), self.da, *self.da.chunk(2, dim=-1))
+        parts = steps_of(sizes, *acts.chunk(2, dim=-1), *self.da.chunk(2, dim=-1))
         self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[0], hs), strict=True)]
         self.scratch = Scratch(torch.empty_like(first[0]), torch.empty_like(first[0]))
 
-    def back(self, t: int, grads: State) -> State:
-        f, candidate, _, da_f, da_h, before = self.each[t]
+    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
+        f, candidate, da_f, da_h, before = self.each[t]
         (dh,) = grads
         room, grad = self.scratch[dh.size(-2)]
         slope = torch.mul(candidate, candidate, out=room)
         torch.addcmul(f, f, slope, value=-1, out=slope)
-        u = (da_h.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype)
+        u, extra = self._parts((da_h.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype))
         torch.sub(candidate, before, out=grad).mul_(dh).addcmul_(u, before)
         grad.mul_(torch.addcmul(f, f, f, value=-1, out=room))
         kept = torch.addcmul(dh, dh, f, value=-1).addcmul_(u, f)
-        return (kept.add_(da_f.copy_(grad) @ self.w_gate),)
-
-    def input_gradient(self, t: int) -> Tensor:
-        return self.each[t][2]
+        of_state, of_extra = self._parts((da_f.copy_(grad) @ self.w_gate).to(dh.dtype))
+        return (kept.add_(of_state),), extra + of_extra
 
     def gradients(self) -> tuple[Tensor, ...]:
         gate, candidate = self.da.chunk(2, dim=-1)
         parts = [weight_gradient(gate, self.inputs), weight_gradient(candidate, self.remembered)]
-        return self.da, torch.cat(parts, dim=-2)
+        return self.da, *self._parts(torch.cat(parts, dim=-2))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, add_, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_of, tanh_, weight_gradient
 
 
 class RNNSteps(StepKernel):
@@ -16,13 +16,17 @@ class RNNSteps(StepKernel):
 
     def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
         self.hs = gx
-        self.inputs = self._like(gx, self.compute)
+        self.inputs, *parts = self._inputs(gx)
         self.transposed = self.w.mT
-        self.each = steps_of(sizes, self.hs, self.inputs)
+        self.each = steps_of(sizes, self.hs, self.inputs, *parts)
 
-    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        act, h = self.each[t]
-        return (tanh_(add_(act, h.copy_(state[0]) @ self.transposed, more)),)
+    def step(self, t: int, state: State) -> State:
+        act, inputs, before, _ = self.each[t]
+        before.copy_(state[0])
+        return (tanh_(act.add_(inputs @ self.transposed)),)
+
+    def extra(self, t: int) -> Tensor:
+        return self.each[t][3]
 
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.inputs
@@ -33,15 +37,13 @@ class RNNSteps(StepKernel):
         self.each = steps_of(sizes, hs, self.da)
         self.scratch = Scratch(torch.empty_like(first[0]))
 
-    def back(self, t: int, grads: State) -> State:
+    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
         (h, da), (dh,) = self.each[t], grads
         (room,) = self.scratch[dh.size(-2)]
         square = torch.mul(h, h, out=room)
         da.copy_(torch.addcmul(dh, dh, square, value=-1, out=square))
-        return ((da @ self.w).to(dh.dtype),)
-
-    def input_gradient(self, t: int) -> Tensor:
-        return self.each[t][1]
+        before, extra = self._parts((da @ self.w).to(dh.dtype))
+        return (before,), extra
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, weight_gradient(self.da, self.inputs)
+        return self.da, *self._parts(weight_gradient(self.da, self.inputs))

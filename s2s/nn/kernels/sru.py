@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, weight_gradient
 
 
 class SRUSteps(StepKernel):
@@ -23,32 +23,38 @@ class SRUSteps(StepKernel):
 
     num_states = 2
 
-    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
         self.compute, self.hidden = compute, weight.size(-1) // 2
         self.v = weight.unsqueeze(-2)
         self.v_f, self.v_r = self.v.chunk(2, dim=-1)
+        self.entering = None if entering is None else entering.to(compute)
+        self.extras = 0 if entering is None else entering.size(-1)
 
     def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
         self.acts = gx
         self.hs, self.cs = (self._states(gx) for _ in range(2))
         fr = self.acts[..., self.hidden : 3 * self.hidden]
-        self.each = steps_of(sizes, self.acts, fr, *self.acts.chunk(4, dim=-1), self.hs, self.cs)
+        self.inputs = gx.new_empty(*gx.shape[:-1], self.extras, dtype=self.compute)
+        self.each = steps_of(sizes, self.acts, fr, *self.acts.chunk(4, dim=-1), self.hs, self.cs, self.inputs)
 
-    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        act, fr, candidate, f, r, skip, h, c = self.each[t]
-        if more is not None:
-            act.add_(more)
+    def step(self, t: int, state: State) -> State:
+        act, fr, candidate, f, r, skip, h, c, extra = self.each[t]
+        if self.entering is not None:
+            act.add_(extra @ self.entering.mT)
         f.addcmul_(self.v_f, state[1])
         r.addcmul_(self.v_r, state[1])
         fr.sigmoid_()
         torch.lerp(candidate, state[1], f, out=c)
         return torch.lerp(skip, c, r, out=h), c
 
+    def extra(self, t: int) -> Tensor:
+        return self.each[t][-1]
+
     def saved(self) -> tuple[Tensor, ...]:
-        return self.hs, self.cs, self.acts
+        return self.hs, self.cs, self.acts, self.inputs
 
     def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
-        hs, cs, acts = saved
+        hs, cs, acts, self.inputs = saved
         self.da = self._like(hs, self.compute, gates=4)
         fr = acts[..., self.hidden : 3 * self.hidden]
         parts = steps_of(sizes, fr, *acts.chunk(4, dim=-1), cs, self.da)
@@ -60,7 +66,7 @@ class SRUSteps(StepKernel):
             *self.dv.chunk(2, dim=-1),
         )
 
-    def back(self, t: int, grads: State) -> State:
+    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
         fr, candidate, f, r, skip, c, da, before = self.each[t]
         dh, dc = grads
         room, grad, da_fr, dcandidate, da_f, da_r, dskip, dv_f, dv_r = self.scratch[dh.size(-2)]
@@ -73,10 +79,9 @@ class SRUSteps(StepKernel):
         da.copy_(grad)
         dv_f.addcmul_(da_f, before)
         dv_r.addcmul_(da_r, before)
-        return torch.zeros_like(dh), dc.mul_(f).addcmul_(da_f, self.v_f).addcmul_(da_r, self.v_r)
-
-    def input_gradient(self, t: int) -> Tensor:
-        return self.each[t][6]
+        dc = dc.mul_(f).addcmul_(da_f, self.v_f).addcmul_(da_r, self.v_r)
+        nothing = torch.zeros_like(dh)
+        return (nothing, dc), nothing[..., :0] if self.entering is None else (da @ self.entering).to(dh.dtype)
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, self.dv.sum(dim=-2)
+        return self.da, self.dv.sum(dim=-2), weight_gradient(self.da, self.inputs)

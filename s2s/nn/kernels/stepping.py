@@ -32,6 +32,8 @@ class StepKernel:
         compute: type of matrix products.
         weight: the recurrent one, (…, G·H, H).
         biases: inside of the recurrence, (…, H).
+        entering: (G·H, E), the weight of a part of the input that is known only when its step is reached, such as an
+            attention's context. It is written to `extra(t)` before `step`.
 
     Attributes:
         num_states: state tensors of the cell; the first of what `saved` returns are these, (…, N, H) each.
@@ -39,21 +41,23 @@ class StepKernel:
 
     num_states: ClassVar[int] = 1
 
-    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor) -> None:
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
         self.compute = compute
-        self.w = weight.to(compute)
         self.hidden = weight.size(-1)
+        self.extras = 0 if entering is None else entering.size(-1)
+        joined = weight if entering is None else torch.cat([weight, entering], dim=-1)
+        self.w = joined.to(compute)  # (…, G·H, H + E): state and extra input are multiplied together
 
     def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
         """The input's part (…, N, G·H), which may be overwritten, and the state before the first step, (…, B_0, H)."""
         raise NotImplementedError
 
-    def step(self, t: int, state: State, more: Tensor | None = None) -> State:
-        """One step: the state before (…, B_t, H) -> the state after, which is also kept.
+    def step(self, t: int, state: State) -> State:
+        """One step: the state before (…, B_t, H) -> the state after, which is also kept."""
+        raise NotImplementedError
 
-        Args:
-            more: (…, B_t, G·H), a part of the input that is known only now.
-        """
+    def extra(self, t: int) -> Tensor:
+        """Where the extra input of step t goes, (B_t, E), in the type of products."""
         raise NotImplementedError
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -62,16 +66,12 @@ class StepKernel:
     def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
         raise NotImplementedError
 
-    def back(self, t: int, grads: State) -> State:
-        """δ of the state after step t -> δ of the state before it; δgx of the step is kept."""
-        raise NotImplementedError
-
-    def input_gradient(self, t: int) -> Tensor:
-        """δgx of step t, (…, B_t, G·H), once `back` has passed t, in the type of products."""
+    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
+        """δ of the state after step t -> δ of the state before it, and of the extra input (…, B_t, E); δgx is kept."""
         raise NotImplementedError
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """δgx (…, N, G·H) in the type of products, δ of the recurrent weight, and of each bias."""
+        """δgx (…, N, G·H) in the type of products; δ of weight, of entering (of no width without it), of each bias."""
         raise NotImplementedError
 
     def _like(self, states: Tensor, kind: torch.dtype | None = None, gates: int = 1) -> Tensor:
@@ -81,6 +81,15 @@ class StepKernel:
     def _states(self, gx: Tensor) -> Tensor:
         """Room for (…, N, H)."""
         return gx.new_empty(*gx.shape[:-1], self.hidden)
+
+    def _inputs(self, gx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Room for (…, N, H + E) in the type of products, and its parts for state and extra input."""
+        whole = gx.new_empty(*gx.shape[:-1], self.hidden + self.extras, dtype=self.compute)
+        return whole, whole[..., : self.hidden], whole[..., self.hidden :]
+
+    def _parts(self, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, H + E) as what belongs to the state and to the extra input."""
+        return whole[..., : self.hidden], whole[..., self.hidden :]
 
 
 class Scratch(dict[int, tuple[Tensor, ...]]):
@@ -115,12 +124,6 @@ def states_before(sizes: list[int], first: Tensor, states: Tensor) -> list[Tenso
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
     """Σ_rows gradsᵀ inputs: (…, N, n), (…, N, H) -> (…, n, H)."""
     return grads.contiguous().mT @ inputs.to(grads.dtype)
-
-
-def add_(activation: Tensor, product: Tensor, more: Tensor | None) -> Tensor:
-    """activation += product + more, in place."""
-    activation.add_(product)
-    return activation if more is None else activation.add_(more)
 
 
 def tanh_(x: Tensor) -> Tensor:
