@@ -370,7 +370,9 @@ def _check_value(hint: Any, value: Any, key: str) -> list[str]:
             for e in _check_value(kind, item, f"{key}[{i}]")
         ]
     if origin in (dict, Mapping) or hint is dict:
-        return [] if isinstance(value, Mapping) else [f"{key}={value!r} must be a section with keys"]
+        if not isinstance(value, Mapping):
+            return [f"{key}={value!r} must be a section with keys"]
+        return [e for name, item in value.items() for e in _check_value(arguments[1], item, _join(key, name))]
     return _check_scalar(hint, value, key)
 
 
@@ -419,6 +421,8 @@ def _convert(hint: Any, value: Any) -> Any:
         return build(typing.cast(Any, hint), value)
     if hint is float:
         return float(value)
+    if origin is dict:
+        return {name: _convert(arguments[1], item) for name, item in value.items()}
     if origin is tuple:
         return tuple(_convert(a, v) for a, v in zip(arguments, value, strict=True))
     return value

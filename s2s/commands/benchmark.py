@@ -4,41 +4,124 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2s.benchmark import cells
+from s2s.benchmark import against, cells
+from s2s.benchmark.against import DecodeConfig, TrainConfig, Work
+from s2s.benchmark.cells import CellsConfig
 from s2s.benchmark.machine import facts
 from s2s.commands.console import plain
-from s2s.config import PositiveInt, build, check_call, raise_all
+from s2s.config import (
+    DataConfig,
+    DecodingConfig,
+    OptimConfig,
+    PositiveInt,
+    TrainingConfig,
+    build,
+    check_call,
+    raise_all,
+)
+from s2s.data.corpus import load_corpus
+from s2s.data.tokenizer import train_tokenizer
 from s2s.devices import keep_freed_memory, pick_device
+from s2s.errors import S2SError
 from s2s.evaluation.report.table import align
 from s2s.files import write_json
 
 log = logging.getLogger(__name__)
 
+Rows = list[dict[str, Any]]
 
-def options(
-    *, task: Literal["cells"], cells: dict[str, Any], repetitions: PositiveInt, device: str, output: str | None
-) -> None:
-    """The schema of conf/benchmark.yaml; see there for the meaning."""
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """conf/benchmark.yaml; see there for the meaning."""
+
+    task: Literal["cells", "train", "decode"]
+    cells: CellsConfig
+    train: TrainConfig
+    decode: DecodeConfig
+    peer: str | list[str] | None
+    environments: str
+    data: DataConfig
+    training: TrainingConfig
+    optim: OptimConfig
+    decoding: DecodingConfig
+    repetitions: PositiveInt
+    device: str
+    output: str | None
 
 
 def benchmark(config: DictConfig) -> None:
     """Measures; the table goes to stdout, all numbers with the machine's facts to `output`."""
     values = plain(config)
-    raise_all(check_call(options, values, "") or check_call(cells.CellsConfig, values["cells"], "cells"))
-    wanted = build(cells.CellsConfig, values["cells"])
-    device = pick_device(values["device"])
+    raise_all(check_call(BenchmarkConfig, values, ""))
+    wanted = build(BenchmarkConfig, values)
+    against.peers_of(wanted.peer)
+    device = pick_device(wanted.device)
     keep_freed_memory()
     machine = facts(device)
     log.info("%s, %d threads, torch %s", machine["processor"], machine["threads"], machine["torch"])
-    total = cells.count_runs(wanted, values["repetitions"], device)
+    rows, lines = TASKS[wanted.task](wanted, values)
+    if wanted.output is not None:
+        write_json(Path(wanted.output), {"config": values, "machine": machine, "rows": rows})
+    sys.stdout.write(align(lines) + "\n")
+
+
+def _cells(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+    if config.peer is not None:
+        raise S2SError("config: peer is for task=train and task=decode")
+    device = pick_device(config.device)
+    total = cells.count_runs(config.cells, config.repetitions, device)
     with tqdm(total=total, desc="cells", unit=" runs", disable=None) as bar:
-        rows = cells.measure(wanted, values["repetitions"], device, bar.update)
-    if values["output"] is not None:
-        write_json(Path(values["output"]), {"config": values, "machine": machine, "rows": rows})
-    sys.stdout.write(align(cells.table(rows)) + "\n")
+        rows = cells.measure(config.cells, config.repetitions, device, bar.update)
+    return rows, cells.table(rows)
+
+
+def _train(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+    corpus = load_corpus(config.data, ["train"])
+    tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
+    batches, tokens = against.training_batches(corpus, tokenizer, config.training.batch_tokens, config.train.batches)
+    more = {"training": values["training"], "optim": values["optim"]}
+    more["label_smoothing"] = config.training.label_smoothing
+    vocabulary = max(tokenizer.source_size, tokenizer.target_size)
+    return _against(config, Work("train", vocabulary, batches, tokens, more), config.train)
+
+
+def _decode(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+    corpus = load_corpus(config.data)
+    tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
+    test = next(iter(corpus.tests.values()))
+    sources = [test.source[n] for n in range(min(config.decode.sentences, len(test)))]
+    batches, tokens = against.decoding_batches(sources, tokenizer, config.decode.batch)
+    decoding = asdict(replace(config.decoding, strategy="beam", beam=config.decode.beam, n_best=1))
+    vocabulary = max(tokenizer.source_size, tokenizer.target_size)
+    return _against(config, Work("decode", vocabulary, batches, tokens, {"decoding": decoding}), config.decode)
+
+
+def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig) -> tuple[Rows, list[list[str]]]:
+    peers = against.peers_of(config.peer)
+    known = against.PRECISIONS[work.task]
+    passes = sum(p in section.precision for program in ("s2s", *peers) for p in known.get(program, ()))
+    models = {name: asdict(shape) for name, shape in section.models.items()}
+    log.info(
+        "%d batches, %s target tokens a pass, %d passes", len(work.batches), f"{work.tokens:,}", config.repetitions
+    )
+    with tqdm(total=passes * len(models) * config.repetitions, desc=work.task, unit=" passes", disable=None) as bar:
+        rows = against.measure(
+            work, models, section.precision, peers, config.repetitions, Path(config.environments), bar.update
+        )
+    return rows, against.table(rows)
+
+
+TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[list[str]]]]] = {
+    "cells": _cells,
+    "train": _train,
+    "decode": _decode,
+}

@@ -1,0 +1,105 @@
+"""`s2s`: the model, the update and the search that the scripts use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from s2s.config import DecodingConfig, OptimConfig, TrainingConfig, build
+from s2s.data.batching import Batch, collate, pad_source
+from s2s.data.tokenizer import EOS
+from s2s.decoding.search import search
+from s2s.devices import keep_freed_memory
+from s2s.models import build_model, count_parameters
+from s2s.models.interface import Seq2Seq
+from s2s.training.checkpoint import RunDirectory
+from s2s.training.distributed import World
+from s2s.training.step import Updater
+
+CPU = torch.device("cpu")
+
+
+def section(shape: dict[str, Any]) -> dict[str, Any]:
+    """The `model` section of a shape."""
+    dropout = shape["dropout"]
+    if shape["type"] == "transformer":
+        part = {"type": "transformer", "dropout": dropout, "norm": "pre"}
+        part |= {key: shape[key] for key in ("layers", "heads", "feedforward")}
+        encoder, decoder, embedding = part, part, shape["size"]
+    else:
+        part = {"type": "recurrent", "cell": "lstm", "layers": 1, "dropout": dropout}
+        attention = {"type": "bahdanau", "size": shape["attention"]}
+        attention |= {key: shape[key] for key in ("query", "input_feeding")}
+        encoder = part | {"hidden_size": shape["encoder"], "bidirectional": True}
+        decoder = part | {"hidden_size": shape["decoder"], "attention": attention}
+        embedding = shape["embedding"]
+    base = {"name": "benchmark", "embedding_size": embedding, "tie_embeddings": "none", "dropout": dropout}
+    return {**base, "encoder": encoder, "decoder": decoder}
+
+
+def _model(given: dict[str, Any]) -> Seq2Seq:
+    keep_freed_memory()
+    torch.set_num_threads(given["threads"])
+    torch.manual_seed(1)
+    return build_model(section(given["shape"]), given["vocabulary"], given["vocabulary"])
+
+
+class _Fixed:
+    """The batches as an epoch."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def num_batches(self, epoch: int) -> int:
+        return len(self.batches)
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        return self.batches[position]
+
+
+def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
+    model = _model(given)
+    data = _Fixed([_batch(arrays) for arrays in batches])
+    configs = (
+        build(TrainingConfig, {**given["training"], "precision": given["precision"]}),
+        build(OptimConfig, given["optim"]),
+    )
+    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, CPU, World())
+
+    def run() -> None:
+        for position in range(len(batches)):
+            updater.update(position + 1, 0, range(position, position + 1), stop=False)
+
+    run()  # so that what is counted is a usual pass
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return run, {"parameters": count_parameters(model)[0], "operations": counter.get_total_flops()}
+
+
+def _batch(arrays: dict[str, Any]) -> Batch:
+    def rows(name: str) -> list[list[int]]:
+        return [row[: np.flatnonzero(row == EOS)[0]].tolist() for row in arrays[name]]
+
+    return collate(rows("source"), rows("target"), range(len(arrays["source"])))
+
+
+def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
+    model = _model(given).eval()
+    with torch.no_grad():
+        model.get_parameter("output_bias")[EOS] = -1e4  # so that all run to the same length
+    config = build(DecodingConfig, given["decoding"])
+
+    def run() -> None:
+        half = given["precision"] == "bf16"
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            for batch in batches:
+                source, mask = pad_source([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
+                found = search(model, source, mask, config, [int(batch["length"])] * len(source))
+                assert all(len(row[0].tokens) == batch["length"] for row in found)
+
+    return run, {"parameters": count_parameters(model)[0]}

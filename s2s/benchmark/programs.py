@@ -1,0 +1,126 @@
+"""Processes that run s2s or a peer, each in its own environment, and take turns."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s2s.errors import S2SError
+
+log = logging.getLogger(__name__)
+
+PEERS = Path(__file__).parent / "peers"
+MODULES = {
+    "s2s": "ours",
+    "torch": "plain",
+    "joeynmt": "with_joeynmt",
+    "transformers": "with_transformers",
+    "ctranslate2": "with_ctranslate2",
+}
+# What each needs beside torch; none: this environment has all. JoeyNMT's package does not say all that it imports.
+NEEDS = {
+    "joeynmt": ["joeynmt==2.3.0", "importlib_metadata", "setuptools", "sentencepiece==0.2.0"],
+    "transformers": ["transformers>=4.50,<5"],
+    "ctranslate2": ["ctranslate2>=4.5,<5"],
+}
+
+Arrays = dict[str, NDArray[np.int64]]
+
+
+def environment(program: str, folder: Path) -> str:
+    """The Python interpreter that has this program; its environment is made under `folder` when it is not there.
+
+    Raises:
+        S2SError: it cannot be made.
+    """
+    if program not in NEEDS:
+        return sys.executable
+    place = folder / program
+    python, done = place / "bin" / "python", place / "complete"
+    if not done.exists():
+        log.info("making an environment for %s in %s", program, place)
+        place.mkdir(parents=True, exist_ok=True)
+        venv.create(place, with_pip=True, clear=True)
+        wanted = [f"torch=={torch.__version__.split('+')[0]}", "numpy", *NEEDS[program]]
+        installed = subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True, check=False
+        )
+        if installed.returncode:
+            last = (installed.stderr.strip().splitlines() or ["no message"])[-1]
+            raise S2SError(f"peer={program}: its environment in {place} cannot be made ({last})")
+        done.touch()
+    return str(python)
+
+
+def write_batches(path: Path, batches: Sequence[Mapping[str, Any]]) -> None:
+    """What `peers/worker.py` reads."""
+    np.savez(path, **{f"{n}.{name}": array for n, batch in enumerate(batches) for name, array in batch.items()})
+
+
+class Program:
+    """A process of `peers/worker.py` that waits for its turn.
+
+    Args:
+        name: s2s or a peer.
+        python: the interpreter of its environment.
+        given: what it builds and does; see the modules in `peers`.
+        folder: for the specification, and for what the process says on stderr.
+        batches: the file of `write_batches`.
+
+    Attributes:
+        facts: what it says of its model.
+
+    Raises:
+        S2SError: the process ends before it is ready, with its last words.
+    """
+
+    def __init__(self, name: str, python: str, given: Mapping[str, Any], folder: Path, batches: Path) -> None:
+        self.name = name
+        specification, said = folder / f"{name}.json", folder / f"{name}.err"
+        specification.write_text(json.dumps(given), encoding="utf-8")
+        self._said = said
+        with said.open("w") as stderr:
+            self._process = subprocess.Popen(
+                [
+                    python,
+                    str(PEERS / "worker.py"),
+                    str(PEERS / f"{MODULES[name]}.py"),
+                    str(specification),
+                    str(batches),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        self.facts: dict[str, Any] = self._answer()
+
+    def run(self) -> dict[str, float]:
+        """One pass: its seconds, and MiB of anonymous memory after it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            last = (self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
+            raise S2SError(f"{self.name} cannot do this: {last}")
+        return dict(json.loads(line))
