@@ -24,6 +24,8 @@ from s2s.config import PositiveInt, Probability
 from s2s.errors import S2SError
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
+from s2s.nn.kernels.dot_product import DotProduct
+from s2s.nn.kernels.stepping import compute_type
 
 Norm = Literal["pre", "post"]
 
@@ -62,28 +64,27 @@ class MultiHeadAttention(nn.Module):
         key, value = self.key_value(x).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, E) queries -> (B, T, E). `mask` broadcasts to (B, heads, T, S), True where a query may look."""
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, T, E) queries -> (B, T, E). `bias` broadcasts to (B, heads, T, S), -inf where a query may not look."""
         query = self._split(self.query(x))
         if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        else:  # on a CPU the fused form takes several times as long for sentences, most of it in its backward pass
-            mixed = self._softmax(query, key, mask).to(value.dtype) @ value
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        else:
+            mixed = DotProduct.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
         return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
-    def weights(self, x: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    def weights(self, x: Tensor, key: Tensor, bias: Tensor) -> Tensor:
         """The softmax itself, (B, heads, T, S), for looking."""
-        return self._softmax(self._split(self.query(x)), key, mask)
-
-    @staticmethod
-    def _softmax(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-        scores = query @ key.transpose(-1, -2) / math.sqrt(query.size(-1))
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return torch.softmax(scores, dim=-1)
+        query = self._split(self.query(x))
+        return torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.size(-1)) + bias, dim=-1)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def looking_bias(mask: Tensor, like: Tensor) -> Tensor:
+    """What is added to scores so that queries look where mask is True only, in the type of products."""
+    return torch.zeros(mask.shape, dtype=compute_type(like), device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 class Residual(nn.Module):
@@ -131,9 +132,9 @@ class EncoderLayer(nn.Module):
         self.around_attention = Residual(size, dropout, norm)
         self.around_feedforward = Residual(size, dropout, norm)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         inner = self.around_attention.enter(x)
-        x = self.around_attention.leave(x, self.attention(inner, *self.attention.keys_values(inner), mask))
+        x = self.around_attention.leave(x, self.attention(inner, *self.attention.keys_values(inner), bias))
         return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x)))
 
 
@@ -157,7 +158,7 @@ class TransformerEncoder(Encoder, name="transformer"):
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
         x = embedded + sinusoidal_positions(0, embedded.size(1), embedded)
-        looks = mask[:, None, None, :]
+        looks = looking_bias(mask[:, None, None, :], embedded)
         for layer in self.layers:
             x = layer(x, looks)
         values = self.final(x).masked_fill(~mask.unsqueeze(-1), 0.0)
@@ -225,10 +226,11 @@ class TransformerDecoder(Decoder, name="transformer"):
         past, time = state.rows["0.key"].size(2), embedded.size(1)
         sentences = state.shared["mask"].size(0)
         x = embedded + sinusoidal_positions(past, time, embedded)
-        source = state.shared["mask"][:, None, None, :]
+        source = looking_bias(state.shared["mask"][:, None, None, :], embedded)
         causal = None
         if time > 1:
-            causal = torch.ones(time, past + time, dtype=torch.bool, device=x.device).tril(past)
+            seen_so_far = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
+            causal = looking_bias(seen_so_far, embedded)
         rows, seen = {}, {}
         for n, layer in enumerate(self._layers()):
             inner = layer.around_self.enter(x)

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 
 class _Masked(torch.autograd.Function):
-    """x · mask · scale in one pass, forward and backward."""
+    """x · kept · scale, where kept (of x's type) is 0 or 1."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(mask)
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
         ctx.scale = scale
-        return torch.ops.aten.native_dropout_backward(x, mask, scale)  # type: ignore[no-any-return]
+        return (x * kept).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (mask,) = ctx.saved_tensors
-        return torch.ops.aten.native_dropout_backward(grad, mask, ctx.scale), None, None
+        (kept,) = ctx.saved_tensors
+        return (grad * kept).mul_(ctx.scale), None, None
 
 
 class Dropout(nn.Module):
@@ -43,8 +43,10 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.rate)  # random numbers are cheap there, and fused
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
         words.random_(torch.iinfo(torch.int64).min, None)
-        mask = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
-        return _Masked.apply(x, mask, 256 / (256 - self.threshold))  # type: ignore[no-untyped-call, no-any-return]
+        drawn = words.view(torch.uint8)[: x.numel()].view(x.shape)
+        # 0 below the threshold, 1 from it on; torch compares bytes, and converts what it compared, ten times as slowly.
+        kept = drawn.clamp_(self.threshold - 1, self.threshold).sub_(self.threshold - 1).to(x.dtype)
+        return _Masked.apply(x, kept, 256 / (256 - self.threshold))  # type: ignore[no-untyped-call, no-any-return]
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"

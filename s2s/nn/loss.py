@@ -8,7 +8,7 @@ p = softmax(z), smoothing ε over V classes (Szegedy et al. 2016) and target y:
     ∂loss/∂z = p - (1 - ε) onehot(y) - ε / V
 
 Only p needs passes over all classes. The rest is taken out of it: logΣexp z is max z - log max p, the mean of the
-logits is h · mean(W), and the last two terms of the gradient touch one row of W for each token, or all alike.
+logits is h · mean(W) + mean(b), and the last two terms of the gradient touch one row of W for each token, or all alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CHUNK = 1 << 20  # logits at a time
+_CHUNK = 1 << 21  # logits at a time
 
 
 class _ProjectedCrossEntropy(torch.autograd.Function):
@@ -32,49 +32,53 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         exact = torch.promote_types(compute, torch.float32)
         tokens, classes = hidden.size(0), weight.size(0)
         wanted = any(ctx.needs_input_grad[:3])
-        # One more column of ones makes the bias a part of the weight, and its gradient a part of the weight's.
         h, w = hidden.to(compute), weight.to(compute)
-        if bias is not None:
-            h = torch.cat([h, h.new_ones(tokens, 1)], dim=1)
-            w = torch.cat([w, bias.to(compute).unsqueeze(1)], dim=1)
+        b = w.new_zeros(classes) if bias is None else bias.to(compute)
         log_sums = torch.empty(tokens, dtype=exact, device=hidden.device)
         grad_h = torch.empty(h.shape, dtype=exact, device=hidden.device) if wanted else None
         grad_w = torch.zeros(w.shape, dtype=exact, device=hidden.device) if wanted else None
-        rows = max(32, _CHUNK // classes)
+        grad_b = torch.zeros(classes, dtype=exact, device=hidden.device) if wanted else None
+        # The same memory for all chunks: new memory would cost more than the arithmetic.
+        rows = min(tokens, max(32, _CHUNK // classes))
+        product, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
+        softmax, p = torch.empty_like(logits), torch.empty_like(product)
         for start in range(0, tokens, rows):
             part = h[start : start + rows]
-            logits = (part @ w.T).to(exact)
-            probabilities = torch.softmax(logits, dim=1)
-            log_sums[start : start + rows] = logits.amax(dim=1) - probabilities.amax(dim=1).log()
-            if grad_h is not None and grad_w is not None:
-                p = probabilities.to(compute)
-                grad_h[start : start + rows] = p @ w
-                grad_w += p.T @ part
+            n = len(part)
+            z = logits[:n].copy_(torch.addmm(b, part, w.T, out=product[:n]))
+            probabilities = torch.softmax(z, dim=1, out=softmax[:n])
+            log_sums[start : start + n] = z.amax(dim=1) - probabilities.amax(dim=1).log()
+            if grad_h is not None and grad_w is not None and grad_b is not None:
+                rounded = p[:n].copy_(probabilities)
+                grad_h[start : start + n] = rounded @ w
+                grad_w += rounded.T @ part
+                grad_b += probabilities.sum(dim=0)
 
-        h, w = h.to(exact), w.to(exact)
-        mean_w = w.mean(dim=0)
+        h, w, b = h.to(exact), w.to(exact), b.to(exact)
+        mean_w, mean_b = w.mean(dim=0), b.mean()
         picked = w.index_select(0, target)
-        at_target = (h * picked).sum(dim=1)
+        at_target = (h * picked).sum(dim=1) + b.index_select(0, target)
         nll = (log_sums - at_target).sum()
-        loss = nll + smoothing * (at_target - h @ mean_w).sum()
-        if grad_h is not None and grad_w is not None:
+        loss = nll + smoothing * (at_target - h @ mean_w - mean_b).sum()
+        if grad_h is not None and grad_w is not None and grad_b is not None:
             grad_h -= picked.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
             grad_w.index_add_(0, target, h, alpha=smoothing - 1)
             grad_w -= h.sum(dim=0) * (smoothing / classes)
-        ctx.save_for_backward(grad_h, grad_w)
+            grad_b.index_add_(0, target, torch.ones_like(at_target), alpha=smoothing - 1)
+            grad_b -= tokens * (smoothing / classes)
+        ctx.save_for_backward(grad_h, grad_w, grad_b)
         ctx.of = hidden, weight, bias
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        grad_h, grad_w = ctx.saved_tensors
+        grad_h, grad_w, grad_b = ctx.saved_tensors
         hidden, weight, bias = ctx.of
-        width = hidden.size(1)
         return (
-            (grad_h[:, :width] * grad_loss).to(hidden.dtype),
-            (grad_w[:, :width] * grad_loss).to(weight.dtype),
-            None if bias is None else (grad_w[:, width] * grad_loss).to(bias.dtype),
+            (grad_h * grad_loss).to(hidden.dtype),
+            (grad_w * grad_loss).to(weight.dtype),
+            None if bias is None else (grad_b * grad_loss).to(bias.dtype),
             None,
             None,
         )
