@@ -11,6 +11,7 @@ vocabulary.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from torch.nn.functional import pad
 from s2s.data.tokenizer import EOS
 
 DEAD = -float("inf")  # log-probability of an empty place in a beam
+LOG2_E = math.log2(math.e)
+BLOCK = 64
+CHUNK = 1 << 18  # numbers
 
 
 class Choice(NamedTuple):
@@ -36,23 +40,25 @@ class Choice(NamedTuple):
         return Choice(*(tensor.index_select(0, sentences) for tensor in self))
 
 
-def best(logits: Tensor, total: Tensor, log_prob: Tensor, width: int) -> Choice:
+def best(logits: Tensor, survey: Survey, log_prob: Tensor, width: int) -> Choice:
     """The K best extensions of each sentence that do not end, and those that end among its K best of all.
 
     Args:
         logits: (B, W, V) of the next token.
-        total: (B, W) their logsumexp.
+        survey: of these logits.
         log_prob: (B, W) of the live hypotheses.
         width: K.
     """
     # Each hypothesis ranks its own tokens by their logits, before rounding in the sums can make different ones equal:
     # so K = 1 is argmax, always.
-    values, token = top(logits[..., EOS:].flatten(0, 1), min(2 * width, logits.size(2) - EOS))
-    each = values.size(1)
-    sums = log_prob.unsqueeze(2) + (values.view(*log_prob.shape, each) - total.unsqueeze(2))
+    each = min(2 * width, logits.size(2) - EOS)
+    values, token = top(logits.flatten(0, 1), each + EOS, survey.maxima)
+    real = (token < EOS).to(torch.uint8).argsort(dim=1, stable=True)[:, :each]  # what is never chosen goes last
+    values, token = values.gather(1, real), token.gather(1, real)
+    sums = log_prob.unsqueeze(2) + (values.view(*log_prob.shape, each) - survey.total.unsqueeze(2))
     sums, order = sums.flatten(1).sort(dim=1, descending=True, stable=True)
     sums, order = sums[:, : 2 * width], order[:, : 2 * width]
-    parent, token = order // each, token.view(len(order), -1).gather(1, order) + EOS
+    parent, token = order // each, token.view(len(order), -1).gather(1, order)
     if (missing := 2 * width - order.size(1)) > 0:  # fewer extensions than places: a tiny vocabulary
         sums, parent, token = pad(sums, (0, missing), value=DEAD), pad(parent, (0, missing)), pad(token, (0, missing))
         token[:, -missing:] = EOS
@@ -66,17 +72,64 @@ def best(logits: Tensor, total: Tensor, log_prob: Tensor, width: int) -> Choice:
     return Choice(parent.gather(1, live), token.gather(1, live), sums.gather(1, live), ending, first.all(1))
 
 
-def top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+class Survey(NamedTuple):
+    """What is known of a step's logits after one look at all of them."""
+
+    total: Tensor  # (B, W) their logsumexp, in float32 or wider
+    maxima: Tensor  # (B, W, V // BLOCK) the largest of each block of BLOCK tokens; what is left has no block
+
+
+def survey(logits: Tensor) -> Survey:
+    """Looks at (B, W, V) logits of any type.
+
+    A few rows at a time in the same memory, which costs less than the arithmetic only where it is in the cache; and on
+    CPUs 2^x is four times as fast as e^x, and maxima in float32 are ten times as fast as in bf16.
+    """
+    rows, blocks = logits.flatten(0, 1), logits.size(2) // BLOCK
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    size = max(1, CHUNK // rows.size(1)) if logits.device.type == "cpu" else len(rows)
+    room = rows.new_empty(min(size, len(rows)), rows.size(1), dtype=exact)
+    total, maxima = rows.new_empty(len(rows), dtype=exact), rows.new_empty(len(rows), blocks, dtype=exact)
+    for start in range(0, len(rows), size):
+        part = room[: len(rows) - start].copy_(rows[start : start + size])
+        torch.amax(part[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)), 2, out=maxima[start : start + size])  # type: ignore[no-untyped-call]
+        most = part.amax(dim=1, keepdim=True)
+        most = torch.where(most.isfinite(), most, 0.0)
+        sums = part.sub_(most).mul_(LOG2_E).exp2_().sum(dim=1)
+        torch.add(sums.log_(), most.squeeze(1), out=total[start : start + size])
+    return Survey(total.view(logits.shape[:2]), maxima.view(*logits.shape[:2], blocks))
+
+
+def top(values: Tensor, count: int, maxima: Tensor) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row, largest first, and their positions; equal ones by position, the lowest first.
 
-    `torch.topk` leaves open which of several equal values it takes. It is asked for one more than needed, which shows
-    the rows where that matters, and these are settled by a second pass.
+    A row is looked at in blocks: none of the `count` largest is outside of the `count` blocks with the largest maxima,
+    equal ones by position too. For an element elsewhere, each of these has one that comes before it.
 
     Args:
         values: (N, V), count <= V.
+        maxima: (…, V // BLOCK) as in `Survey`.
 
     Returns:
         (N, count) values and positions.
+    """
+    (rows, size), blocks = values.shape, maxima.size(-1)
+    if blocks <= 2 * count:
+        return _top(values, count)
+    # One block more than needed: torch.topk takes half the time when it is asked for no more than a 64th of a row.
+    chosen = _top(maxima.flatten(0, -2), count + 1)[1].sort(dim=1).values
+    inside = torch.arange(BLOCK, device=values.device)
+    after = torch.arange(blocks * BLOCK, size, device=values.device).expand(rows, -1)
+    places = torch.cat([(chosen.unsqueeze(2) * BLOCK + inside).flatten(1), after], 1)
+    found, position = _top(values.gather(1, places), count)
+    return found, places.gather(1, position)
+
+
+def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`top` over whole rows.
+
+    `torch.topk` leaves open which of several equal values it takes. It is asked for one more than needed, which shows
+    the rows where that matters, and these are settled by a second pass.
     """
     if count == values.size(1):
         ranked, order = values.sort(dim=1, descending=True, stable=True)

@@ -90,7 +90,7 @@ def length_penalty(length: int, alpha: float) -> float:
     return float(((5 + length) / 6) ** alpha)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # and not inference_mode, in which autocast would convert all weights in each step
 def search(
     model: Translatable,
     source: Tensor,
@@ -136,16 +136,15 @@ def search(
 
     for length in itertools.count():  # tokens of the live hypotheses
         logits, state = model.step(last, state)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
         logits = logits.reshape(*beam.log_prob.shape, -1)
-        total = logits.logsumexp(-1)
+        seen = expansion.survey(logits)
         if config.strategy == "sample":
-            choice = expansion.sample(logits, total, beam.log_prob, beam.draws[:, :, length], config.temperature)
+            choice = expansion.sample(logits, seen.total, beam.log_prob, beam.draws[:, :, length], config.temperature)
         else:
-            choice = expansion.best(logits, total, beam.log_prob, width)
+            choice = expansion.best(logits, seen, beam.log_prob, width)
 
         at_limit = beam.limit == length
-        ended = beam.log_prob + (logits[..., EOS] - total)
+        ended = beam.log_prob + (logits[..., EOS] - seen.total)
         ended = ended.masked_fill(~(choice.ending | at_limit.unsqueeze(1)), DEAD)
         beam.finish(ended, penalties[length + 1])
         attainable = choice.log_prob.amax(1) / beam.last_penalty

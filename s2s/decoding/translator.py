@@ -229,7 +229,7 @@ class Translator:
         self.model.eval()
         half = self.config.precision == "bf16"
         try:
-            with torch.inference_mode(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=half):
+            with torch.no_grad(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=half):
                 yield
         finally:
             for module, training in modes:

@@ -133,7 +133,7 @@ class Translatable(Protocol):
         ...
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        """(N,) last tokens -> (N, V) logits of the next token (fp32), new state."""
+        """(N,) last tokens -> (N, V) logits of the next token, new state."""
         ...
 
 

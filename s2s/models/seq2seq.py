@@ -77,8 +77,7 @@ class EncoderDecoder(Seq2Seq):
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         hidden, state = self.decoder(self._embed(self.target_embedding, tokens.unsqueeze(1)), state)
-        logits = F.linear(hidden.squeeze(1), self.output_weight, self.output_bias)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)), state
+        return F.linear(hidden.squeeze(1), self.output_weight, self.output_bias), state
 
     def log_probs(self, batch: Batch) -> Tensor:
         scores = token_log_probs(self._teach(batch), self.output_weight, self.output_bias, batch.target)

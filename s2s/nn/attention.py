@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import AttentionSequence, Query, Wiring
+from s2s.nn.kernels.stepping import tanh
 
 
 class Keys(NamedTuple):
@@ -59,7 +60,7 @@ class BahdanauAttention(nn.Module):
         """(N, Q) or (N, T, Q) queries -> contexts (N, [T,] D) and weights (N, [T,] S), the latter 0 at padding."""
         sentences = keys.values.size(0)
         asked = self.query(query).reshape(sentences, -1, 1, keys.projected.size(-1))  # (B, K·T, 1, A)
-        scores = self.energy(torch.tanh(asked + keys.projected.unsqueeze(1))).squeeze(-1)  # (B, K·T, S)
+        scores = self.energy(tanh(asked + keys.projected.unsqueeze(1))).squeeze(-1)  # (B, K·T, S)
         weights = torch.softmax(scores.masked_fill(~keys.mask.unsqueeze(1), -torch.inf), dim=-1)
         context = torch.bmm(weights.to(keys.values.dtype), keys.values)
         leading = query.shape[:-1]
@@ -188,7 +189,7 @@ class AttentionCell(Cell):
             new = self.cell.step(gx, old)
             context, weights = self.attention(new[0], constants.keys)
         if self.attentional is not None:
-            context = torch.tanh(self.attentional(torch.cat([new[0], context], dim=-1)))
+            context = tanh(self.attentional(torch.cat([new[0], context], dim=-1)))
         return gx, old, (torch.cat([new[0], context], dim=-1), *new[1:]), weights
 
     def step(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:

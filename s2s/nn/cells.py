@@ -39,7 +39,7 @@ from s2s.nn.kernels.lstm import LSTMSteps
 from s2s.nn.kernels.mgu import MGUSteps
 from s2s.nn.kernels.rnn import RNNSteps
 from s2s.nn.kernels.sru import SRUSteps
-from s2s.nn.kernels.stepping import StepKernel
+from s2s.nn.kernels.stepping import StepKernel, tanh
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -227,7 +227,7 @@ class RNN(_LinearInputCell, name="rnn"):
 
     def step(self, gx: Tensor, state: State) -> State:
         (h,) = state
-        return (torch.tanh(gx + F.linear(h, self.weight_hh)),)
+        return (tanh(gx + F.linear(h, self.weight_hh)),)
 
     @property
     def in_torch(self) -> bool:
@@ -304,13 +304,13 @@ class LSTM(_LinearInputCell, name="lstm"):
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         pre = gx + F.linear(h, self._stacked(self.weight_hh))
         f, i, o = torch.sigmoid(pre[:, : 3 * self.hidden_size]).chunk(3, dim=1)
-        return f, i, o, torch.tanh(pre[:, 3 * self.hidden_size :])
+        return f, i, o, tanh(pre[:, 3 * self.hidden_size :])
 
     def step(self, gx: Tensor, state: State) -> State:
         h, c = state
         f, i, o, candidate = self._activations(gx, h)
         c = f * c + i * candidate
-        return o * torch.tanh(c), c
+        return o * tanh(c), c
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         f, i, o, candidate = self._activations(gx, state[0])
@@ -356,9 +356,9 @@ class GRU(_LinearInputCell, name="gru"):
         if self.reset == "after":
             gh = F.linear(h, self.weight_hh)
             z, r = torch.sigmoid(gx[:, :split] + gh[:, :split]).chunk(2, dim=1)
-            return z, r, torch.tanh(gx[:, split:] + r * (gh[:, split:] + self.bias_hn))
+            return z, r, tanh(gx[:, split:] + r * (gh[:, split:] + self.bias_hn))
         z, r = torch.sigmoid(gx[:, :split] + F.linear(h, self.weight_hh[:split])).chunk(2, dim=1)
-        return z, r, torch.tanh(gx[:, split:] + F.linear(r * h, self.weight_hh[split:]))
+        return z, r, tanh(gx[:, split:] + F.linear(r * h, self.weight_hh[split:]))
 
     def step(self, gx: Tensor, state: State) -> State:
         (h,) = state
@@ -411,7 +411,7 @@ class MGU(_LinearInputCell, name="mgu"):
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         f = torch.sigmoid(gx[:, : self.hidden_size] + F.linear(h, self.weight_hh[: self.hidden_size]))
-        return f, torch.tanh(gx[:, self.hidden_size :] + F.linear(f * h, self.weight_hh[self.hidden_size :]))
+        return f, tanh(gx[:, self.hidden_size :] + F.linear(f * h, self.weight_hh[self.hidden_size :]))
 
     def step(self, gx: Tensor, state: State) -> State:
         (h,) = state

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CHUNK = 1 << 21  # logits at a time
+# Rows of logits at a time: as many as a row of W is wide, which balances the passes over the logits against those over
+# W's gradient, if they are no more than so many numbers.
+_CHUNK = 1 << 22
 
 
 class _ProjectedCrossEntropy(torch.autograd.Function):
@@ -39,7 +41,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         grad_w = torch.zeros(w.shape, dtype=exact, device=hidden.device) if wanted else None
         grad_b = torch.zeros(classes, dtype=exact, device=hidden.device) if wanted else None
         # The same memory for all chunks: new memory would cost more than the arithmetic.
-        rows = min(tokens, max(32, _CHUNK // classes))
+        rows = min(tokens, max(32, min(h.size(1), _CHUNK // classes)))
         product, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
         softmax, p = torch.empty_like(logits), torch.empty_like(product)
         for start in range(0, tokens, rows):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from s2s.config import DecodingConfig
 from s2s.data.tokenizer import BOS, EOS, PAD, UNK
-from s2s.decoding.expansion import top
+from s2s.decoding.expansion import survey, top
 from s2s.decoding.search import Hypothesis, beam_width, length_limit, search
 from s2s.errors import S2SError
 from s2s.models.interface import DecodeState
@@ -224,14 +224,25 @@ def test_equal_candidates_go_by_hypothesis_then_by_token():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 40), st.integers(1, 5), st.integers(0, 10**6), st.data())
+@given(st.integers(1, 6), st.integers(1, 900), st.integers(1, 5), st.integers(0, 10**6), st.data())
 def test_top_is_a_stable_sort(rows, columns, levels, seed, data):
-    count = data.draw(st.integers(1, columns))
+    count = data.draw(st.integers(1, min(columns, 40)))
     values = torch.randint(levels, (rows, columns), generator=torch.Generator().manual_seed(seed)).float()
     expected, order = values.sort(dim=1, descending=True, stable=True)
-    found, position = top(values, count)
+    found, position = top(values, count, survey(values.unsqueeze(0)).maxima)
     assert torch.equal(found, expected[:, :count])
     assert torch.equal(position, order[:, :count])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_survey_is_logsumexp_and_maxima(kind):
+    logits = (torch.randn(4, 3, 150, generator=torch.Generator().manual_seed(0)) * 30).to(kind)
+    logits[0, 0, 7], logits[1, 2, :-1], logits[2, 1] = -torch.inf, -torch.inf, 5000.0
+    (found, maxima), expected = survey(logits), logits.double().logsumexp(-1)
+    assert found.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-12 if kind == torch.float64 else 1e-6, atol=1e-6)
+    assert torch.equal(maxima.to(kind), torch.stack([logits[..., :64].amax(-1), logits[..., 64:128].amax(-1)], -1))
+    assert survey(torch.full((1, 1, 3), -torch.inf)).total.item() == -torch.inf
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])

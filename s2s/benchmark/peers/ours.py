@@ -96,7 +96,7 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
 
     def run() -> None:
         half = given["precision"] == "bf16"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             for batch in batches:
                 source, mask = pad_source([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
                 found = search(model, source, mask, config, [int(batch["length"])] * len(source))

@@ -30,8 +30,9 @@ class Recurrent(nn.Module):
         self.bridge = nn.Linear(memory, 2 * hidden)
         self.asks, self.keys = nn.Linear(hidden, attention, bias=False), nn.Linear(memory, attention)
         self.energy = nn.Linear(attention, 1, bias=False)
-        self.mix = nn.Linear(hidden + memory, hidden)
-        self.output = nn.Linear(hidden, vocabulary)
+        self.mix = nn.Linear(hidden + memory, hidden) if self.feeding else nn.Identity()
+        self.readout = nn.Linear(hidden + (hidden if self.feeding else memory) + size, size)
+        self.output = nn.Linear(size, vocabulary)
         self.dropout = nn.Dropout(shape["dropout"])
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
@@ -43,8 +44,8 @@ class Recurrent(nn.Module):
         mask = (torch.arange(memory.size(1)) < lengths.unsqueeze(1)).unsqueeze(2)
         keys = self.keys(memory)
         h, c = torch.tanh(self.bridge(torch.cat([last[0], last[1]], dim=1))).chunk(2, dim=1)
-        fed, steps = torch.zeros_like(h), []
-        for word in self.dropout(self.target(target)).unbind(1):
+        fed, steps, words = torch.zeros_like(h), [], self.dropout(self.target(target))
+        for word in words.unbind(1):
             parts = [word]
             if self.query_first:
                 context = self.attend(h, keys, memory, mask)
@@ -52,9 +53,11 @@ class Recurrent(nn.Module):
             h, c = self.cell(torch.cat([*parts, fed] if self.feeding else parts, dim=1), (h, c))
             if not self.query_first:
                 context = self.attend(h, keys, memory, mask)
-            fed = torch.tanh(self.mix(torch.cat([h, context], dim=1)))
-            steps.append(fed)
-        return self.output(self.dropout(torch.stack(steps, dim=1)))  # type: ignore[no-any-return]
+            if self.feeding:
+                fed = context = torch.tanh(self.mix(torch.cat([h, context], dim=1)))
+            steps.append(torch.cat([h, context], dim=1))
+        read = torch.tanh(self.readout(torch.cat([torch.stack(steps, dim=1), words], dim=2)))
+        return self.output(self.dropout(read))  # type: ignore[no-any-return]
 
     def attend(self, query: Tensor, keys: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         scores = self.energy(torch.tanh(self.asks(query).unsqueeze(1) + keys)).masked_fill(~mask, -math.inf)

@@ -16,11 +16,10 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
     if shape["type"] != "transformer":
         raise SystemExit("ctranslate2 decodes Transformers")
     words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{n}" for n in range(4, given["vocabulary"]))]
-    folder = tempfile.TemporaryDirectory()
-    _spec(shape, words).save(folder.name)
     kind = {"fp32": "float32", "int8": "int8"}[given["precision"]]
-    translator = ctranslate2.Translator(folder.name, compute_type=kind, intra_threads=given["threads"])
-    translator.folder = folder
+    with tempfile.TemporaryDirectory() as folder:
+        _spec(shape, words).save(folder)
+        translator = ctranslate2.Translator(folder, compute_type=kind, intra_threads=given["threads"])
 
     def run() -> None:
         for arrays in batches:
