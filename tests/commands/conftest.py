@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -96,10 +97,14 @@ def inside(
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path(environment["HF_HOME"]))
         capfd.readouterr()
         code: object = 0
+        logger = logging.getLogger()
+        handlers, level = list(logger.handlers), logger.level
         try:
             run_script(script, getattr(importlib.import_module(f"s2s.commands.{name}"), name))
         except SystemExit as leaving:
             code = leaving.code
+        finally:  # a script sets up logging for its process; other tests have this one, too
+            logger.handlers[:], logger.level = handlers, level
         return Done(code, *capfd.readouterr())
 
     return run
