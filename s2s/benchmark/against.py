@@ -150,12 +150,8 @@ def measure(
         done: called after each pass.
 
     Raises:
-        S2SError: a peer does not know the task, or cannot be installed.
+        S2SError: a peer cannot be installed.
     """
-    for peer in peers:
-        if peer not in PRECISIONS[work.task]:
-            known = ", ".join(p for p in PRECISIONS[work.task] if p != "s2s")
-            raise S2SError(f"peer={peer} does not do task={work.task}; these do: {known}")
     pythons = {program: environment(program, environments) for program in ("s2s", *peers)}
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -239,14 +235,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return lines
 
 
-def peers_of(value: str | list[str] | None) -> list[str]:
+def peers_of(value: str | list[str] | None, task: str) -> list[str]:
     """`peer` of the configuration as a list.
 
     Raises:
-        S2SError: one is unknown.
+        S2SError: one is unknown, or does not do the task.
     """
     peers = [] if value is None else [value] if isinstance(value, str) else list(value)
+    able = [program for program in PRECISIONS.get(task, ()) if program != "s2s"]
     for peer in peers:
         if peer not in MODULES or peer == "s2s":
             raise S2SError(f"config: peer={peer} is unknown; known: {', '.join(m for m in MODULES if m != 's2s')}")
+        if peer not in able:
+            raise S2SError(f"config: peer={peer} does not do task={task}; these do: {', '.join(able) or 'none'}")
     return peers

@@ -30,7 +30,6 @@ from s2s.config import (
 from s2s.data.corpus import load_corpus
 from s2s.data.tokenizer import train_tokenizer
 from s2s.devices import keep_freed_memory, pick_device
-from s2s.errors import S2SError
 from s2s.evaluation.report.table import align
 from s2s.files import write_json
 
@@ -63,7 +62,7 @@ def benchmark(config: DictConfig) -> None:
     values = plain(config)
     raise_all(check_call(BenchmarkConfig, values, ""))
     wanted = build(BenchmarkConfig, values)
-    against.peers_of(wanted.peer)
+    against.peers_of(wanted.peer, wanted.task)  # before anything is read
     device = pick_device(wanted.device)
     keep_freed_memory()
     machine = facts(device)
@@ -75,8 +74,6 @@ def benchmark(config: DictConfig) -> None:
 
 
 def _cells(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    if config.peer is not None:
-        raise S2SError("config: peer is for task=train and task=decode")
     device = pick_device(config.device)
     total = cells.count_runs(config.cells, config.repetitions, device)
     with tqdm(total=total, desc="cells", unit=" runs", disable=None) as bar:
@@ -106,7 +103,7 @@ def _decode(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list
 
 
 def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig) -> tuple[Rows, list[list[str]]]:
-    peers = against.peers_of(config.peer)
+    peers = against.peers_of(config.peer, work.task)
     known = against.PRECISIONS[work.task]
     passes = sum(p in section.precision for program in ("s2s", *peers) for p in known.get(program, ()))
     models = {name: asdict(shape) for name, shape in section.models.items()}

@@ -39,7 +39,7 @@ from s2s.nn.kernels.lstm import LSTMSteps
 from s2s.nn.kernels.mgu import MGUSteps
 from s2s.nn.kernels.rnn import RNNSteps
 from s2s.nn.kernels.sru import SRUSteps
-from s2s.nn.kernels.stepping import StepKernel, tanh
+from s2s.nn.kernels.stepping import StepKernel, compute_type, tanh
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -162,9 +162,7 @@ class Cell(nn.Module):
         if weight is None:
             padding = (start, self.input_size - stop)
             return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
-        kind = weight.device.type
-        if torch.is_autocast_enabled(kind):  # which would cast it again at each step
-            weight = weight.to(torch.get_autocast_dtype(kind))
+        weight = weight.to(compute_type(weight))  # once, where autocast would do it at each step
         return lambda x: F.linear(x, weight)
 
 

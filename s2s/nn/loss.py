@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s2s.nn.kernels.stepping import compute_type
+
 # Rows of logits at a time: as many as a row of W is wide, which balances the passes over the logits against those over
 # W's gradient, if they are no more than so many numbers.
 _CHUNK = 1 << 22
@@ -29,8 +31,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        kind = hidden.device.type
-        compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        compute = compute_type(weight)
         exact = torch.promote_types(compute, torch.float32)
         tokens, classes = hidden.size(0), weight.size(0)
         wanted = any(ctx.needs_input_grad[:3])

@@ -68,7 +68,7 @@ def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path
     [
         ("train", "fairseq", "peer=fairseq is unknown; known: torch, joeynmt"),
         ("train", "ctranslate2", "peer=ctranslate2 does not do task=train; these do: torch, joeynmt"),
-        ("cells", "torch", "peer is for task=train and task=decode"),
+        ("cells", "torch", "peer=torch does not do task=cells; these do: none"),
     ],
 )
 def test_a_peer_that_cannot_is_named(

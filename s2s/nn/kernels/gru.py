@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_before, steps_of, tanh_, weight_gradient
 
 
 class GRUSteps(StepKernel):
@@ -46,9 +46,6 @@ class GRUSteps(StepKernel):
         tanh_(candidate.add_(of_candidate @ self.to_candidate))
         return (torch.lerp(h, candidate, z, out=new),)
 
-    def extra(self, t: int) -> Tensor:
-        return self.each[t][-1]
-
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.acts, self.inputs, self.remembered
 
@@ -56,9 +53,8 @@ class GRUSteps(StepKernel):
         hs, acts, self.inputs, self.remembered = saved
         split = 2 * self.hidden
         self.da = self._like(hs, self.compute, gates=3)
-        whole = [acts[..., :split], *acts.chunk(3, dim=-1), self.da[..., :split], self.da[..., split:]]
-        parts = steps_of(sizes, *whole)
-        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[0], hs), strict=True)]
+        parts = [acts[..., :split], *acts.chunk(3, dim=-1), self.da[..., :split], self.da[..., split:]]
+        self.each = steps_before(sizes, first[0], hs, *parts)
         grad = self._like(first[0], gates=2)
         self.scratch = Scratch(torch.empty_like(first[0]), grad, *grad.chunk(2, dim=-1))
 
@@ -115,9 +111,6 @@ class GRUAfterSteps(StepKernel):
         tanh_(candidate.addcmul_(r, m))
         return (torch.lerp(h, candidate, z, out=new),)
 
-    def extra(self, t: int) -> Tensor:
-        return self.each[t][-1]
-
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.acts, self.ms, self.inputs
 
@@ -126,8 +119,9 @@ class GRUAfterSteps(StepKernel):
         split = 2 * self.hidden
         self.dgh = self._like(hs, self.compute, gates=3)
         self.da_h = self._like(hs, self.compute)
-        parts = steps_of(sizes, acts[..., :split], *acts.chunk(3, dim=-1), ms, self.dgh, self.da_h)
-        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[0], hs), strict=True)]
+        self.each = steps_before(
+            sizes, first[0], hs, acts[..., :split], *acts.chunk(3, dim=-1), ms, self.dgh, self.da_h
+        )
         grad = self._like(first[0], gates=3)
         self.scratch = Scratch(torch.empty_like(first[0]), grad, grad[..., :split], *grad.chunk(3, dim=-1))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_before, steps_of, tanh_, weight_gradient
 
 
 class LSTMSteps(StepKernel):
@@ -38,17 +38,15 @@ class LSTMSteps(StepKernel):
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
         return torch.mul(o, tanh_(shown.copy_(c)), out=h), c
 
-    def extra(self, t: int) -> Tensor:
-        return self.each[t][-1]
-
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.cs, self.shown, self.gates, self.inputs
 
     def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
         _, cs, shown, gates, self.inputs = saved
         self.da = self._like(shown, self.compute, gates=4)
-        parts = steps_of(sizes, gates[..., : 3 * self.hidden], *gates.chunk(4, dim=-1), shown, self.da)
-        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[1], cs), strict=True)]
+        self.each = steps_before(
+            sizes, first[1], cs, gates[..., : 3 * self.hidden], *gates.chunk(4, dim=-1), shown, self.da
+        )
         grad = self._like(first[1], gates=4)
         room = torch.empty_like(first[1])
         self.scratch = Scratch(room, grad, grad[..., : 3 * self.hidden], *grad.chunk(4, dim=-1))

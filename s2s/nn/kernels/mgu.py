@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_before, steps_of, tanh_, weight_gradient
 
 
 class MGUSteps(StepKernel):
@@ -40,17 +40,13 @@ class MGUSteps(StepKernel):
         tanh_(candidate.add_(of_candidate @ self.to_candidate))
         return (torch.lerp(h, candidate, f, out=new),)
 
-    def extra(self, t: int) -> Tensor:
-        return self.each[t][-1]
-
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.acts, self.inputs, self.remembered
 
     def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
         hs, acts, self.inputs, self.remembered = saved
         self.da = self._like(hs, self.compute, gates=2)
-        parts = steps_of(sizes, *acts.chunk(2, dim=-1), *self.da.chunk(2, dim=-1))
-        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[0], hs), strict=True)]
+        self.each = steps_before(sizes, first[0], hs, *acts.chunk(2, dim=-1), *self.da.chunk(2, dim=-1))
         self.scratch = Scratch(torch.empty_like(first[0]), torch.empty_like(first[0]))
 
     def back(self, t: int, grads: State) -> tuple[State, Tensor]:

@@ -25,9 +25,6 @@ class RNNSteps(StepKernel):
         before.copy_(state[0])
         return (tanh_(act.add_(inputs @ self.transposed)),)
 
-    def extra(self, t: int) -> Tensor:
-        return self.each[t][3]
-
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.inputs
 

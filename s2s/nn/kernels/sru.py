@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, states_before, steps_of, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_before, steps_of, weight_gradient
 
 
 class SRUSteps(StepKernel):
@@ -47,9 +47,6 @@ class SRUSteps(StepKernel):
         torch.lerp(candidate, state[1], f, out=c)
         return torch.lerp(skip, c, r, out=h), c
 
-    def extra(self, t: int) -> Tensor:
-        return self.each[t][-1]
-
     def saved(self) -> tuple[Tensor, ...]:
         return self.hs, self.cs, self.acts, self.inputs
 
@@ -57,8 +54,7 @@ class SRUSteps(StepKernel):
         hs, cs, acts, self.inputs = saved
         self.da = self._like(hs, self.compute, gates=4)
         fr = acts[..., self.hidden : 3 * self.hidden]
-        parts = steps_of(sizes, fr, *acts.chunk(4, dim=-1), cs, self.da)
-        self.each = [(*views, before) for views, before in zip(parts, states_before(sizes, first[1], cs), strict=True)]
+        self.each = steps_before(sizes, first[1], cs, fr, *acts.chunk(4, dim=-1), cs, self.da)
         grad = self._like(first[1], gates=4)
         self.dv = torch.zeros_like(self.v.expand(*first[1].shape[:-1], -1))
         self.scratch = Scratch(

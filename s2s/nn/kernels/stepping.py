@@ -40,6 +40,9 @@ class StepKernel:
     """
 
     num_states: ClassVar[int] = 1
+    each: list[
+        tuple[Tensor, ...]
+    ]  # by step, its rows of what the pass works on; on the way forward the extra input last
 
     def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
         self.compute = compute
@@ -58,7 +61,7 @@ class StepKernel:
 
     def extra(self, t: int) -> Tensor:
         """Where the extra input of step t goes, (B_t, E), in the type of products."""
-        raise NotImplementedError
+        return self.each[t][-1]
 
     def saved(self) -> tuple[Tensor, ...]:
         raise NotImplementedError
@@ -115,10 +118,16 @@ def steps_of(sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
     return list(zip(*(sequence.split_with_sizes(sizes, -2) for sequence in sequences), strict=True))
 
 
-def states_before(sizes: list[int], first: Tensor, states: Tensor) -> list[Tensor]:
-    """For each step the state before it, from the first one (…, B_0, H) and those after each step (…, N, H)."""
+def steps_before(sizes: list[int], first: Tensor, states: Tensor, *sequences: Tensor) -> list[tuple[Tensor, ...]]:
+    """`steps_of` the sequences, and last the state before each step.
+
+    Args:
+        first: (…, B_0, H), before the first step.
+        states: (…, N, H), after each step.
+    """
     after = states.split_with_sizes(sizes, -2)
-    return [first, *(rows[..., :size, :] for rows, size in zip(after, sizes[1:], strict=False))]
+    before = [first, *(rows[..., :size, :] for rows, size in zip(after, sizes[1:], strict=False))]
+    return [(*views, state) for views, state in zip(steps_of(sizes, *sequences), before, strict=True)]
 
 
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
