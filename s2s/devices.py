@@ -35,12 +35,15 @@ def keep_freed_memory() -> None:
     """Has the C library keep the memory of freed tensors for the next ones, where it is glibc; elsewhere nothing.
 
     glibc maps each tensor of some megabytes anew and hands it back to the system, which zeroes every page on its first
-    touch: up to a tenth of the time of a training step on a CPU.
+    touch: up to a tenth of the time of a training step on a CPU. What is free at the time of this call is handed back:
+    reading a corpus may have needed more than training will.
     """
     trim_threshold, mmap_threshold = -1, -3  # numbers of mallopt's parameters
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
     except (OSError, TypeError, AttributeError):
         return
+    trim(0)
     mallopt(mmap_threshold, 1 << 30)
     mallopt(trim_threshold, (1 << 31) - 1)

@@ -20,7 +20,7 @@ from s2s.commands.console import LineFormatter, overrides, plain
 from s2s.config import RunConfig, parse
 from s2s.data.batching import TrainingData, evaluation_batches
 from s2s.data.corpus import Corpus, Split, load_corpus
-from s2s.data.lengths import length_in_words
+from s2s.data.lengths import lengths_in_words
 from s2s.data.summary import summarise
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.translator import Translator
@@ -80,7 +80,6 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
     """
     config = check(values, directory)
     device = pick_device(config.device)
-    keep_freed_memory()
     world = join_world(device)
     if not world.leads:
         logging.getLogger().setLevel(logging.WARNING)
@@ -108,6 +107,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
             "" if config.training.batch_sentences is None else f" and {config.training.batch_sentences} sentences",
             100 * data.padding_waste(0),
         )
+        keep_freed_memory()
         callbacks: list[Callback] = [Progress()]
         if config.training.tensorboard:
             callbacks.append(TensorBoard(directory.tensorboard))
@@ -131,13 +131,15 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
             log.info("%s is finished already (%s after %d updates)", directory.path, result.stopped_by, result.steps)
         else:
             log.info(
-                "done after %d updates (%s): validation %s %.2f, %.0f s of training, %s target tokens/s; wrote %s",
+                "done after %d updates (%s): validation %s %.2f, %.0f s of training, %s target tokens/s, "
+                "waiting for data in %.1f %% of the time; wrote %s",
                 result.steps,
                 result.stopped_by,
                 config.training.metric,
                 result.best_score,
                 result.train_seconds,
                 f"{result.tokens_per_s:,.0f}",
+                100 * result.waiting,
                 directory.weights,
             )
         return result
@@ -181,7 +183,7 @@ def prepare(values: dict[str, Any], config: RunConfig, directory: RunDirectory, 
     summary = summarise(corpus, tokenizer)
     for line in summary.lines():
         log.info("%s", line)
-    limit = max(length_in_words(text, config.data.source_language) for text in corpus.train.source)
+    limit = int(lengths_in_words(corpus.train.source, config.data.source_language).max())
     write_json(directory.path / "corpus.json", {"training_limit": limit, **summary.to_json()})
     tokenizer.save(directory.tokenizer)
     directory.save_config(values)  # last: it says that everything before it is there

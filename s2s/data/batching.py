@@ -11,7 +11,7 @@ compute any batch of any epoch by its position, and resuming a run needs no save
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.data.ids import Encode, FlatIds, seeded
+from s2s.data.ids import seeded, tokenised, tokenised_now
 from s2s.data.subwords import BOS, EOS, PAD
 from s2s.errors import S2SError
 
@@ -64,11 +64,18 @@ class Batch:
         return sum(self.target_lengths)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on `device`; itself where they are there already."""
-        moved = copy.copy(self)  # not a new Batch: that would count the lengths again, on the device
+        """The same batch with its tensors on `device`; a GPU copies them by itself if they are `pinned`."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The same batch in page-locked memory, for a GPU."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed = copy.copy(self)  # not a new Batch: that would count the lengths again, on the device
         for name in ("source", "source_mask", "target_input", "target", "target_mask"):
-            object.__setattr__(moved, name, getattr(self, name).to(device, non_blocking=True))
-        return moved
+            object.__setattr__(changed, name, change(getattr(self, name)))
+        return changed
 
     def without_weight(self) -> Batch:
         """The same shapes with an empty target mask: no token counts, and every gradient is 0."""
@@ -139,8 +146,9 @@ class BatchPlan:
         max_pairs: int | None = None,
     ) -> None:
         self.seed = seed
-        self._source = np.asarray(source_lengths, dtype=np.int64)
-        self._target = np.asarray(target_lengths, dtype=np.int64)
+        # int32: of a corpus of millions these are most of what is held in memory
+        self._source = np.asarray(source_lengths, dtype=np.int32)
+        self._target = np.asarray(target_lengths, dtype=np.int32)
         self._long = np.maximum(self._source, self._target)
         too_long = int((self._long > max_tokens).sum())
         if too_long:
@@ -167,11 +175,11 @@ class BatchPlan:
     def padding_waste(self, epoch: int) -> float:
         """Share of the cells of the padded matrices (both sides) of this epoch that hold padding."""
         cells = sum(len(b) * (int(self._source[b].max()) + int(self._target[b].max())) for b in self.epoch(epoch))
-        real = int(self._source.sum() + self._target.sum())
+        real = int(self._source.sum(dtype=np.int64) + self._target.sum(dtype=np.int64))
         return 1 - real / cells if cells else 0.0
 
 
-def _cut(falling: NDArray[np.int64], max_tokens: int, max_pairs: int | None = None) -> NDArray[np.int64]:
+def _cut(falling: NDArray[np.integer], max_tokens: int, max_pairs: int | None = None) -> NDArray[np.int64]:
     """Where batches end, for lengths in falling order: the first of a batch is its longest and decides its size."""
     ends, position, most = [], 0, max_pairs or len(falling)
     while position < len(falling):
@@ -188,13 +196,15 @@ class EncodedSplit:
     """
 
     def __init__(self, split: Split, tokenizer: Tokenizer, sampling: Sequence[int] | None = None) -> None:
-        encode: tuple[Encode, Encode] = (tokenizer.encode_source, tokenizer.encode_target)
-        if sampling is not None:
-            sides = zip((tokenizer.sample_source, tokenizer.sample_target), (0, 1), strict=True)
-            source, target = (seeded(sample, [*sampling, side]) for sample, side in sides)
-            encode = (source, target)
-        self.source = FlatIds(split.source, encode[0], tokenizer.source_size, "tokenising source")
-        self.target = FlatIds(split.target, encode[1], tokenizer.target_size, "tokenising target")
+        source, target = tokenizer.source, tokenizer.target
+        labels = "tokenising source", "tokenising target"
+        if sampling is None:
+            self.source = tokenised(split.source, source.encode, source.size, source.proto, labels[0])
+            self.target = tokenised(split.target, target.encode, target.size, target.proto, labels[1])
+        else:
+            draws = (seeded(tokenizer.sample_source, [*sampling, 0]), seeded(tokenizer.sample_target, [*sampling, 1]))
+            self.source = tokenised_now(split.source, draws[0], source.size, labels[0])
+            self.target = tokenised_now(split.target, draws[1], target.size, labels[1])
         self.source_lengths, self.target_lengths = self.source.lengths + 1, self.target.lengths + 1
         self.longest = np.maximum(self.source_lengths, self.target_lengths)  # (N,) the longer side of each pair
 
@@ -246,7 +256,7 @@ class TrainingData:
         if not len(self._kept):
             raise S2SError(
                 f"no training pair fits into training.batch_tokens={batch_tokens}: the shortest has "
-                f"{self._ids.longest.min(initial=2**31)} subwords on its longer side; raise training.batch_tokens"
+                f"{self._ids.longest.min(initial=2**31 - 1)} subwords on its longer side; raise training.batch_tokens"
             )
         left_out = len(split) - len(self._kept)
         self.dropped = {"longer than a batch": left_out} if left_out else {}

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import datasets  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
+from s2s.data.cache import cached
 from s2s.errors import S2SError
 
 T = TypeVar("T")
@@ -44,9 +48,11 @@ class TextColumn(Sequence[str]):
         if isinstance(index, slice):
             span = range(*index.indices(len(self)))
             if self._rows is None and span.step == 1:
-                texts: list[str] = self._column.slice(span.start, len(span)).to_pylist()
-                return texts
-            return [self[i] for i in span]
+                part = self._column.slice(span.start, len(span))
+            else:
+                part = self._column.take(np.asarray(span) if self._rows is None else self._rows[index])
+            texts: list[str] = part.to_pylist()
+            return texts
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         row = index % len(self) if self._rows is None else int(self._rows[index])
@@ -60,6 +66,53 @@ class TextColumn(Sequence[str]):
     def select(self, rows: NDArray[np.int64]) -> TextColumn:
         """The column with these of its rows only."""
         return TextColumn(self._column, rows if self._rows is None else self._rows[rows])
+
+    def head(self, count: int) -> TextColumn:
+        """The first rows."""
+        if count >= len(self):
+            return self
+        if self._rows is None:
+            return TextColumn(self._column.slice(0, count))
+        return TextColumn(self._column, self._rows[:count])
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A hash of the text, the same in every process. It may differ for equal text in tables of different layout."""
+        total = hashlib.blake2b(digest_size=16)
+        for part in self._column.chunks:
+            total.update(f"{part.type} {part.offset} {len(part)} ".encode())
+            for buffer in part.buffers():
+                if buffer is not None:
+                    total.update(hashlib.blake2b(buffer).digest())
+        if self._rows is not None:
+            total.update(b"rows" + self._rows.tobytes())
+        return total.digest()
+
+    def measured(self, name: str, measure: Callable[[str], int]) -> NDArray[np.int64]:
+        """(N,) a number for each line, computed once for each text and kept in the cache.
+
+        Args:
+            name: of the number in the cache.
+            measure: computes it from a line.
+        """
+        if self._rows is not None:
+            every: NDArray[np.int64] = TextColumn(self._column).measured(name, measure)[self._rows]
+            return every
+
+        def make(folder: Path) -> None:
+            np.save(folder / "numbers.npy", np.fromiter(map(measure, self), dtype=np.int64, count=len(self)))
+
+        numbers: NDArray[np.int64] = np.load(
+            cached("numbers", (self.identity, name), make) / "numbers.npy", mmap_mode="r"
+        )
+        return numbers
+
+
+def measured(texts: Sequence[str], name: str, measure: Callable[[str], int]) -> NDArray[np.int64]:
+    """As `TextColumn.measured`, for any text; only a column of a table is kept in the cache."""
+    if isinstance(texts, TextColumn):
+        return texts.measured(name, measure)
+    return np.fromiter(map(measure, texts), dtype=np.int64, count=len(texts))
 
 
 @dataclass(frozen=True)

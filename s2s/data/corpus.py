@@ -7,7 +7,6 @@ counted by reason in `Corpus.dropped`; validation and test splits are never shor
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from s2s.config import DataConfig, FilesData, GrammarData
 from s2s.data import grammar
 from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
 from s2s.data.hub import hub_reader
-from s2s.data.lengths import length_in_words
+from s2s.data.lengths import lengths_in_words
 from s2s.data.reading import Pair, digest, find_files, read_pairs
 from s2s.errors import S2SError
 
@@ -136,25 +135,27 @@ def _keep(
         return None, {}
     limit = config.max_length if name == "train" else None
     most = config.max_train_pairs if name == "train" and not isinstance(config, GrammarData) else None
-    reasons: Counter[str] = Counter()
-    kept: list[int] = []
 
-    def too_long(text: str, language: str) -> bool:
-        return limit is not None and length_in_words(text, language) > limit
+    def rows_fit(count: int) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
+        first = lengths_in_words(source.head(count), config.source_language)
+        second = lengths_in_words(target.head(count), config.target_language)
+        why = {"empty source": first == 0, "empty target": (second == 0) & (first > 0)}
+        fits = (first > 0) & (second > 0)
+        if limit is not None:
+            why["longer than max_length"] = fits & (np.maximum(first, second) > limit)
+            fits &= ~why["longer than max_length"]
+        return fits, why
 
-    for row, (left, right) in enumerate(zip(source, target, strict=True)):
-        if most is not None and len(kept) == most:
-            reasons["beyond max_train_pairs"] = len(source) - row
-            break
-        if not left.strip():
-            reasons["empty source"] += 1
-        elif not right.strip():
-            reasons["empty target"] += 1
-        elif too_long(left, config.source_language) or too_long(right, config.target_language):
-            reasons["longer than max_length"] += 1
-        else:
-            kept.append(row)
-    return (np.array(kept, dtype=np.int64) if reasons else None), dict(reasons)
+    # Of a huge corpus a small part may be wanted: the rest is looked at only if that part is not in its beginning.
+    fits, why = rows_fit(len(source) if most is None else min(len(source), 2 * most))
+    if most is not None and int(fits.sum()) < most:
+        fits, why = rows_fit(len(source))
+    kept = np.flatnonzero(fits)[:most]
+    end = len(source) if most is None or len(kept) < most else int(kept[-1]) + 1
+    reasons = {reason: int(rows[:end].sum()) for reason, rows in why.items() if rows[:end].any()}
+    if end < len(source):
+        reasons["beyond max_train_pairs"] = len(source) - end
+    return (kept if reasons else None), reasons
 
 
 # -------------------------------------------------------------------------------------------------- where it comes from

@@ -1,13 +1,21 @@
-"""A tokenised text in compact form."""
+"""A tokenised text in compact form: in a file that is mapped into memory, so that its size does not matter."""
 
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from s2s.data.cache import cache_folder, cached
+from s2s.data.columns import TextColumn
+from s2s.errors import S2SError
+from s2s.files import cannot_write
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 
@@ -16,44 +24,89 @@ PROGRESS_FROM = 100_000  # lines; fewer take seconds and need no progress bar
 
 
 class FlatIds:
-    """Id sequences end to end in one array: a few bytes for each token, where Python lists would take 40.
+    """Id sequences end to end in one mapped file: two bytes for each token, where Python lists would take 40.
+
+    Args:
+        values: the file.
+        lengths: (N,) int32 ids of each line.
+        vocabulary: ids are below this.
+
+    Raises:
+        S2SError: the file is damaged.
+    """
+
+    def __init__(self, values: Path | IO[bytes], lengths: NDArray[np.int32], vocabulary: int) -> None:
+        self.lengths = lengths
+        self._offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=self._offsets[1:])
+        kind = _kind(vocabulary)
+        # An empty file cannot be mapped.
+        self._values: NDArray[Any] = np.memmap(values, kind, "r") if self._offsets[-1] else np.zeros(0, dtype=kind)
+        if len(self._values) != self._offsets[-1]:
+            raise S2SError(f"{values} is damaged, not all of the tokenised text is there: delete its folder")
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, line: int) -> NDArray[np.integer]:
+        return self._values[self._offsets[line] : self._offsets[line + 1]]
+
+
+def tokenised(texts: Sequence[str], encode: Encode, vocabulary: int, model: bytes, label: str) -> FlatIds:
+    """The ids of a text; a column of a table is tokenised once, and its ids are kept in the cache.
 
     Args:
         texts: N lines.
         encode: turns lines into id sequences.
         vocabulary: ids are below this.
+        model: what `encode` follows from.
         label: what the progress bar says.
     """
+    if not isinstance(texts, TextColumn):
+        return tokenised_now(texts, encode, vocabulary, label)
 
-    def __init__(self, texts: Sequence[str], encode: Encode, vocabulary: int, label: str) -> None:
-        kind = np.uint16 if vocabulary <= 2**16 else np.int32
-        parts, lengths = [np.zeros(0, dtype=kind)], [np.zeros(1, dtype=np.int64)]
-        # Small corpora need no bar; with None, tqdm shows it on a terminal only.
-        with tqdm(total=len(texts), desc=label, unit=" lines", disable=len(texts) < PROGRESS_FROM or None) as bar:
-            for start in range(0, len(texts), CHUNK):
-                ids = encode(texts[start : start + CHUNK])
-                parts.append(np.fromiter(itertools.chain.from_iterable(ids), dtype=kind))
-                lengths.append(np.array([len(row) for row in ids], dtype=np.int64))
-                bar.update(len(ids))
-        self.values = np.concatenate(parts)
-        self.offsets = np.cumsum(np.concatenate(lengths))
+    def make(folder: Path) -> None:
+        with (folder / "values").open("wb") as file:
+            np.save(folder / "lengths.npy", _write(file, texts, encode, vocabulary, label))
 
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """(N,) ids of each line."""
-        return np.diff(self.offsets)
+    folder = cached("ids", (texts.identity, model), make)
+    return FlatIds(folder / "values", np.load(folder / "lengths.npy", mmap_mode="r"), vocabulary)
 
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
-    def __getitem__(self, line: int) -> NDArray[np.integer]:
-        return self.values[self.offsets[line] : self.offsets[line + 1]]
+def tokenised_now(texts: Sequence[str], encode: Encode, vocabulary: int, label: str) -> FlatIds:
+    """The ids of a text in a file without a name, which goes when nobody uses it any more."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_folder()) as file:
+            lengths = _write(file, texts, encode, vocabulary, label)
+            file.flush()
+            return FlatIds(file, lengths, vocabulary)
+    except OSError as error:
+        raise cannot_write(cache_folder(), error) from error
 
 
 def seeded(sample: Callable[[Sequence[str], int], list[list[int]]], seed: list[int]) -> Encode:
+    """A way to tokenise that draws from `seed` and the number of the chunk."""
     chunks = itertools.count()
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         return sample(texts, int(np.random.SeedSequence([*seed, next(chunks)]).generate_state(1)[0]))
 
     return encode
+
+
+def _kind(vocabulary: int) -> type[np.uint16] | type[np.int32]:
+    return np.uint16 if vocabulary <= 2**16 else np.int32
+
+
+def _write(file: IO[bytes], texts: Sequence[str], encode: Encode, vocabulary: int, label: str) -> NDArray[np.int32]:
+    """Writes the ids of all lines into `file`; (N,) how many there are of each."""
+    lengths = np.zeros(len(texts), dtype=np.int32)
+    # Small corpora need no bar; with None, tqdm shows it on a terminal only.
+    with tqdm(total=len(texts), desc=label, unit=" lines", disable=len(texts) < PROGRESS_FROM or None) as bar:
+        for start in range(0, len(texts), CHUNK):
+            ids = encode(texts[start : start + CHUNK])
+            file.write(np.fromiter(itertools.chain.from_iterable(ids), dtype=_kind(vocabulary)).tobytes())
+            lengths[start : start + len(ids)] = [len(row) for row in ids]
+            bar.update(len(ids))
+    return lengths

@@ -6,6 +6,12 @@ Words are what stands between white space; in languages that are written without
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2s.data.columns import measured
 
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue", "wuu", "bo", "dz"})
 
@@ -24,3 +30,8 @@ def length_in_words(text: str, language: str) -> int:
     """Words of `text`; characters other than white space in languages without spaces."""
     words = text.split()
     return sum(map(len, words)) if is_unspaced(language) else len(words)
+
+
+def lengths_in_words(texts: Sequence[str], language: str) -> NDArray[np.int64]:
+    """(N,) `length_in_words` of each line."""
+    return measured(texts, unit(language), lambda text: length_in_words(text, language))

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 
+from s2s.data.columns import measured
 from s2s.data.corpus import Corpus, Split
-from s2s.data.lengths import is_unspaced, length_in_words, unit
+from s2s.data.lengths import is_unspaced, lengths_in_words, unit
 from s2s.data.subwords import Subwords
 from s2s.data.tokenizer import Tokenizer, check_coverage
 
 SAMPLE = 100_000  # pairs of a split that statistics of subwords look at
 COVERAGE_SAMPLE = 2_000  # pairs that `check_coverage` looks at
 CHUNK = 4096
+_ODD = 0x9E3779B97F4A7C15  # source and target of a pair count differently
 _EXTRAS = {"ja": ("ja-mecab", "MeCab"), "ko": ("ko-mecab", "mecab_ko")}  # sacrebleu's tokenizer and what it imports
 
 
@@ -140,13 +143,13 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, dropped: dict[str, int] | No
     # shorter than 4 words scores 0.
     bleu = BLEU(tokenize=name, force=True, effective_order=True)
     train = corpus.splits.get("train")
-    # 16 bytes a pair instead of its text, so that a huge corpus fits.
-    seen_pairs = set(_digests(_pairs(train))) if train is not None else None
-    seen_sources = set(_digests(train.source)) if train is not None else None
+    seen = None if train is None else [np.sort(digests) for digests in _digests(train)]
 
     def one(name: str, split: Split) -> SplitSummary:
         held_out = name != "train"
-        overlap = held_out and train is not None
+        overlap: list[int | None] = [None, None]
+        if held_out and seen is not None:
+            overlap = [_found(mine, theirs) for mine, theirs in zip(_digests(split), seen, strict=True)]
         reasons = dict(corpus.dropped.get(name, {}))
         if not held_out:
             reasons.update(dropped or {})
@@ -157,8 +160,8 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, dropped: dict[str, int] | No
             source=_side(split.source, corpus.source_language, tokenizer.source),
             target=_side(split.target, corpus.target_language, tokenizer.target),
             ceiling=_ceiling(split.target[:SAMPLE], tokenizer, bleu) if held_out else None,
-            pairs_in_train=_count(_digests(_pairs(split)), seen_pairs) if overlap else None,
-            sources_in_train=_count(_digests(split.source), seen_sources) if overlap else None,
+            pairs_in_train=overlap[0],
+            sources_in_train=overlap[1],
         )
 
     return Summary(
@@ -186,7 +189,7 @@ def bleu_tokenizer(language: str, installed: Callable[[str], object] = importlib
 
 
 def _side(texts: Sequence[str], language: str, model: Subwords) -> SideSummary:
-    words = np.fromiter((length_in_words(text, language) for text in texts), dtype=np.int64, count=len(texts))
+    words = lengths_in_words(texts, language)
     subwords = unknown = 0
     sample = min(len(texts), SAMPLE)
     for start in range(0, sample, CHUNK):
@@ -214,16 +217,20 @@ def _ceiling(references: Sequence[str], tokenizer: Tokenizer, bleu: BLEU) -> flo
     return float(bleu.corpus_score(again, [texts]).score)
 
 
-def _pairs(split: Split) -> Iterator[str]:
-    return (f"{len(source)} {source}{target}" for source, target in zip(split.source, split.target, strict=True))
+def _digests(split: Split) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """(N,) numbers that tell pairs apart, and (N,) that tell sources apart, so that their text need not be kept."""
+    source, target = (measured(texts, "digest", _digest).astype(np.uint64) for texts in (split.source, split.target))
+    return source * np.uint64(_ODD) + target, source
 
 
-def _digests(texts: Iterable[str]) -> Iterator[bytes]:
-    return (hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest() for text in texts)
+def _found(digests: NDArray[np.uint64], rising: NDArray[np.uint64]) -> int:
+    """How many of `digests` are among those of `rising`."""
+    left, right = (np.searchsorted(rising, digests, side) for side in ("left", "right"))
+    return int((left < right).sum())
 
 
-def _count(digests: Iterable[bytes], seen: set[bytes] | None) -> int:
-    return sum(digest in seen for digest in digests) if seen is not None else 0
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little", signed=True)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -26,6 +26,8 @@ from pathlib import Path
 import sentencepiece
 
 from s2s.config import TokenizerConfig
+from s2s.data.cache import cached
+from s2s.data.columns import TextColumn
 from s2s.data.sampling import Sampler
 from s2s.data.subwords import BOS, EOS, PAD, UNK, Subwords
 from s2s.errors import S2SError
@@ -181,6 +183,12 @@ class _Lines:
     def __init__(self, *sides: Iterable[str]) -> None:
         self._sides = [list(side) if isinstance(side, Iterator) else side for side in sides]
 
+    @property
+    def identity(self) -> tuple[bytes, ...] | None:
+        """What they are, where they are columns of tables."""
+        columns = [side.identity for side in self._sides if isinstance(side, TextColumn)]
+        return tuple(columns) if len(columns) == len(self._sides) else None
+
     def __iter__(self) -> Iterator[str]:
         for side in self._sides:
             every = 1
@@ -193,18 +201,17 @@ class _Lines:
 
 
 def _train(config: TokenizerConfig, lines: _Lines, side: str) -> bytes:
-    if not any(line.strip() for line in lines):
-        raise S2SError(f"there is no {side} text to train a tokenizer on: all lines are empty")
-    least = 4 + 256 * config.byte_fallback + 1  # special tokens, bytes, and one piece of text
-    asked = max(config.vocab_size, least)
-    try:
-        proto = _fit(config, lines, config.type, asked)
-    except (RuntimeError, UnicodeError) as error:
-        # BPE and unigram need a piece for each character; a character model with room for all of them counts those.
-        required = _size(_fit(config, lines, "char", 1_200_000)) if isinstance(error, RuntimeError) else 0
-        if required <= asked:
-            raise S2SError(f"sentencepiece cannot train a {config.type} model on the {side} text: {error}") from error
-        proto = _fit(config, lines, config.type, required)
+    """The model that `config` asks for, or the nearest that the text allows; trained once for the same text."""
+    if lines.identity is None:
+        proto = _fit_nearest(config, lines, side)
+    else:
+        settings = (config.type, config.vocab_size, config.byte_fallback, config.normalization)
+        key = (*lines.identity, *settings, TRAINING_LINES, LINE_CHARACTERS, sentencepiece.__version__)
+
+        def make(folder: Path) -> None:
+            (folder / "model").write_bytes(_fit_nearest(config, lines, side))
+
+        proto = (cached("subwords", key, make) / "model").read_bytes()
     size = _size(proto)
     if size > config.vocab_size:
         log.warning(
@@ -217,6 +224,21 @@ def _train(config: TokenizerConfig, lines: _Lines, side: str) -> bytes:
             side, config.vocab_size, size,
         )  # fmt: skip
     return proto
+
+
+def _fit_nearest(config: TokenizerConfig, lines: _Lines, side: str) -> bytes:
+    if not any(line.strip() for line in lines):
+        raise S2SError(f"there is no {side} text to train a tokenizer on: all lines are empty")
+    least = 4 + 256 * config.byte_fallback + 1  # special tokens, bytes, and one piece of text
+    asked = max(config.vocab_size, least)
+    try:
+        return _fit(config, lines, config.type, asked)
+    except (RuntimeError, UnicodeError) as error:
+        # BPE and unigram need a piece for each character; a character model with room for all of them counts those.
+        required = _size(_fit(config, lines, "char", 1_200_000)) if isinstance(error, RuntimeError) else 0
+        if required <= asked:
+            raise S2SError(f"sentencepiece cannot train a {config.type} model on the {side} text: {error}") from error
+        return _fit(config, lines, config.type, required)
 
 
 def _fit(config: TokenizerConfig, lines: Iterable[str], kind: str, size: int) -> bytes:

@@ -51,6 +51,7 @@ class TrainingState:
     position: int = 0  # next micro-batch of the epoch
     tokens: int = 0  # target tokens seen
     seconds: float = 0.0  # spent training, without validation and saving
+    waited: float = 0.0  # seconds of these in which the model waited for batches
     window: dict[str, float] = field(default_factory=dict)  # sums since the last logged line
     schedule: dict[str, int] = field(default_factory=dict)
     validated: int = 0  # step of the last validation

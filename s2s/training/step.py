@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,17 +21,10 @@ from s2s.config import OptimConfig, TrainingConfig
 from s2s.data.batching import Batch
 from s2s.errors import S2SError
 from s2s.models.interface import Seq2Seq
+from s2s.training.ahead import MicroBatches
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.distributed import World
 from s2s.training.optim import Schedule, build_optimizer, clip_gradients, set_rate
-
-
-class MicroBatches(Protocol):
-    """What training needs of the data; `s2s.data.batching.TrainingData` has it."""
-
-    def num_batches(self, epoch: int) -> int: ...
-
-    def batch(self, epoch: int, position: int) -> Batch: ...
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ import torch
 from s2s.config import OptimConfig, TrainingConfig
 from s2s.errors import S2SError
 from s2s.models.interface import Seq2Seq
+from s2s.training.ahead import BatchesAhead, MicroBatches
 from s2s.training.callbacks import Callback, MetricsFile
 from s2s.training.checkpoint import RunDirectory, TrainingState
 from s2s.training.distributed import World
 from s2s.training.interrupt import Interrupted, Signals
-from s2s.training.step import MicroBatches, Updater
+from s2s.training.step import Updater
 from s2s.training.weights import fill, mean_weights, model_tensors
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Result:
     train_seconds: float  # validation excluded, all resumed parts included
     tokens: int  # target tokens seen
     tokens_per_s: float
+    waiting: float  # share of the seconds in which the model waited for batches
 
 
 class Trainer:
@@ -77,9 +79,10 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         world: World | None = None,
     ) -> None:
-        self.model, self.data, self.run, self.config, self.validate = model.to(device), data, run, training, validate
+        self.model, self.run, self.config, self.validate = model.to(device), run, training, validate
+        self.data = BatchesAhead(data, device)
         self.world = world or World()
-        self.updater = Updater(model, data, run, training, optim, seed, device, self.world)
+        self.updater = Updater(model, self.data, run, training, optim, seed, device, self.world)
         self.state = TrainingState()
         self._metrics = MetricsFile(run.metrics)
         self._callbacks = [self._metrics, *callbacks] if self.world.leads else []
@@ -124,6 +127,7 @@ class Trainer:
             train_seconds=state.seconds,
             tokens=state.tokens,
             tokens_per_s=state.tokens / state.seconds if state.seconds else 0.0,
+            waiting=state.waited / state.seconds if state.seconds else 0.0,
         )
 
     def _resume(self) -> None:
@@ -174,6 +178,8 @@ class Trainer:
         state = self.state
         positions = range(state.position, min(state.position + self.config.accumulate, self._count))
         stop = self._signals.caught is not None
+        self._announce(positions)
+        before = self.data.waited
         tokens, self._stop = self.updater.update(state.step + 1, state.epoch, positions, stop)
         state.step += 1
         state.tokens += tokens
@@ -181,6 +187,23 @@ class Trainer:
         if state.position >= self._count:
             state.epoch, state.position = state.epoch + 1, 0
             self._count = self.data.num_batches(state.epoch)
+        state.waited += self.data.waited - before
+        state.window["waited"] = state.window.get("waited", 0.0) + self.data.waited - before
+
+    def _announce(self, positions: range) -> None:
+        """Has the batches of this update made, and then those of the next one, if there will be one."""
+        state, config = self.state, self.config
+        for position in self.world.share(positions):
+            self.data.announce(state.epoch, position)
+        epoch, start, count = state.epoch, positions.stop, self._count
+        if start >= self._count:
+            # Of the next epoch the number of batches is not known yet, but it has one.
+            epoch, start, count = state.epoch + 1, 0, 1
+        if (config.max_steps is None or state.step + 1 < config.max_steps) and (
+            config.max_epochs is None or epoch < config.max_epochs
+        ):
+            for position in self.world.share(range(start, min(start + config.accumulate, count))):
+                self.data.announce(epoch, position)
 
     def _settle(self) -> None:
         """Brings the sums of the next logged line and the clock up to date."""
@@ -207,6 +230,7 @@ class Trainer:
             "lr": self.updater.schedule.rate(state.step),
             "grad_norm": window["norm"] / window["updates"],
             "tokens_per_s": window["tokens"] / max(window["seconds"], 1e-9),
+            "waiting": window.get("waited", 0.0) / max(window["seconds"], 1e-9),
             "tokens": state.tokens,
             "seconds": state.seconds,
         }

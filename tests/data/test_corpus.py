@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +219,36 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         "train": {**empty, "longer than max_length": 2, "beyond max_train_pairs": 1},
         "validation": empty,
     }
+
+
+WORDY = st.text(st.sampled_from("a \t\u3000\x1c"), max_size=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(st.lists(st.tuples(WORDY, WORDY), min_size=1, max_size=25), st.integers(1, 3), st.integers(1, 12))
+def test_what_is_left_out_line_by_line(tmp_path: Path, pairs: list[tuple[str, str]], longest: int, most: int) -> None:
+    kept: list[tuple[str, str]] = []
+    reasons: Counter[str] = Counter()
+    for number, (source, target) in enumerate(pairs):
+        if len(kept) == most:
+            reasons["beyond max_train_pairs"] = len(pairs) - number
+            break
+        if not source.strip():
+            reasons["empty source"] += 1
+        elif not target.strip():
+            reasons["empty target"] += 1
+        elif max(len(source.split()), len(target.split())) > longest:
+            reasons["longer than max_length"] += 1
+        else:
+            kept.append((source, target))
+    write(tmp_path / "train.jsonl", flat(pairs))
+    config = hub(tmp_path, max_length=longest, max_train_pairs=most)
+    if not kept:
+        assert "has no sentence pairs" in error(config, ["train"])
+        return
+    corpus = load_corpus(config, ["train"])
+    assert pairs_of(corpus.train) == kept
+    assert corpus.dropped == ({"train": dict(reasons)} if reasons else {})
 
 
 def test_length_is_counted_in_characters_where_there_are_no_spaces(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Batches made in advance are the same batches, made one at a time, and errors reach who asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2s.data.batching import Batch
+from s2s.errors import S2SError
+from s2s.training.ahead import BatchesAhead
+from tests.training.toy import ToyData
+
+CPU = torch.device("cpu")
+places = st.tuples(st.integers(0, 2), st.integers(0, 4))
+
+
+class Watched(ToyData):
+    """Remembers what it was asked for, and refuses to be asked twice at a time."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.seconds, self.made, self._busy = seconds, list[tuple[int, int]](), threading.Lock()
+
+    def batch(self, epoch: int, position: int) -> Batch:
+        assert self._busy.acquire(blocking=False), "asked twice at a time"
+        try:
+            time.sleep(self.seconds)
+            if epoch == 9:
+                raise S2SError("no such epoch")
+            self.made.append((epoch, position))
+            return super().batch(epoch, position)
+        finally:
+            self._busy.release()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), places), max_size=12))
+def test_batches_are_those_of_the_data_whatever_was_announced(asked: list[tuple[bool, tuple[int, int]]]) -> None:
+    data = Watched()
+    ahead = BatchesAhead(data, CPU)
+    for only_announced, (epoch, position) in asked:
+        if only_announced:
+            ahead.announce(epoch, position)
+        else:
+            ours, theirs = ahead.batch(epoch, position), ToyData().batch(epoch, position)
+            assert torch.equal(ours.source, theirs.source)
+            assert torch.equal(ours.target, theirs.target)
+            assert ahead.num_batches(epoch) == 5
+
+
+def test_an_announced_batch_is_made_before_it_is_asked_for() -> None:
+    data = Watched(seconds=0.05)
+    ahead = BatchesAhead(data, CPU)
+    ahead.announce(0, 3)
+    until = time.monotonic() + 10
+    while data.made != [(0, 3)] and time.monotonic() < until:
+        time.sleep(0.01)
+    assert data.made == [(0, 3)]
+    ahead.batch(0, 3)
+    assert data.made == [(0, 3)]  # not made again
+    before = ahead.waited
+    ahead.batch(0, 4)
+    assert ahead.waited - before >= 0.05
+
+
+def test_an_error_reaches_who_asks() -> None:
+    ahead = BatchesAhead(Watched(), CPU)
+    ahead.announce(9, 0)
+    assert ahead.batch(0, 0).size > 0
+    with pytest.raises(S2SError, match="no such epoch"):
+        ahead.batch(9, 0)
+    assert ahead.batch(0, 1).size > 0
