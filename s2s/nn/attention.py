@@ -15,6 +15,7 @@ The keys are per sentence and are never repeated for the hypotheses.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property, partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import AttentionSequence, Query, Wiring
-from s2s.nn.kernels.stepping import tanh
+from s2s.nn.kernels.stepping import tanh, tanh_
 
 
 class Keys(NamedTuple):
@@ -60,18 +61,31 @@ class BahdanauAttention(nn.Module):
         """(N, Q) or (N, T, Q) queries -> contexts (N, [T,] D) and weights (N, [T,] S), the latter 0 at padding."""
         sentences = keys.values.size(0)
         asked = self.query(query).reshape(sentences, -1, 1, keys.projected.size(-1))  # (B, K·T, 1, A)
-        scores = self.energy(tanh(asked + keys.projected.unsqueeze(1))).squeeze(-1)  # (B, K·T, S)
+        hidden = asked + keys.projected.unsqueeze(1)
+        hidden = torch.tanh(hidden) if torch.is_grad_enabled() else tanh_(hidden)
+        scores = self.energy(hidden).squeeze(-1)  # (B, K·T, S)
         weights = torch.softmax(scores.masked_fill(~keys.mask.unsqueeze(1), -torch.inf), dim=-1)
         context = torch.bmm(weights.to(keys.values.dtype), keys.values)
         leading = query.shape[:-1]
         return context.reshape(*leading, -1), weights.reshape(*leading, -1)
 
 
-class Prepared(NamedTuple):
-    """What `AttentionCell` needs at each step and computes once for a sequence."""
+class Prepared:
+    """What `AttentionCell` needs at each step and is the same for a whole sequence.
 
-    keys: Keys
-    extra: Callable[[Tensor], Tensor] | None  # the part of the cell's input that stands after the embedding
+    Args:
+        keys: of the sentences.
+        columns: makes `extra`.
+    """
+
+    def __init__(self, keys: Keys, columns: Callable[[], Callable[[Tensor], Tensor]]) -> None:
+        self.keys = keys
+        self._columns = columns
+
+    @cached_property
+    def extra(self) -> Callable[[Tensor], Tensor]:
+        """The part of the cell's input that stands after the embedding, made when it is first asked for."""
+        return self._columns()
 
 
 class StackedCell(Cell):
@@ -162,39 +176,51 @@ class AttentionCell(Cell):
     def prepare(self, keys: Keys) -> Prepared:
         """The constants of `step` for sentences with these keys."""
         extra = self.extra_inputs(self.query, self.attentional is not None, self.hidden_size, keys.values.size(-1))
-        if not (extra and self.cell.affine_input):
-            return Prepared(keys, None)
-        return Prepared(keys, self.cell.input_columns(self.input_size - extra, self.input_size))
+        return Prepared(keys, lambda: self.cell.input_columns(self.input_size - extra, self.input_size))
 
     def project(self, x: Tensor) -> Tensor:
         """The embedding's part only; a cell that is not affine in its input waits for the whole input."""
         return self.cell.project_start(x) if self.cell.affine_input else x
 
-    def _input(self, gx: Tensor, parts: list[Tensor], constants: Prepared) -> Tensor:
-        if not self.cell.affine_input:
-            return self.cell.project(torch.cat([gx, *parts], dim=-1))
-        return gx if constants.extra is None else gx + constants.extra(torch.cat(parts, dim=-1))
+    def _step(
+        self, whole: Callable[[list[Tensor]], Tensor], state: State, keys: Keys
+    ) -> tuple[Tensor, State, State, Tensor]:
+        """The cell's whole input part, its old state, the new state of this cell, and the attention weights.
 
-    def _step(self, gx: Tensor, state: State, constants: Prepared) -> tuple[Tensor, State, State, Tensor]:
-        """The cell's whole input part, its old state, the new state of this cell, and the attention weights."""
+        Args:
+            whole: the input part, from the parts of the input that are known now only.
+        """
         s, fed = torch.split(state[0], [self.hidden_size, self.context_size], dim=-1)
         old = (s, *state[1:])
         parts = [] if self.attentional is None else [fed]
         if self.query == "previous":
-            context, weights = self.attention(s, constants.keys)
-            gx = self._input(gx, [context, *parts], constants)
+            context, weights = self.attention(s, keys)
+            gx = whole([context, *parts])
             new = self.cell.step(gx, old)
         else:
-            gx = self._input(gx, parts, constants)
+            gx = whole(parts)
             new = self.cell.step(gx, old)
-            context, weights = self.attention(new[0], constants.keys)
+            context, weights = self.attention(new[0], keys)
         if self.attentional is not None:
             context = tanh(self.attentional(torch.cat([new[0], context], dim=-1)))
         return gx, old, (torch.cat([new[0], context], dim=-1), *new[1:]), weights
 
+    def _projected(self, gx: Tensor, constants: Prepared) -> Callable[[list[Tensor]], Tensor]:
+        """How the whole input part comes of what `project` made of the embedding."""
+        if not self.cell.affine_input:
+            return partial(self._whole, gx)
+        return lambda parts: gx + constants.extra(torch.cat(parts, dim=-1)) if parts else gx
+
+    def _whole(self, x: Tensor, parts: list[Tensor]) -> Tensor:
+        return self.cell.project(torch.cat([x, *parts], dim=-1))
+
     def step(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
         assert constants is not None, "AttentionCell needs what its prepare returns"
-        return self._step(gx, state, constants)[2]
+        return self._step(self._projected(gx, constants), state, constants.keys)[2]
+
+    def advance(self, x: Tensor, state: State, constants: Prepared | None = None) -> State:
+        assert constants is not None, "AttentionCell needs what its prepare returns"
+        return self._step(partial(self._whole, x), state, constants.keys)[2]
 
     @property
     def by_hand(self) -> bool:
@@ -223,5 +249,5 @@ class AttentionCell(Cell):
 
     def gates(self, gx: Tensor, state: State, constants: Prepared | None = None) -> dict[str, Tensor]:
         assert constants is not None, "AttentionCell needs what its prepare returns"
-        inputs, old, _, weights = self._step(gx, state, constants)
+        inputs, old, _, weights = self._step(self._projected(gx, constants), state, constants.keys)
         return {**self.cell.gates(inputs, old), "attention": weights}

@@ -91,6 +91,10 @@ class Cell(nn.Module):
         """(B, ·) slice of `project` and the old state -> the new state."""
         raise NotImplementedError
 
+    def advance(self, x: Tensor, state: State, *constants: Any) -> State:
+        """One step from the input (B, I) itself: what search takes, for which a sequence is too much work."""
+        return self.step(self.project(x).to(state[0].dtype), state, *constants)
+
     def sequence(self, gx: Tensor, state: State, sizes: list[int]) -> State:
         """All steps: rows (N, ·) of `project`, packed, and the first state (B_0, ·) -> each state after them, (N, ·).
 

@@ -84,6 +84,10 @@ class RecurrentLayer(nn.Module):
         Returns:
             outputs (B, T, output_size), 0 at padding, and the state after each sequence's last element.
         """
+        if mask is None and x.size(1) == 1 and state is not None:
+            whole, before = _with_context(x, context).squeeze(1), tuple(map(_exact, state))
+            new = self.cell.advance(whole, before, *(() if constants is None else (constants,)))
+            return new[0].unsqueeze(1), new
         return self.run(x, self.packing(Packing.of(x, mask)), state, constants, context)
 
     def packing(self, forward: Packing) -> Packing:
@@ -154,18 +158,15 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[Tensor, State]:
         """The input's part (N, ·) of all steps, and the first state (B, H)."""
         projected = self._project(x, packing, context)
-        # Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be.
-        exact = torch.promote_types(projected.dtype, torch.float32)
         if state is None:
-            state = self.cell.initial_state(x.size(0), projected.new_empty(0, dtype=exact))
-        return projected, tuple(s.to(exact) for s in state)
+            state = self.cell.initial_state(x.size(0), _exact(projected.new_empty(0)))
+        return projected, tuple(map(_exact, state))
 
     def _by_torch(
         self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None
     ) -> tuple[Tensor, State]:
         if state is None:
-            exact = torch.promote_types(x.dtype, torch.float32)
-            state = self.cell.initial_state(x.size(0), x.new_empty(0, dtype=exact))
+            state = self.cell.initial_state(x.size(0), _exact(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
         outputs, final = fused.run(self.cell.torch_form(), rows, packing.sizes, packing.first(state))
         return packing.unpack(outputs), packing.in_batch_order(final, state)
@@ -177,6 +178,11 @@ class RecurrentLayer(nn.Module):
         share = self.cell.input_columns(x.size(-1), self.cell.input_size)(context)
         each = share.repeat_interleave(x.size(0) // context.size(0), dim=0)
         return packing.add(self.cell.project_start(packing.pack(x)), each)
+
+
+def _exact(state: Tensor) -> Tensor:
+    """Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be."""
+    return state.to(torch.promote_types(state.dtype, torch.float32))
 
 
 def _with_context(x: Tensor, context: Tensor | None) -> Tensor:
