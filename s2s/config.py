@@ -193,6 +193,9 @@ class TrainingConfig:
 # ------------------------------------------------------------------------------------------ decoding, evaluation
 
 
+Precision = Literal["fp32", "bf16", "int8"]
+
+
 @dataclass(frozen=True)
 class DecodingConfig:
     name: str
@@ -205,7 +208,7 @@ class DecodingConfig:
     max_extra: NonNegativeInt
     max_source: PositiveInt  # source tokens; a longer line is cut there, with a warning
     batch_tokens: PositiveInt  # source tokens, padding included, × hypotheses decoded together
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     seed: NonNegativeInt  # sample
 
 

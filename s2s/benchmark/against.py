@@ -21,7 +21,7 @@ import torch
 
 from s2s.benchmark.machine import product_rate
 from s2s.benchmark.programs import MODULES, Arrays, Program, environment, write_batches
-from s2s.config import PositiveInt, Probability
+from s2s.config import PositiveInt, Precision, Probability
 from s2s.data.batching import Batch, TrainingData
 from s2s.data.corpus import Corpus
 from s2s.data.tokenizer import BOS, Tokenizer
@@ -73,14 +73,14 @@ class DecodeConfig:
     sentences: PositiveInt
     batch: PositiveInt  # sentences
     beam: PositiveInt
-    precision: list[Literal["fp32", "bf16", "int8"]]
+    precision: list[Precision]
 
 
 # What each program can be asked for; s2s is measured in all that any of them is.
 PRECISIONS = {
     "train": {"s2s": ("fp32", "bf16"), "torch": ("fp32", "bf16"), "joeynmt": ("fp32",)},
     "decode": {
-        "s2s": ("fp32", "bf16"),
+        "s2s": ("fp32", "bf16", "int8"),
         "joeynmt": ("fp32",),
         "transformers": ("fp32",),
         "ctranslate2": ("fp32", "int8"),

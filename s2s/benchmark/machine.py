@@ -26,6 +26,7 @@ def facts(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "bf16_instructions": _flags({"avx512_bf16", "amx_bf16", "bf16"}),
+        "int8_instructions": _flags({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
 

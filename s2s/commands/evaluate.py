@@ -1,4 +1,4 @@
-"""`scripts/evaluate.py`: BLEU and chrF++ of a run, whole and by sentence length, with intervals."""
+"""`scripts/evaluate.py`: BLEU and chrF++ of a run, whole and by sentence length, with intervals; and what bits cost."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from s2s.benchmark.machine import facts
 from s2s.commands.console import plain
 from s2s.commands.translate import reading
-from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, check_call, raise_all
+from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision, check_call, raise_all
 from s2s.data.corpus import load_corpus
 from s2s.decoding.output import read_lines
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, report
+from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
 from s2s.evaluation.report.page import TestSet
 from s2s.evaluation.report.picture import Series, length_picture
-from s2s.evaluation.report.table import evaluation_table
+from s2s.evaluation.report.table import evaluation_table, precisions_table
 from s2s.files import atomic_write, read_json, write_json
 from s2s.runs import Run, changed, load
 from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
+
+Decoded = tuple[list[str], float]  # translations, and the seconds that they took
 
 
 def options(
@@ -35,6 +39,7 @@ def options(
     splits: list[str] | None,
     source: str | None,
     reference: str | None,
+    precisions: list[Precision] | None,
     device: str,
     trust: list[str],
     decoding: dict[str, Any],
@@ -52,13 +57,19 @@ def evaluate(config: DictConfig) -> None:
     run = load(values["run"], values["device"], values["trust"])
     decoding = changed(run.config.decoding, values["decoding"], "decoding")
     evaluation = changed(run.config.evaluation, values["evaluation"], "evaluation")
+    settings = [dataclasses.replace(decoding, precision=p) for p in dict.fromkeys(values["precisions"] or [])]
+    for one in settings:  # what a device does not have is said before it has worked for minutes
+        run.translator(**dataclasses.asdict(one))
     if values["source"] is None:
         tests = test_sets(run.config.data, values["splits"], evaluation)
     else:
         tests = {Path(values["source"]).name: _own_files(run, values, evaluation)}
     for number, (name, test) in enumerate(tests.items()):
-        result, _, _ = evaluate_run(run, name, test, decoding)
+        result, hypotheses, seconds = evaluate_run(run, name, test, decoding)
         sys.stdout.write(("\n" if number else "") + f"{name}: {run.directory.path}\n{evaluation_table(result)}\n")
+        if settings:
+            known = {decoding.precision: (hypotheses, seconds)}
+            sys.stdout.write(f"\n{precisions_table(evaluate_precisions(run, name, test, settings, known))}\n")
 
 
 def test_sets(data: DataConfig, splits: Sequence[str] | None, config: EvaluationConfig) -> dict[str, TestSet]:
@@ -88,10 +99,7 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
     Returns:
         The evaluation, the hypotheses, and the seconds that decoding took.
     """
-    started = time.monotonic()
-    translator = run.translator(**dataclasses.asdict(decoding))
-    hypotheses = translator.translate(test.sources, progress=sys.stderr.isatty())
-    seconds = time.monotonic() - started
+    hypotheses, seconds = _decode(run, test, decoding)
     result = report(
         test.sources,
         hypotheses,
@@ -104,14 +112,55 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
         test_set=name,
     )
     folder = run.directory.evaluation
-    with atomic_write(folder / f"{name}.hyp") as file:
-        file.write("".join(f"{line}\n" for line in hypotheses))
+    _write_lines(folder / f"{name}.hyp", hypotheses)
     write_json(folder / f"{name}.json", result.to_json() | {"decoding_seconds": round(seconds, 2)})
     family = run.model.reads
     length_picture([Series(run.config.model["name"], result, family)], folder / f"{name}.png")
     score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"
     log.info("%s: BLEU %s in %.0f s; wrote %s.json, .hyp, .png", name, score, seconds, folder / name)
     return result, hypotheses, seconds
+
+
+def evaluate_precisions(
+    run: Run, name: str, test: TestSet, settings: Sequence[DecodingConfig], known: dict[Precision, Decoded]
+) -> PrecisionComparison:
+    """Translates a test set in several precisions and stores what they cost, as `evaluation/<name>.precisions.json`.
+
+    Args:
+        settings: alike but for the precision; the first is what the others are compared with.
+        known: translations that are there already.
+    """
+    decoded: dict[str, Decoded] = {}
+    for one in settings:
+        decoded[one.precision] = known.get(one.precision) or _decode(run, test, one)
+        _write_lines(run.directory.evaluation / f"{name}.{one.precision}.hyp", decoded[one.precision][0])
+    result = compare_precisions(
+        decoded,
+        test.sources,
+        test.references,
+        target_language=test.target_language,
+        config=test.config,
+        decoding=dataclasses.asdict(settings[0]),
+        machine=facts(run.model.device),
+        test_set=name,
+    )
+    path = run.directory.evaluation / f"{name}.precisions.json"
+    write_json(path, result.to_json())
+    log.info("%s: in %s; wrote %s", name, ", ".join(decoded), path)
+    return result
+
+
+def _decode(run: Run, test: TestSet, decoding: DecodingConfig) -> Decoded:
+    """The translations of a test set, and the seconds that they took."""
+    started = time.monotonic()
+    translator = run.translator(**dataclasses.asdict(decoding))
+    hypotheses = translator.translate(test.sources, progress=sys.stderr.isatty())
+    return hypotheses, time.monotonic() - started
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    with atomic_write(path) as file:
+        file.write("".join(f"{line}\n" for line in lines))
 
 
 def training_limit(directory: RunDirectory) -> int | None:

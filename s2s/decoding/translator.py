@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from s2s.config import DecodingConfig
+from s2s.config import DecodingConfig, Precision
 from s2s.data.batching import collate, pad_source
 from s2s.data.tokenizer import Tokenizer
 from s2s.decoding.search import beam_width, length_limit, search
 from s2s.errors import S2SError
 from s2s.models.interface import Seq2Seq
+from s2s.nn.quantized import quantized
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,9 @@ class Attention:
 class Translator:
     """Translates text with one model.
 
-    The model is used where it is, in evaluation mode, and gets back the mode that it had.
+    The model is used where it is, in evaluation mode, and gets back the mode that it had; with `precision="int8"` a
+    copy is used, see `s2s.nn.quantized`. Scores and attention weights are of the same precision: they are of the model
+    that translates.
 
     Args:
         model: any model.
@@ -104,12 +107,12 @@ class Translator:
         config: strategy, limits, batch size and precision.
 
     Raises:
-        S2SError: `config` asks for more hypotheses than are kept.
+        S2SError: `config` asks for more hypotheses than are kept, or for a precision that the device does not have.
     """
 
     def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, config: DecodingConfig) -> None:
-        self.model, self.tokenizer, self.config = model, tokenizer, config
         self.width = beam_width(config)
+        self.model, self.tokenizer, self.config = prepared(model, config.precision), tokenizer, config
 
     def translate(self, lines: Iterable[str], progress: bool = False) -> list[str]:
         """The best translation of each line, in order."""
@@ -227,13 +230,35 @@ class Translator:
         """The model in evaluation mode, without gradients and in the precision of `config`; afterwards as it was."""
         modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
-        half = self.config.precision == "bf16"
         try:
-            with torch.no_grad(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=half):
+            with decoding_in(self.config.precision, self.model.device):
                 yield
         finally:
             for module, training in modes:
                 module.training = training
+
+
+def prepared(model: Seq2Seq, precision: Precision) -> Seq2Seq:
+    """The model that decodes in a precision: itself, or a copy with products in integers.
+
+    Raises:
+        S2SError: int8 on another device than a CPU.
+    """
+    if precision != "int8":
+        return model
+    if model.device.type != "cpu":
+        raise S2SError(
+            f"decoding.precision=int8 is for CPUs, and the model is on {model.device}: "
+            "use device=cpu or decoding.precision=bf16"
+        )
+    return quantized(model)
+
+
+@contextmanager
+def decoding_in(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Without gradients; in bf16 under autocast."""
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield
 
 
 def one_line(text: str) -> str:

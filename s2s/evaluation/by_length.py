@@ -250,6 +250,26 @@ def paired(
     return Paired(corpus, by_length, p_value, test, _intervals("paired bootstrap over sentences", config))
 
 
+def difference(
+    hypotheses_a: Sequence[str],
+    hypotheses_b: Sequence[str],
+    references: Sequence[str],
+    *,
+    target_language: str,
+    config: EvaluationConfig,
+) -> tuple[Difference, str, str]:
+    """BLEU of A minus BLEU of B on the whole set, sacrebleu's signature, and what the interval is.
+
+    Raises:
+        S2SError: as `report`.
+    """
+    _same_length(hypotheses_b, hypotheses_a, references)
+    tokenize = _tokenizer(target_language, config)
+    a, b = bleu_counts(hypotheses_a, references, tokenize), bleu_counts(hypotheses_b, references, tokenize)
+    whole = _difference(0, None, np.arange(len(references)), a, b, config)
+    return whole, a.signature, _intervals("paired bootstrap over sentences", config)
+
+
 def _significance(
     hypotheses_a: Sequence[str],
     hypotheses_b: Sequence[str],

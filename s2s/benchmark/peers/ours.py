@@ -14,6 +14,7 @@ from s2s.config import DecodingConfig, OptimConfig, TrainingConfig, build
 from s2s.data.batching import Batch, collate, pad_source
 from s2s.data.tokenizer import EOS
 from s2s.decoding.search import search
+from s2s.decoding.translator import decoding_in, prepared
 from s2s.devices import keep_freed_memory
 from s2s.models import build_model, count_parameters
 from s2s.models.interface import Seq2Seq
@@ -93,13 +94,14 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
     with torch.no_grad():
         model.get_parameter("output_bias")[EOS] = -1e4  # so that all run to the same length
     config = build(DecodingConfig, given["decoding"])
+    parameters = count_parameters(model)[0]
+    model = prepared(model, given["precision"])
 
     def run() -> None:
-        half = given["precision"] == "bf16"
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with decoding_in(given["precision"], CPU):
             for batch in batches:
                 source, mask = pad_source([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
                 found = search(model, source, mask, config, [int(batch["length"])] * len(source))
                 assert all(len(row[0].tokens) == batch["length"] for row in found)
 
-    return run, {"parameters": count_parameters(model)[0]}
+    return run, {"parameters": parameters}

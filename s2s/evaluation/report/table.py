@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from s2s.evaluation.by_length import Evaluation, Paired
+from s2s.evaluation.precisions import PrecisionComparison
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -72,6 +73,18 @@ def paired_table(paired: Paired, a: str, b: str) -> str:
         rows.append([label, f"{row.sentences:,}", number(row.a), number(row.b), gap])
     p_value = "n/a" if paired.p_value is None else f"{paired.p_value:.4f}"
     return "\n".join([align(rows), f"[low, high]: {paired.intervals}", f"whole set: p = {p_value} ({paired.test})"])
+
+
+def precisions_table(comparison: PrecisionComparison) -> str:
+    """A line for each precision; what is against the first of them is left out in its own."""
+    first = comparison.scores[0].precision
+    rows = [["precision", "BLEU", f"− {first}", "other lines", "sentences/s"]]
+    for score in comparison.scores:
+        gap = "n/a" if score.difference is None else f"{score.difference:+.2f}{interval(score.low, score.high, 2)}"
+        share = "n/a" if score.changed is None else f"{100 * score.changed:.1f} %"
+        against = ["", ""] if score.precision == first else [gap, share]
+        rows.append([score.precision, number(score.bleu, 2), *against, f"{score.sentences_per_s:.1f}"])
+    return "\n".join([align(rows), f"[low, high]: {comparison.intervals}", f"bleu: {comparison.signature}"])
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
