@@ -24,6 +24,7 @@ from s2s.commands.evaluate import evaluate_run, test_sets
 from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
 from s2s.commands.train import check, train_run
 from s2s.data.lengths import length_in_words
+from s2s.decoding.translator import check_precision
 from s2s.devices import pick_device
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, assign, hash_of_test_set
@@ -50,6 +51,7 @@ def compare(config: DictConfig) -> None:
         raise S2SError(f"config: jobs={values['jobs']} must be a number of models, at least 1, or null")
     for name, one in wanted.items():  # all mistakes are found before the first model trains for minutes
         check(one, RunDirectory(output / name))
+        check_precision(one["decoding"]["precision"], pick_device(one["device"]))
     at_once = values["jobs"] or jobs_at_once(pick_device(values["device"]), len(wanted))
     # Ladders climb, so their last models take longest; started first, they leave no core idle at the end.
     jobs = {name: partial(train_and_evaluate, one, output / name) for name, one in reversed(wanted.items())}

@@ -18,6 +18,7 @@ from s2s.commands.translate import reading
 from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision, check_call, raise_all
 from s2s.data.corpus import load_corpus
 from s2s.decoding.output import read_lines
+from s2s.decoding.translator import check_precision
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, report
 from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
@@ -58,8 +59,8 @@ def evaluate(config: DictConfig) -> None:
     decoding = changed(run.config.decoding, values["decoding"], "decoding")
     evaluation = changed(run.config.evaluation, values["evaluation"], "evaluation")
     settings = [dataclasses.replace(decoding, precision=p) for p in dict.fromkeys(values["precisions"] or [])]
-    for one in settings:  # what a device does not have is said before it has worked for minutes
-        run.translator(**dataclasses.asdict(one))
+    for one in (decoding, *settings):  # before minutes of work
+        check_precision(one.precision, run.model.device)
     if values["source"] is None:
         tests = test_sets(run.config.data, values["splits"], evaluation)
     else:

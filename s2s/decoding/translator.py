@@ -238,20 +238,27 @@ class Translator:
                 module.training = training
 
 
-def prepared(model: Seq2Seq, precision: Precision) -> Seq2Seq:
-    """The model that decodes in a precision: itself, or a copy with products in integers.
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Before any work: can this device decode in it?
 
     Raises:
         S2SError: int8 on another device than a CPU.
     """
-    if precision != "int8":
-        return model
-    if model.device.type != "cpu":
+    if precision == "int8" and device.type != "cpu":
         raise S2SError(
-            f"decoding.precision=int8 is for CPUs, and the model is on {model.device}: "
+            f"decoding.precision=int8 is for CPUs, and the device is {device}: "
             "use device=cpu or decoding.precision=bf16"
         )
-    return quantized(model)
+
+
+def prepared(model: Seq2Seq, precision: Precision) -> Seq2Seq:
+    """The model that decodes in a precision: itself, or a copy with products in integers.
+
+    Raises:
+        S2SError: as `check_precision`.
+    """
+    check_precision(precision, model.device)
+    return quantized(model) if precision == "int8" else model
 
 
 @contextmanager

@@ -17,8 +17,8 @@ How: in a copy of the model the matrices are tensors of the class `Int8Weight`, 
 takes the product in integers and which for everything else are what they were. So whatever calls it, every `nn.Linear`
 and a user's own cell among them, is covered, and parts of a weight are, too; an embedding that is also the output layer
 is looked up exactly. What remains as it was: products written in another way (`x @ w`, `torch.gru_cell`), those of a
-matrix that is made anew at each call (the recurrent one of an LSTM with an `open_gate`), and those with one output,
-where rounding the input costs more than the product.
+matrix that is made anew at each call (the recurrent one of an LSTM with an `open_gate`), and those with one input or
+one output, where rounding costs more than the product.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Int8Weight(Tensor):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if not isinstance(weight, Int8Weight) or weight.dim() != 2 or len(weight) == 1:
+    # Products over one number would also be wrong: torch 2.13's _int_mm takes such matrices for others on a CPU.
+    if not isinstance(weight, Int8Weight) or weight.dim() != 2 or 1 in weight.shape:
         return F.linear(input, weight, bias)
     place = weight._place()
     if place not in weight.known:

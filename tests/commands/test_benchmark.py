@@ -57,10 +57,14 @@ def test_training_beside_plain_torch(inside: Callable[..., Done], tmp_path: Path
 
 
 def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path) -> None:
-    done = inside("benchmark", "task=decode", *AGAINST, "output=decode.json", cwd=tmp_path)
+    given = [*AGAINST, "decode.precision=[int8,bf16]"]
+    done = inside("benchmark", "task=decode", *given, "output=decode.json", cwd=tmp_path)
     assert done.code == 0, done.stderr
     rows = json.loads((tmp_path / "decode.json").read_text())["rows"]
-    assert [(row["model"], row["program"]) for row in rows] == [("lstm", "s2s"), ("transformer", "s2s")]
+    assert [(row["model"], row["program"], row["precision"]) for row in rows] == [
+        (model, "s2s", precision) for model in ("lstm", "transformer") for precision in ("bf16", "int8")
+    ]
+    assert rows[0]["parameters"] == rows[1]["parameters"]
 
 
 @pytest.mark.parametrize(

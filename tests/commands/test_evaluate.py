@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+import sacrebleu
 
 from s2s.config import GrammarData, TokenizerConfig
 from s2s.data.corpus import load_corpus
-from tests.commands.conftest import Script
+from tests.commands.conftest import Done, Script
 
 TOKENIZER = TokenizerConfig("bpe", 300, False, True, 0.0, "identity", None)
 
@@ -37,6 +42,50 @@ def test_scores_equal_sacrebleu_on_the_saved_files(trained: Path, script: Script
     assert "whole set" in builtin.stdout.decode()
     assert result["training_limit"] is not None
     assert result["decoding"]["beam"] == 2
+
+
+def test_what_a_precision_costs_is_sacrebleus_difference(
+    trained: Path, inside: Callable[..., Done], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    given = (f"run={run}", "device=cpu", "decoding.beam=2", "evaluation.bootstrap=50")
+    usual = inside("evaluate", *given, cwd=tmp_path)
+    assert usual.code == 0, usual.stderr
+    folder = run / "evaluation"
+    kept = {path.name: path.read_bytes() for path in folder.glob("test.*") if path.suffix in (".hyp", ".png")}
+    done = inside("evaluate", *given, "precisions=[bf16,int8,fp32,bf16]", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert done.stdout.startswith(usual.stdout)
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+    assert (folder / "test.fp32.hyp").read_bytes() == kept["test.hyp"]
+
+    result = json.loads((folder / "test.precisions.json").read_text(encoding="utf-8"))
+    data = GrammarData("grammar", "grammar", "en", "de", 300, 20, 24, 1, None, TOKENIZER)
+    references = list(load_corpus(data, ["test"]).tests["test"].target)
+    lines = {p: (folder / f"test.{p}.hyp").read_bytes().decode().split("\n")[:-1] for p in ("bf16", "int8", "fp32")}
+    bleu = {precision: sacrebleu.corpus_bleu(lines[precision], [references]).score for precision in lines}
+    assert [score["precision"] for score in result["scores"]] == list(lines)
+    for score in result["scores"]:
+        precision = score["precision"]
+        assert score["bleu"] == pytest.approx(bleu[precision], abs=1e-9)
+        assert score["difference"] == pytest.approx(bleu[precision] - bleu["bf16"], abs=1e-9)
+        assert score["low"] <= score["high"]
+        other = sum(a != b for a, b in zip(lines[precision], lines["bf16"], strict=True))
+        assert score["changed"] == pytest.approx(other / 24)
+        assert score["sentences_per_s"] > 0
+        assert f"\n{precision}  " in done.stdout
+    assert result["scores"][0]["difference"] == result["scores"][0]["low"] == result["scores"][0]["high"] == 0
+    assert result["decoding"]["beam"] == 2
+    assert "paired bootstrap over sentences, 95 %, 50 resamples" in done.stdout
+    assert result["signature"] in done.stdout
+
+
+def test_an_unknown_precision_is_refused(trained: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("evaluate", f"run={trained}", "precisions=[fp32,int4]", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert "precisions[1]='int4' is not one of: int8, bf16, fp32" in done.errors[0]
 
 
 def test_a_tokeniser_of_another_language_is_refused(trained: Path, script: Script, tmp_path: Path) -> None:

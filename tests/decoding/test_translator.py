@@ -18,7 +18,9 @@ from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.search import length_limit, search
 from s2s.decoding.translator import Translator, token_batches
 from s2s.errors import S2SError
+from s2s.models import build_model
 from s2s.models.interface import DecodeState, Seq2Seq
+from tests.models.contract import recurrent, section, transformer
 
 CONFIG = DecodingConfig(
     name="test",
@@ -262,6 +264,48 @@ def test_bf16_is_used_when_asked_for(tokenizer):
     assert model.dtypes == {torch.float32}
     assert len(translator(model, tokenizer, precision="bf16").translate(LINES)) == len(LINES)
     assert model.dtypes == {torch.float32, torch.bfloat16}
+
+
+@pytest.mark.parametrize("kind", ["gru", "transformer"])
+def test_int8_translates_scores_and_shows_attention_alike(tokenizer, kind):
+    part = transformer()["encoder"] if kind == "transformer" else recurrent("gru", "bahdanau")["encoder"]
+    decoder = transformer()["decoder"] if kind == "transformer" else recurrent("gru", "bahdanau")["decoder"]
+    torch.manual_seed(3)
+    model = build_model(section(part, decoder), tokenizer.source_size, tokenizer.target_size).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.4 * torch.randn_like(parameter))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tool, exact = translator(model, tokenizer, precision="int8"), translator(model, tokenizer)
+    lines = [line for line in LINES if line.strip()]
+    found = [t.hypotheses[0] for t in tool.translations(lines)]
+    alone = [translator(model, tokenizer, precision="int8").translate([line])[0] for line in lines]
+    assert [h.text for h in found] == alone
+    scores = [score.log_prob for score in tool.score_ids(lines, [h.tokens for h in found])]
+    assert scores == pytest.approx([h.log_prob for h in found], abs=1e-9)
+    in_full = [score.log_prob for score in exact.score_ids(lines, [h.tokens for h in found])]
+    assert scores != pytest.approx(in_full, abs=1e-6)
+    assert scores == pytest.approx(in_full, rel=0.1)
+    for name, weights in tool.attention("a dog", "A DOG").weights.items():
+        other = exact.attention("a dog", "A DOG").weights[name]
+        assert not torch.equal(weights, other)
+        torch.testing.assert_close(weights, other, atol=0.1, rtol=0)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_int8_keeps_a_model_of_other_parts_as_it_is(model, tokenizer):
+    model.train()
+    found = translator(model, tokenizer, precision="int8").translate(LINES)
+    assert [bool(text) for text in found] == [bool(line.strip()) for line in LINES]
+    assert model.training
+    assert model.shapes == []  # a copy was asked
+
+
+def test_int8_is_for_cpus(tokenizer):
+    elsewhere = Toy(tokenizer.source_size, tokenizer.target_size).to("meta")
+    with pytest.raises(S2SError, match=r"decoding\.precision=int8 is for CPUs, and the device is meta: use device=cpu"):
+        translator(elsewhere, tokenizer, precision="int8")
 
 
 def test_progress_goes_to_stderr(model, tokenizer, capfd):
