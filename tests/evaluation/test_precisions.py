@@ -1,0 +1,63 @@
+"""What a precision costs: differences to the first, with the sign and the interval of the paired bootstrap."""
+
+from __future__ import annotations
+
+import pytest
+import sacrebleu
+
+from s2s.evaluation.by_length import paired
+from s2s.evaluation.precisions import compare_precisions
+from s2s.evaluation.report.table import precisions_table
+from tests.evaluation.test_by_length import CONFIG, corpus, damaged
+
+
+def test_each_precision_is_compared_with_the_first() -> None:
+    sources, references = corpus(40)
+    lines = {"fp32": damaged(references, 0.1, 1), "bf16": damaged(references, 0.1, 1), "int8": references}
+    lines["bf16"][0] = "other"
+    result = compare_precisions(
+        {"fp32": (lines["fp32"], 2.0), "bf16": (lines["bf16"], 4.0), "int8": (lines["int8"], 1.0)},
+        sources,
+        references,
+        target_language="de",
+        config=CONFIG,
+        decoding={"beam": 5, "precision": "fp32"},
+        machine={"threads": 1},
+    )
+    for score in result.scores:
+        own = lines[score.precision]
+        whole = paired(
+            *(sources, own, lines["fp32"], references),
+            source_language="en",
+            target_language="de",
+            config=CONFIG,
+            trials=10,
+        ).corpus
+        assert score.bleu == pytest.approx(sacrebleu.corpus_bleu(own, [references]).score)
+        assert (score.difference, score.low, score.high) == (whole.difference, whole.low, whole.high)
+        assert score.changed == sum(a != b for a, b in zip(own, lines["fp32"], strict=True)) / 40
+    first, second, third = result.scores
+    assert first.difference == first.low == first.high == first.changed == 0
+    assert (first.sentences_per_s, second.sentences_per_s, third.sentences_per_s) == (20, 10, 40)
+    assert second.changed == 1 / 40
+    assert second.difference is not None
+    assert second.difference < 0
+    assert third.low is not None
+    assert third.low > 0
+    assert result.decoding == {"beam": 5}
+
+    heading, _, exact, half, integers, *notes = precisions_table(result).splitlines()
+    assert heading.split() == ["precision", "BLEU", "−", "fp32", "other", "lines", "sentences/s"]
+    assert exact.split() == ["fp32", f"{first.bleu:.2f}", "20.0"]
+    assert half.split()[2:3] == [f"{second.difference:+.2f}"]
+    assert half.split()[-3:] == ["2.5", "%", "10.0"]
+    assert integers.split()[:2] == ["int8", "100.00"]
+    assert notes == [f"[low, high]: {result.intervals}", f"bleu: {result.signature}"]
+
+
+def test_no_sentence_has_no_score() -> None:
+    result = compare_precisions(
+        {"fp32": ([], 1.0), "int8": ([], 1.0)}, [], [], target_language="de", config=CONFIG, decoding={}, machine={}
+    )
+    assert [(score.bleu, score.difference, score.changed) for score in result.scores] == [(None, None, None)] * 2
+    assert "n/a" in precisions_table(result)
