@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.cells import Cell
 from s2s.nn.recurrent import RecurrentLayer
 
 INPUT_LIMIT = 127
@@ -140,11 +141,14 @@ def quantized(model: Module) -> Module:
     """A copy of a model that takes its products in integers; for decoding only, without gradients.
 
     It has the memory of the model's parameters, so that the model must not be trained while the copy is in use. Its
-    recurrent layers run cells step by step, by the cells' own `F.linear`.
+    recurrent layers run cells step by step, by the cells' own `F.linear`, and give them their whole input at once: in
+    integers the products of its parts do not add up to the same.
     """
     shared = {id(p): Int8Weight.of(p) if p.dim() == 2 else p.detach() for p in model.parameters()}
     made = copy.deepcopy(model, dict(shared))
     for part in made.modules():
         if isinstance(part, RecurrentLayer):
             part.recurrence = "loop"
+        elif isinstance(part, Cell):
+            part.affine_input = False  # type: ignore[misc]  # of this copy, not of the class
     return made
