@@ -197,10 +197,10 @@ class RecurrentDecoder(Decoder, name="recurrent"):
 
     def _read(self, parts: Tensor, summary: Tensor | None) -> Tensor:
         """The readout before its tanh; the summary's share in it is computed once for each sentence."""
+        if summary is None:
+            return self.readout(parts)  # type: ignore[no-any-return]
         width = parts.size(-1)
         read = F.linear(parts, self.readout.weight[:, :width], self.readout.bias)
-        if summary is None:
-            return read
         share = F.linear(summary, self.readout.weight[:, width:])
         return read + share.repeat_interleave(parts.size(0) // len(share), dim=0).unsqueeze(1)
 

@@ -24,6 +24,7 @@ C holds the columns of the cell's input weight that come after the embedding's. 
 The sums over t without a recursion (δh, δW, δW_a, δC, δv) are one product each after the walk. p is kept as
 q = σ(2 (W s + U h)) = (p + 1) / 2, because torch's σ is ten times as fast as its tanh on CPUs. Then
 1 - p² = 4 q (1 - q); and as a softmax does not see a constant and its δe sum to nothing, e = 2 v · q and δv = 2 Σ δe q.
+As q of all steps is most of what the way back needs, it is kept in the type of products.
 
 T target steps, B sentences, S source positions, D memory width, A attention width, H hidden.
 """
@@ -69,13 +70,15 @@ class _Attending:
         batch, source, width = projected.shape
         self.doubled, self.asking, self.looking = 2 * projected.to(self.v.dtype), 2 * self.w.T, 2 * self.v
         self.padding = self.v.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
-        self.qs = self.v.new_empty(steps, batch, source, width)
+        self.qs = self.memory.new_empty(steps, batch, source, width)
+        self.q = self.v.new_empty(batch, source, width)
         self.alphas = self.v.new_empty(steps, batch, source)
 
     def attend(self, t: int, query: Tensor) -> Tensor:
         """(B, H) in the type of products -> the context, (B, D) in that type."""
-        q, alpha = self.qs[t], self.alphas[t]
-        torch.add(self.doubled, (query @ self.asking).unsqueeze(1), out=q).sigmoid_()
+        alpha = self.alphas[t]
+        q = torch.add(self.doubled, (query @ self.asking).unsqueeze(1), out=self.q).sigmoid_()
+        self.qs[t].copy_(q)
         scores = q.view(-1, q.size(2)).mv(self.looking).view(alpha.shape)
         torch.softmax(scores.add_(self.padding), dim=1, out=alpha)
         return torch.bmm(alpha.to(self.compute).unsqueeze(1), self.memory).squeeze(1)
@@ -85,19 +88,21 @@ class _Attending:
 
     def resume(self) -> None:
         self.qs, self.alphas = self.kept
-        self.slope, self.dprojected = torch.empty_like(self.qs[0]), torch.zeros_like(self.qs[0])
-        self.dasked = self.qs.new_empty(*self.qs.shape[:2], self.qs.size(3), dtype=self.compute)
-        self.des = torch.empty_like(self.alphas)
+        self.q, self.slope, self.dprojected = (self.v.new_zeros(self.qs.shape[1:]) for _ in range(3))
+        self.dv = torch.zeros_like(self.v)
+        self.dasked = self.memory.new_empty(*self.qs.shape[:2], self.qs.size(3))
+        self.de = torch.empty_like(self.alphas[0])
         self.dcontexts = self.memory.new_empty(*self.qs.shape[:2], self.memory.size(2))
         self.factor = 4 * self.v
 
     def back(self, t: int, dcontext: Tensor) -> Tensor:
         """δc (B, D) -> δ of the query (B, H), in the type of products."""
-        q, alpha, de, dasked = self.qs[t], self.alphas[t], self.des[t], self.dasked[t]
+        q, alpha, de, dasked = self.q.copy_(self.qs[t]), self.alphas[t], self.de, self.dasked[t]
         dcontext = self.dcontexts[t].copy_(dcontext)
         dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
         weighed = alpha * dalpha
         torch.addcmul(weighed, alpha, weighed.sum(1, keepdim=True), value=-1, out=de)
+        self.dv.addmv_(q.view(-1, q.size(2)).T, de.view(-1), alpha=2)
         torch.addcmul(q, q, q, value=-1, out=self.slope)
         self.dprojected.addcmul_(de.unsqueeze(2), self.slope)
         dasked.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
@@ -109,7 +114,7 @@ class _Attending:
             torch.bmm(self.alphas.to(self.compute).permute(1, 2, 0), self.dcontexts.transpose(0, 1)),
             self.dprojected.mul_(self.factor),
             weight_gradient(self.dasked.flatten(0, 1), queries),
-            2 * self.des.view(1, -1) @ self.qs.view(-1, self.qs.size(3)),
+            self.dv.unsqueeze(0),
         )
 
 
