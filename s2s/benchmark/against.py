@@ -45,6 +45,18 @@ class RecurrentShape:
 
 
 @dataclass(frozen=True)
+class FixedShape:
+    """Bidirectional recurrent encoder whose last state is all that a recurrent decoder gets, at every step."""
+
+    type: Literal["fixed"]
+    cell: str
+    embedding: PositiveInt
+    encoder: PositiveInt  # width of each direction
+    decoder: PositiveInt
+    dropout: Probability
+
+
+@dataclass(frozen=True)
 class TransformerShape:
     """Encoder and decoder alike."""
 
@@ -166,7 +178,8 @@ def measure(
                             continue
                         given = {
                             **{"task": work.task, "shape": dict(shape), "vocabulary": work.vocabulary},
-                            **{"precision": precision, "threads": torch.get_num_threads(), **work.more},
+                            **{"precision": precision, "threads": torch.get_num_threads(), "device": "cpu"},
+                            **{"memory": None, "count_operations": True, **work.more},
                         }
                         try:
                             programs[program, precision] = Program(program, python, given, Path(name), batches)

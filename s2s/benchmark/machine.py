@@ -31,6 +31,15 @@ def facts(device: torch.device) -> dict[str, Any]:
     }
 
 
+def free_memory() -> float | None:
+    """MiB that new processes can have without swapping, now; None where the system does not say."""
+    found = [int(line.split()[1]) / 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable")]
+    most, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")  # a container's limit
+    if most and used and most[0] != "max":
+        found.append((int(most[0]) - int(used[0])) / 2**20)
+    return min(found, default=None)
+
+
 def _processor() -> str:
     return next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown")
 
@@ -41,7 +50,11 @@ def _flags(wanted: set[str]) -> list[str]:
 
 
 def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
+    return _lines("/proc/cpuinfo")
+
+
+def _lines(name: str) -> list[str]:
+    path = Path(name)
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import venv
@@ -34,7 +35,21 @@ NEEDS = {
     "ctranslate2": ["ctranslate2>=4.5,<5"],
 }
 
+# Last words of a process that got no more memory: from torch (CPU, GPU), Python, C++, and for a thread.
+NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "MemoryError",
+    "bad_alloc",
+    "Thread creation failed",
+    "start new thread",
+)
+
 Arrays = dict[str, NDArray[np.int64]]
+
+
+class NoMemoryLeftError(S2SError):
+    """A process ended because it needed more memory than it could have."""
 
 
 def environment(program: str, folder: Path) -> str:
@@ -81,6 +96,7 @@ class Program:
         facts: what it says of its model.
 
     Raises:
+        NoMemoryLeftError: it needs more memory than there is.
         S2SError: the process ends before it is ready, with its last words.
     """
 
@@ -107,9 +123,22 @@ class Program:
 
     def run(self) -> dict[str, float]:
         """One pass: its seconds, and MiB of anonymous memory after it."""
+        return self._asked("seconds")
+
+    def memory(self) -> float | None:
+        """One pass that is not timed: MiB at most during it, above what the process had before the model was built.
+
+        On a GPU what torch had given out there. None where the system does not say.
+        """
+        return self._asked("memory")["memory"]  # type: ignore[no-any-return]
+
+    def _asked(self, what: str) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{what}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended; its last words say why
         return self._answer()
 
     def close(self) -> None:
@@ -120,7 +149,9 @@ class Program:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait()
+            code = self._process.wait()
             last = (self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
-            raise S2SError(f"{self.name} cannot do this: {last}")
+            # Linux kills with 9 when there is no memory left at all.
+            kind = NoMemoryLeftError if code == -signal.SIGKILL or any(w in last for w in NO_MEMORY) else S2SError
+            raise kind(f"{self.name} cannot do this: {last if code >= 0 else f'killed by signal {-code}; {last}'}")
         return dict(json.loads(line))

@@ -12,10 +12,11 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2s.benchmark import against, cells
+from s2s.benchmark import against, cells, scaling
 from s2s.benchmark.against import DecodeConfig, TrainConfig, Work
 from s2s.benchmark.cells import CellsConfig
 from s2s.benchmark.machine import facts
+from s2s.benchmark.scaling import ScalingConfig
 from s2s.commands.console import plain
 from s2s.config import (
     DataConfig,
@@ -30,22 +31,27 @@ from s2s.config import (
 from s2s.data.corpus import load_corpus
 from s2s.data.tokenizer import train_tokenizer
 from s2s.devices import keep_freed_memory, pick_device
+from s2s.errors import S2SError
+from s2s.evaluation.report.scaling import scaling_picture
 from s2s.evaluation.report.table import align
+from s2s.evaluation.scaling import Scaling, as_rows, read_scaling
 from s2s.files import write_json
 
 log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
+PICTURES = (".png", ".svg")
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """conf/benchmark.yaml; see there for the meaning."""
 
-    task: Literal["cells", "train", "decode"]
+    task: Literal["cells", "train", "decode", "scaling"]
     cells: CellsConfig
     train: TrainConfig
     decode: DecodeConfig
+    scaling: ScalingConfig
     peer: str | list[str] | None
     environments: str
     data: DataConfig
@@ -58,11 +64,17 @@ class BenchmarkConfig:
 
 
 def benchmark(config: DictConfig) -> None:
-    """Measures; the table goes to stdout, all numbers with the machine's facts to `output`."""
+    """Measures; the table goes to stdout, all numbers with the machine's facts to `output`.
+
+    Raises:
+        S2SError: a value of the configuration is wrong, or what it names cannot be measured.
+    """
     values = plain(config)
     raise_all(check_call(BenchmarkConfig, values, ""))
     wanted = build(BenchmarkConfig, values)
     against.peers_of(wanted.peer, wanted.task)  # before anything is read
+    if wanted.task == "scaling" and wanted.output is not None and Path(wanted.output).suffix in PICTURES:
+        raise S2SError(f"config: output={wanted.output} must be a JSON file; its picture is written beside it")
     device = pick_device(wanted.device)
     keep_freed_memory()
     machine = facts(device)
@@ -70,6 +82,9 @@ def benchmark(config: DictConfig) -> None:
     rows, lines = TASKS[wanted.task](wanted, values)
     if wanted.output is not None:
         write_json(Path(wanted.output), {"config": values, "machine": machine, "rows": rows})
+        if wanted.task == "scaling":
+            for suffix in PICTURES:
+                scaling_picture(read_scaling(Path(wanted.output)), Path(wanted.output).with_suffix(suffix))
     sys.stdout.write(align(lines) + "\n")
 
 
@@ -102,6 +117,17 @@ def _decode(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list
     return _against(config, Work("decode", vocabulary, batches, tokens, {"decoding": decoding}), config.decode)
 
 
+def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+    device = pick_device(config.device)
+    decoding = replace(config.decoding, strategy="beam", beam=config.scaling.beam, n_best=1)
+    more = {"training": values["training"], "optim": values["optim"], "decoding": asdict(decoding)}
+    total = scaling.count_passes(config.scaling, config.repetitions)
+    with tqdm(total=total, desc="scaling", unit=" passes", disable=None) as bar:
+        costs = scaling.measure(config.scaling, more, config.repetitions, device, bar.update)
+    found = Scaling(costs, values, facts(device))
+    return as_rows(found), scaling.table(found)
+
+
 def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig) -> tuple[Rows, list[list[str]]]:
     peers = against.peers_of(config.peer, work.task)
     known = against.PRECISIONS[work.task]
@@ -121,4 +147,5 @@ TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[li
     "cells": _cells,
     "train": _train,
     "decode": _decode,
+    "scaling": _scaling,
 }

@@ -31,6 +31,7 @@ from s2s.evaluation.by_length import Evaluation, assign, hash_of_test_set
 from s2s.evaluation.report.page import AttentionMap, System, TestSet, write_page
 from s2s.evaluation.report.picture import Series, length_picture
 from s2s.evaluation.report.table import systems_table
+from s2s.evaluation.scaling import Scaling, read_scaling
 from s2s.files import read_json
 from s2s.models import count_parameters
 from s2s.runs import Run, load
@@ -39,7 +40,7 @@ from s2s.training.checkpoint import RunDirectory
 log = logging.getLogger(__name__)
 
 # Keys of compare.yaml that train.yaml does not have, or must not share.
-OWN = ("models", "ladder", "output", "jobs", "run_dir")
+OWN = ("models", "ladder", "output", "jobs", "scaling", "run_dir")
 
 
 def compare(config: DictConfig) -> None:
@@ -49,6 +50,9 @@ def compare(config: DictConfig) -> None:
     wanted = configurations(values["models"], values.get("ladder", {}))
     if not (values["jobs"] is None or (isinstance(values["jobs"], int) and values["jobs"] > 0)):
         raise S2SError(f"config: jobs={values['jobs']} must be a number of models, at least 1, or null")
+    if not (values["scaling"] is None or isinstance(values["scaling"], str)):
+        raise S2SError(f"config: scaling={values['scaling']} must be a JSON file of benchmark.py task=scaling, or null")
+    scaling = None if values["scaling"] is None else read_scaling(Path(values["scaling"]))
     for name, one in wanted.items():  # all mistakes are found before the first model trains for minutes
         check(one, RunDirectory(output / name))
         check_precision(one["decoding"]["precision"], pick_device(one["device"]))
@@ -60,7 +64,7 @@ def compare(config: DictConfig) -> None:
         log.warning("stopped before the end; the same command goes on with what is missing")
         sys.exit(code)
     runs = {name: load(output / name, one["device"], one["trust"]) for name, one in wanted.items()}
-    write_report(runs, output / "report", at_once)
+    write_report(runs, output / "report", at_once, scaling)
 
 
 def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
@@ -87,8 +91,12 @@ def configurations(models: list[str], ladder: dict[str, list[str]]) -> dict[str,
     return found
 
 
-def write_report(runs: dict[str, Run], folder: Path, at_once: int) -> None:
-    """The page, the picture and the table of runs that were trained `at_once` at a time."""
+def write_report(runs: dict[str, Run], folder: Path, at_once: int, scaling: Scaling | None) -> None:
+    """The page, the picture and the table of runs that were trained `at_once` at a time.
+
+    Args:
+        scaling: a measurement for the page to show as well.
+    """
     first = next(iter(runs.values()))
     name, test = _test_set(first)
     systems = [_system(label, run, name, test) for label, run in runs.items()]
@@ -106,6 +114,7 @@ def write_report(runs: dict[str, Run], folder: Path, at_once: int) -> None:
         attentions=attentions,
         command=shlex.join(["python", "scripts/compare.py", *overrides()]),
         timing=f"Times and speeds are those of {at_once} models trained side by side." if at_once > 1 else "",
+        scaling=scaling,
     )
     sys.stdout.write(systems_table({one.name: one.evaluation for one in systems}) + "\n")
     sys.stdout.write(f"\nopen {folder / 'index.html'} in a browser; the picture alone is {folder / 'length.png'}\n")

@@ -67,6 +67,92 @@ def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path
     assert rows[0]["parameters"] == rows[1]["parameters"]
 
 
+SCALING = [
+    *("task=scaling", "repetitions=2", "device=cpu", "scaling.vocabulary=120", "scaling.precision=fp32"),
+    *(
+        "scaling.length=[4,16]",
+        "scaling.batch=[3,1]",
+        "scaling.batch_tokens=20",
+        "scaling.beam=2",
+        "~scaling.models.lstm_attention",
+    ),
+    *(f"scaling.models.rnn.{size}=8" for size in SIZES[:-1]),
+    *(f"scaling.models.transformer.{size}=8" for size in ("size", "feedforward")),
+]
+
+
+def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("benchmark", *SCALING, "output=scaling.json", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
+    models = {"rnn": "fixed", "transformer": "self-attention"}
+    assert {row["model"]: row["family"] for row in rows} == models
+    settings = [(1, 4), (1, 16), (3, 4)]  # three sentences of 16 tokens are more than batch_tokens
+    tried = [(row["batch"], row["length"], row["model"], row["task"]) for row in rows]
+    assert tried == [(*one, model, task) for one in settings for model in models for task in ("train", "decode")]
+    by_key = dict(zip(tried, rows, strict=True))
+    for (batch, length, model, task), row in by_key.items():
+        assert row["missing"] is None
+        assert row["seconds"] > 0
+        assert row["memory"] > 0
+        assert row["parameters"] == by_key[batch, length, model, "train"]["parameters"]
+        assert row["tokens_per_s"] == pytest.approx(batch * length / row["seconds"])
+        assert row["seconds_per_step"] == pytest.approx(row["seconds"] / length)
+        if length == 16:
+            before = by_key[batch, 4, model, task]["seconds"]
+            assert before * 4 ** row["exponent"] == pytest.approx(row["seconds"])
+        else:
+            assert row["exponent"] is None
+    assert len({row["parameters"] for row in rows}) == 2
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["tokens", "4", "16"]
+    at = lines.index(next(line for line in lines if line.startswith("decoding, batch of 3: tokens/s")))
+    assert [line.split()[0] for line in lines[at + 1 : at + 3]] == list(models)
+    rate = by_key[3, 4, "rnn", "decode"]["tokens_per_s"]
+    assert lines[at + 1].split()[1:] == [f"{rate:,.0f}"]  # nothing where nothing was tried
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    assert "transformer" in (tmp_path / "scaling.svg").read_text(encoding="utf-8")
+
+
+def test_what_needs_too_much_memory_is_a_gap(inside: Callable[..., Done], tmp_path: Path) -> None:
+    only = ["~scaling.models.rnn", "scaling.batch=[1,6000]", "scaling.length=[8]"]
+    more = ["scaling.batch_tokens=48000", "scaling.models.transformer.feedforward=4000", "scaling.memory=400"]
+    done = inside("benchmark", *SCALING, *only, *more, "output=scaling.json", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
+    small, large = ([row for row in rows if row["batch"] == batch] for batch in (1, 6000))
+    assert all(row["seconds"] > 0 and row["memory"] < 400 for row in small)
+    train = large[0]
+    assert [train[key] for key in ("seconds", "memory", "exponent")] == [None, None, None]
+    assert train["missing"] == "needs more than 400 MiB"
+    warned = [line for line in done.stderr.splitlines() if "transformer, training update" in line]
+    assert warned == [
+        "warning: transformer, training update, 6000 × 8 tokens: not measured, it needs more than 400 MiB"
+    ]
+    assert "n/a" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["scaling.batch_tokens=3"], "nothing to measure"),
+        (["scaling.models.transformer.heads=3"], "scaling.models.transformer cannot be built"),
+        (["scaling.models.rnn.cell=rnnn"], "scaling.models.rnn cannot be built: model.encoder.cell"),
+        (["scaling.vocabulary=4"], "scaling.vocabulary=4 must be at least 100"),
+        (["scaling.memory=1"], "nothing could be measured: needs more than 1 MiB"),
+        (["output=scaling.svg"], "output=scaling.svg must be a JSON file"),
+        (["peer=torch"], "peer=torch does not do task=scaling"),
+    ],
+)
+def test_bad_scaling_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], words: str) -> None:
+    one = ["scaling.length=[4]", "scaling.batch=[1]", "output=scaling.json"]
+    done = inside("benchmark", *SCALING, *one, *arguments, cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert words in done.errors[0]
+    assert not list(tmp_path.glob("scaling.*"))
+
+
 @pytest.mark.parametrize(
     ("task", "peer", "words"),
     [

@@ -20,6 +20,19 @@ LADDER = [*SMALL, "models=[lstm,gru_attention,transformer]", "evaluation.bootstr
 LADDER += ['+ladder.lstm=["optim.lr=1e-3","training.max_steps=99"]']  # for one model; what is typed for all wins
 
 
+# A file of benchmark.py task=scaling, with what a page needs of it.
+COST = {"family": "fixed", "parameters": 9, "batch": 4, "memory": 70.5, "missing": None}
+MEASURED = {
+    "rows": [
+        {"model": "rnn", "task": task, "length": length, "seconds": 0.01 * length, **COST}
+        for task in ("train", "decode")
+        for length in (10, 30)
+    ],
+    "config": {"task": "scaling", "scaling": {"vocabulary": 8000, "beam": 1, "precision": "bf16"}},
+    "machine": {"processor": "a processor", "device": "cpu", "threads": 2, "torch": "2.0"},
+}
+
+
 def test_ladder(script: Script, tmp_path: Path) -> None:
     first = script("compare", *LADDER, cwd=tmp_path)
     stderr, stdout = first.stderr.decode(), first.stdout.decode()
@@ -35,6 +48,7 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "gru_attention" in page
     assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
+    assert "How cost grows with length" not in page
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
     scores = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/evaluation/test.json")}
@@ -44,8 +58,15 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
     assert again.stdout == first.stdout
     assert all(path.stat().st_mtime_ns == at for path, at in {**before, **scores}.items())
 
-    shorter = script("compare", *LADDER, "evaluation.bins=[20,40]", cwd=tmp_path)  # scores are made anew, models not
-    assert shorter.returncode == 0
+    (tmp_path / "scaling.json").write_text(json.dumps(MEASURED))
+    more = ["evaluation.bins=[20,40]", "scaling=scaling.json"]
+    shorter = script("compare", *LADDER, *more, cwd=tmp_path)  # scores are made anew, models not
+    assert shorter.returncode == 0, shorter.stderr.decode()
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert "How cost grows with length" in page
+    assert (
+        "From 10 to 30 tokens, 3 times as many, a training update on 4 sentences takes rnn 3.0 times as long." in page
+    )
     assert "≤20" in shorter.stdout.decode()
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
 
@@ -105,6 +126,7 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
         (["models=[gru,gro]"], "gro"),
         (["model=gru"], "models=[…]"),
         (["jobs=0"], "jobs=0 must be"),
+        (["scaling=5"], "scaling=5 must be a JSON file"),
         (["ladder.rnn=optim.lr"], "ladder.rnn=optim.lr must be a list of settings"),
         (['ladder.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
         (["optim.lr=-1"], "optim.lr=-1 must be more than 0"),
@@ -112,6 +134,27 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
 )
 def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], message: str) -> None:
     done = inside("compare", *arguments, "output=out", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert message in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "scaling.json does not exist"),
+        ('{"rows": [', "scaling.json is not readable JSON"),
+        ("[]", "scaling.json is not what `python scripts/benchmark.py task=scaling output=…` writes"),
+        (json.dumps({**MEASURED, "rows": [{}]}), "missing key rows[0].model"),
+    ],
+)
+def test_another_file_than_a_measurement_is_one_line(
+    inside: Callable[..., Done], tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "scaling.json").write_text(text)
+    done = inside("compare", *LADDER, "scaling=scaling.json", cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
     assert message in done.errors[0]

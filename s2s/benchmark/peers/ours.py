@@ -16,13 +16,14 @@ from s2s.data.tokenizer import EOS
 from s2s.decoding.search import search
 from s2s.decoding.translator import decoding_in, prepared
 from s2s.devices import keep_freed_memory
+from s2s.errors import S2SError
 from s2s.models import build_model, count_parameters
 from s2s.models.interface import Seq2Seq
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.distributed import World
 from s2s.training.step import Updater
 
-CPU = torch.device("cpu")
+STATUS = Path("/proc/self/status")
 
 
 def section(shape: dict[str, Any]) -> dict[str, Any]:
@@ -33,9 +34,11 @@ def section(shape: dict[str, Any]) -> dict[str, Any]:
         part |= {key: shape[key] for key in ("layers", "heads", "feedforward")}
         encoder, decoder, embedding = part, part, shape["size"]
     else:
-        part = {"type": "recurrent", "cell": "lstm", "layers": 1, "dropout": dropout}
-        attention = {"type": "bahdanau", "size": shape["attention"]}
-        attention |= {key: shape[key] for key in ("query", "input_feeding")}
+        attention: dict[str, Any] = {"type": "fixed"}
+        if shape["type"] == "recurrent":
+            attention = {"type": "bahdanau", "size": shape["attention"]}
+            attention |= {key: shape[key] for key in ("query", "input_feeding")}
+        part = {"type": "recurrent", "cell": shape.get("cell", "lstm"), "layers": 1, "dropout": dropout}
         encoder = part | {"hidden_size": shape["encoder"], "bidirectional": True}
         decoder = part | {"hidden_size": shape["decoder"], "attention": attention}
         embedding = shape["embedding"]
@@ -46,8 +49,32 @@ def section(shape: dict[str, Any]) -> dict[str, Any]:
 def _model(given: dict[str, Any]) -> Seq2Seq:
     keep_freed_memory()
     torch.set_num_threads(given["threads"])
+    _limit(given["memory"], given["device"])
     torch.manual_seed(1)
-    return build_model(section(given["shape"]), given["vocabulary"], given["vocabulary"])
+    return build_model(section(given["shape"]), given["vocabulary"], given["vocabulary"]).to(given["device"])
+
+
+def _limit(memory: float | None, device: str) -> None:
+    """From here on the process gets no more than so many MiB; asking for more is an error that it can report."""
+    if memory is None:
+        return
+    if device.startswith("cuda"):
+        number = torch.device(device).index or 0
+        total = torch.cuda.get_device_properties(number).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory * 2**20 / total), number)
+        return
+    import resource  # not on every system
+
+    if not STATUS.exists():
+        raise S2SError("a limit on memory needs Linux: set scaling.memory=null")
+    has = next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (has + int(memory * 2**20), hard))
+
+
+def _finished(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 class _Fixed:
@@ -70,16 +97,21 @@ def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callabl
         build(TrainingConfig, {**given["training"], "precision": given["precision"]}),
         build(OptimConfig, given["optim"]),
     )
-    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, CPU, World())
+    device = torch.device(given["device"])
+    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, device, World())
 
     def run() -> None:
         for position in range(len(batches)):
             updater.update(position + 1, 0, range(position, position + 1), stop=False)
+        _finished(device)
 
-    run()  # so that what is counted is a usual pass
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return run, {"parameters": count_parameters(model)[0], "operations": counter.get_total_flops()}
+    facts: dict[str, Any] = {"parameters": count_parameters(model)[0]}
+    if given["count_operations"]:
+        run()  # so that what is counted is a usual pass
+        with FlopCounterMode(display=False) as counter:
+            run()
+        facts["operations"] = counter.get_total_flops()
+    return run, facts
 
 
 def _batch(arrays: dict[str, Any]) -> Batch:
@@ -95,13 +127,14 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
         model.get_parameter("output_bias")[EOS] = -1e4  # so that all run to the same length
     config = build(DecodingConfig, given["decoding"])
     parameters = count_parameters(model)[0]
-    model = prepared(model, given["precision"])
+    model, device = prepared(model, given["precision"]), torch.device(given["device"])
 
     def run() -> None:
-        with decoding_in(given["precision"], CPU):
+        with decoding_in(given["precision"], device):
             for batch in batches:
                 source, mask = pad_source([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
-                found = search(model, source, mask, config, [int(batch["length"])] * len(source))
+                lengths = [int(batch["length"])] * len(source)
+                found = search(model, source.to(device), mask.to(device), config, lengths)
                 assert all(len(row[0].tokens) == batch["length"] for row in found)
 
     return run, {"parameters": parameters}

@@ -1,8 +1,9 @@
-"""Inside of a peer's environment: builds a model, then times one pass over the batches for each line on stdin.
+"""Inside of a peer's environment: builds a model, then does one pass over the batches for each line on stdin.
 
     python worker.py MODULE.py SPEC.json BATCHES.npz
 
-Each answer is a line of JSON on stdout; what the peer prints goes to stderr.
+The line says what to measure: `seconds`, or `memory`, at its most during the pass. Each answer is a line of JSON on
+stdout; what the peer prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+STATUS = Path("/proc/self/status")
 
 
 def read_batches(path: str) -> list[dict[str, Any]]:
@@ -30,10 +35,41 @@ def read_batches(path: str) -> list[dict[str, Any]]:
 
 def anonymous_memory() -> float:
     """MiB of this process's own memory, files that are mapped not counted."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in STATUS.read_text().splitlines() if STATUS.exists() else []:
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def most_memory(run: Callable[[], object], before: float, device: str) -> float | None:
+    """MiB at most during a pass: of a GPU, what torch had given out there; else the process's own, less `before`.
+
+    The kernel keeps no record of the most *anonymous* memory, so a thread looks every few milliseconds. As the process
+    does not hand back what it has freed (`s2s.devices.keep_freed_memory`), what falls between two looks is still there
+    at the end. None where there is nothing to look at.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if not STATUS.exists():
+        return None
+    seen, over = [anonymous_memory()], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            seen.append(anonymous_memory())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        run()
+    finally:
+        over.set()
+        thread.join()
+    return max(*seen, anonymous_memory()) - before
 
 
 def main() -> None:
@@ -47,14 +83,18 @@ def main() -> None:
     peer = importlib.util.module_from_spec(description)
     sys.modules["peer"] = peer
     description.loader.exec_module(peer)
+    before = anonymous_memory()
     run, facts = getattr(peer, given["task"])(given, read_batches(batches_path))
     run()  # the first pass allocates, and compiles what there is to compile
     print(json.dumps(facts), file=answers, flush=True)
-    for _ in sys.stdin:
-        before = time.perf_counter()
-        run()
-        seconds = time.perf_counter() - before
-        print(json.dumps({"seconds": seconds, "memory": anonymous_memory()}), file=answers, flush=True)
+    for line in sys.stdin:
+        if line.strip() == "memory":
+            answer = {"memory": most_memory(run, before, given["device"])}
+        else:
+            begun = time.perf_counter()
+            run()
+            answer = {"seconds": time.perf_counter() - begun, "memory": anonymous_memory()}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from s2s.evaluation.report.page import AttentionMap, System, TestSet, write_page
 from s2s.evaluation.report.picture import Curve, Series, attention_picture, curves_picture, length_picture
+from s2s.evaluation.report.scaling import scaling_picture
 from s2s.evaluation.report.table import evaluation_table, paired_table, systems_table
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "evaluation_table",
     "length_picture",
     "paired_table",
+    "scaling_picture",
     "systems_table",
     "write_page",
 ]

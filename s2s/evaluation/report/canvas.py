@@ -48,13 +48,7 @@ def canvas(size: tuple[float, float], title: str, subtitle: str = "") -> tuple[F
     """An empty figure of this size (inches) with one pair of axes in the common look."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
-    axes.set_facecolor("none")
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
-    axes.tick_params(length=0, colors=INK, pad=6)
-    axes.grid(axis="y", color=GRID, linewidth=0.9)
-    axes.set_axisbelow(True)
+    ground(axes)
     if title:
         axes.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=34 if subtitle else 14, color=INK)
         axes.annotate(
@@ -70,6 +64,17 @@ def canvas(size: tuple[float, float], title: str, subtitle: str = "") -> tuple[F
     return figure, axes
 
 
+def ground(axes: Axes) -> None:
+    """The common look of a pair of axes: a base line, and soft lines across."""
+    axes.set_facecolor("none")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
+    axes.tick_params(length=0, colors=INK, pad=6)
+    axes.grid(axis="y", color=GRID, linewidth=0.9)
+    axes.set_axisbelow(True)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as PNG or SVG, by the extension; S2SError for another one, or where it cannot be written."""
     kind = path.suffix.lower().lstrip(".")
@@ -83,13 +88,14 @@ def save(figure: Figure, path: Path) -> None:
         file.write(buffer.getvalue())
 
 
-def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str) -> str:
+def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str, of: str = "system") -> str:
     """A drawn figure as an `<svg>` element for a page: colours as CSS variables, text in the page's font.
 
     Args:
         draw: makes the figure.
         families: of the systems in it, in order; system number i has the colour `var(--system-i)`.
         salt: distinct for each picture of a page, so that their ids differ.
+        of: in place of `system`, where the page has colours of other things too.
     """
     with drawing(salt):
         buffer = io.StringIO()
@@ -102,7 +108,7 @@ def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str) -> str:
     text = re.sub(r"(font: [^;'\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--font)", text)
     variables = {INK: "--ink", SOFT: "--soft", GRID: "--grid", SHADE: "--shade", PAPER: "--paper"}
     for number, look in enumerate(styles(families)):
-        variables.setdefault(look.light, f"--system-{number}")
+        variables.setdefault(look.light, f"--{of}-{number}")
     for color, name in variables.items():
         text = text.replace(color, f"var({name})")
     # what is left of the ids comes from the salt

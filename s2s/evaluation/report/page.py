@@ -28,7 +28,9 @@ from s2s.evaluation.report import prose
 from s2s.evaluation.report.canvas import svg
 from s2s.evaluation.report.palette import FAMILY_WORDS, styles, swatch
 from s2s.evaluation.report.picture import Curve, Series, check_weights, draw_curves, draw_length
+from s2s.evaluation.report.scaling import blocks, draw_scaling, how, sentences
 from s2s.evaluation.report.table import interval, number
+from s2s.evaluation.scaling import Scaling
 from s2s.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ def write_page(
     attentions: Sequence[AttentionMap] = (),
     command: str = "",
     timing: str = "",
+    scaling: Scaling | None = None,
 ) -> None:
     """Writes the page.
 
@@ -97,6 +100,7 @@ def write_page(
         attentions: heat maps to show.
         command: what the user typed.
         timing: how times and speeds were measured, a sentence.
+        scaling: cost by length, to show; of other models than `systems`, so they have colours of their own.
 
     Raises:
         S2SError: systems were evaluated on another test set than `test`, or on different bins; a map does not fit its
@@ -137,6 +141,7 @@ def write_page(
         configs={one.name: json.dumps(one.config, ensure_ascii=False, indent=2, default=str) for one in systems},
         command=command,
         timing=timing,
+        scaling=None if scaling is None else _scaling(scaling),
     )
     if len(html.encode("utf-8", "replace")) > _LARGE:
         log.warning("%s is larger than %d MB: show fewer samples or attention maps", path, _LARGE // 1_000_000)
@@ -184,10 +189,29 @@ def _curve_pictures(systems: Sequence[System]) -> list[tuple[str, str]]:
     return _both_widths("curves", families, lambda narrow: draw_curves(curves, "seconds", narrow=narrow, legend=False))
 
 
-def _both_widths(name: str, families: Sequence[str], draw: Callable[[bool], Figure]) -> list[tuple[str, str]]:
+def _scaling(scaling: Scaling) -> dict[str, Any]:
+    families = list(scaling.models.values())
+    looks = styles(families)
+    return {
+        "sentences": sentences(scaling),
+        "pictures": _both_widths("scaling", families, lambda narrow: draw_scaling(scaling, narrow=narrow), "model"),
+        "looks": looks,
+        "models": {
+            name: (swatch(look, number, "model"), family)
+            for number, (look, (name, family)) in enumerate(zip(looks, scaling.models.items(), strict=True))
+        },
+        "lengths": scaling.lengths,
+        "blocks": blocks(scaling),
+        "how": how(scaling),
+    }
+
+
+def _both_widths(
+    name: str, families: Sequence[str], draw: Callable[[bool], Figure], of: str = "system"
+) -> list[tuple[str, str]]:
     """One drawing for wide screens and one for phones; CSS shows either."""
     return [
-        (width, svg(lambda narrow=width == "narrow": draw(narrow), families, f"{name}-{width}"))  # type: ignore[misc]
+        (width, svg(lambda narrow=width == "narrow": draw(narrow), families, f"{name}-{width}", of))  # type: ignore[misc]
         for width in ("wide", "narrow")
     ]
 

@@ -76,10 +76,13 @@ _MARKER_PATHS = {
 }
 
 
-def swatch(style: Style, number: int) -> str:
-    """A small `<svg>` of a system's line and marker in the colour `var(--system-<number>)`, for legends and tables."""
+def swatch(style: Style, number: int, of: str = "system") -> str:
+    """A small `<svg>` of a system's line and marker in the colour `var(--system-<number>)`, for legends and tables.
+
+    `of` stands in place of `system` where a page has colours of other things too.
+    """
     dash = f' stroke-dasharray="{" ".join(f"{2 * part:g}" for part in style.dash)}"' if style.dash else ""
-    color = f"var(--system-{number})"
+    color = f"var(--{of}-{number})"
     return (
         '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true">'
         f'<path d="M0 6h34" fill="none" stroke="{color}" stroke-width="2.4"{dash}/>'

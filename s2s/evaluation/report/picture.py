@@ -109,7 +109,7 @@ def draw_length(series: Sequence[Series], title: str = "", narrow: bool = False)
     for one, look, shift in zip(series, looks, dodge, strict=True):
         rows = list(zip(slots + shift, one.evaluation.by_length[: len(bins)], strict=True))
         scored = [(x, row.bleu) for x, row in rows if row.bleu is not None]
-        axes.plot([x for x, _ in scored], [y for _, y in scored], **_line(look), zorder=3)
+        axes.plot([x for x, _ in scored], [y for _, y in scored], **line_style(look), zorder=3)
         for x, row in rows:
             if row.low is not None and row.high is not None:
                 axes.plot([x, x], [row.low, row.high], color=look.light, linewidth=1.3, alpha=0.65, zorder=2)
@@ -152,7 +152,7 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
     for curve, look in zip(curves, styles([curve.family for curve in curves]), strict=True):
         x = [seconds / scale if by == "seconds" else step for step, seconds, _ in curve.points]
         y = [bleu for *_, bleu in curve.points]
-        line = {**_line(look), "marker": look.marker if len(x) < 25 else "", "markersize": 4.5}
+        line = {**line_style(look), "marker": look.marker if len(x) < 25 else "", "markersize": 4.5}
         axes.plot(x, y, **line, label=curve.label, zorder=3)
         best = max([best, *y])
     axes.set_ylim(0, min(best * 1.08, 104))
@@ -164,7 +164,8 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
     return figure
 
 
-def _line(look: Style) -> dict[str, Any]:
+def line_style(look: Style) -> dict[str, Any]:
+    """How matplotlib draws the line of a system."""
     return {
         "color": look.light,
         "linewidth": 2.0,

@@ -9,6 +9,7 @@ import pytest
 
 from s2s.errors import S2SError
 from s2s.evaluation.report.page import AttentionMap, TestSet, write_page
+from s2s.evaluation.scaling import Scaling
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = "<script>alert('a')</script> & \"b\""
@@ -61,14 +62,13 @@ def systems(make_system, test_set: TestSet):
 
 
 @pytest.fixture(scope="module")
-def html(systems, test_set: TestSet, tmp_path_factory: pytest.TempPathFactory) -> str:
+def html(systems, test_set: TestSet, scaling: Scaling, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "index.html"
     maps = [
         AttentionMap("lstm_attention", "Bahdanau", ["▁a", "<b>", "</s>"], ["x", "狗"], [[0.9, 0.1, 0], [0, 0.25, 0.75]])
     ]
-    write_page(
-        path, "Length & memory", systems, test_set, samples=[0, 1, 5], attentions=maps, command="python compare.py < x"
-    )
+    more = {"command": "python compare.py < x", "scaling": scaling}
+    write_page(path, "Length & memory", systems, test_set, samples=[0, 1, 5], attentions=maps, **more)
     assert path.stat().st_size < 5_000_000
     return path.read_text(encoding="utf-8")
 
@@ -124,6 +124,18 @@ def test_colours_are_variables_with_a_dark_set(html: str) -> None:
     assert not re.search(r"(?:fill|stroke): ?#(?!0{3,6}\b)", pictures)
 
 
+def test_cost_by_length(html: str) -> None:
+    text = " ".join(Page(html).text.split())
+    assert "a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and transformer 16.0 times" in text
+    assert "a <processor>, 2 threads" in text
+    assert "8.00 ms 400 MiB" in text
+    assert "32.0 ms T2.00 400 MiB" in text
+    # The models of the measurement are others than the page's four systems, so their colours are named apart.
+    for number in range(3):
+        assert f"var(--model-{number})" in html
+        assert len(re.findall(rf"--model-{number}: #", html)) == 2
+
+
 def test_attention_cells(html: str) -> None:
     assert re.findall(r"--w:([\d.]+)", html) == [".90", ".10", ".25", ".75"]
 
@@ -143,6 +155,7 @@ def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: P
     text = Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
     assert "Learning curves" not in text
     assert "Attention minus" not in text
+    assert "How cost grows" not in text
 
 
 def test_different_decoding_is_told_apart(systems, test_set: TestSet, tmp_path: Path) -> None:
