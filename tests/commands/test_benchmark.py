@@ -122,6 +122,8 @@ def test_what_needs_too_much_memory_is_a_gap(inside: Callable[..., Done], tmp_pa
     rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
     small, large = ([row for row in rows if row["batch"] == batch] for batch in (1, 6000))
     assert all(row["seconds"] > 0 and row["memory"] < 400 for row in small)
+    kept = 4 * 4 * small[0]["parameters"] / 2**20  # weights, gradient and Adam's two means, in fp32
+    assert small[0]["memory"] > max(kept, small[1]["memory"])  # decoding keeps the weights alone
     train = large[0]
     assert [train[key] for key in ("seconds", "memory", "exponent")] == [None, None, None]
     assert train["missing"] == "needs more than 400 MiB"

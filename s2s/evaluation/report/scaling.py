@@ -216,8 +216,8 @@ def sentences(scaling: Scaling) -> list[str]:
             short, long = spans[batch][0], spans[batch][-1]
             ends = _ends(scaling, task, batch, short, long)
             adds = [f"{_milliseconds((b - a) / (long - short))} with {model}" for model, (a, b) in ends.items()]
-            opening = f"On {_sentences(batch)}, each token more adds"
-            found.append(f"{opening} {_listed(adds)} to an update (mean from {short} to {long} tokens).")
+            opening = f"On {_sentences(batch)}, each further token adds to the time of an update"
+            found.append(f"{opening} {_listed(adds)} (mean from {short} to {long} tokens).")
     return found
 
 

@@ -129,7 +129,7 @@ def test_cost_by_length(html: str) -> None:
     assert "a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and transformer 16.0 times" in text
     assert "a <processor>, 2 threads" in text
     assert "8.00 ms 400 MiB" in text
-    assert "32.0 ms T2.00 400 MiB" in text
+    assert "32.0 ms T2.00 · 400 MiB" in text
     # The models of the measurement are others than the page's four systems, so their colours are named apart.
     for number in range(3):
         assert f"var(--model-{number})" in html

@@ -43,8 +43,8 @@ def test_sentences_say_what_the_numbers_say(scaling: Scaling) -> None:
     assert sentences(scaling) == [
         "From 10 to 40 tokens, 4 times as many, a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and "
         "transformer 16.0 times as long.",
-        "On 1 sentence, each token more adds 1.00 ms with rnn, 2.00 ms with lstm_attention and 0.500 ms with "
-        "transformer to an update (mean from 10 to 40 tokens).",
+        "On 1 sentence, each further token adds to the time of an update 1.00 ms with rnn, 2.00 ms with lstm_attention "
+        "and 0.500 ms with transformer (mean from 10 to 40 tokens).",
         "From 10 to 40 tokens, 4 times as many, decoding 1 sentence takes rnn 4.0, lstm_attention 4.0 and "
         "transformer 16.0 times as long.",
     ]
