@@ -200,17 +200,17 @@ def _rounds(
     work: Work,
     done: Callable[[], object],
 ) -> list[dict[str, Any]]:
-    taken: dict[tuple[str, str], list[dict[str, float]]] = {key: [] for key in programs}
+    taken: dict[tuple[str, str], list[float]] = {key: [] for key in programs}
     for _ in range(repetitions):
         for key, program in programs.items():
             taken[key].append(program.run())
             done()
     rows = []
     for (name, precision), runs in taken.items():
-        seconds = statistics.median(run["seconds"] for run in runs)
+        seconds = statistics.median(runs)
         facts = programs[name, precision].facts
         row = {"model": model, "program": name, "precision": precision, "seconds": seconds, **facts}
-        row |= {"tokens_per_s": work.tokens / seconds, "memory": max(run["memory"] for run in runs)}
+        row |= {"tokens_per_s": work.tokens / seconds, "memory": programs[name, precision].memory()}
         rows.append(row)
     # The share of what the machine could do, if it did nothing but these products, at the model's width.
     for row in rows:
@@ -238,11 +238,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     for row in rows:
         ours = {r["precision"]: r for r in rows if r["model"] == row["model"] and r["program"] == "s2s"}
         ratio = "; ".join(f"{precision} {row['seconds'] / one['seconds']:.2f}" for precision, one in ours.items())
+        memory = "" if row["memory"] is None else f"{row['memory']:,.0f}"
         share = f"{100 * row['share']:.0f}" if "share" in row else ""
         lines.append(
             [
                 *(row["model"], row["program"], row["precision"], f"{row['tokens_per_s']:,.0f}"),
-                *("" if row["program"] == "s2s" else ratio, share, f"{row['memory']:,.0f}"),
+                *(
+                    "" if row["program"] == "s2s" else ratio,
+                    share,
+                    memory,
+                ),
             ]
         )
     return lines

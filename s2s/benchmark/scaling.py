@@ -102,7 +102,7 @@ class _Turn:
         """One timed pass."""
         if self.program is not None:
             try:
-                self.seconds.append(self.program.run()["seconds"])
+                self.seconds.append(self.program.run())
             except NoMemoryLeftError:
                 self._give_up(given["memory"])
 

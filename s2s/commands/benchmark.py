@@ -12,9 +12,10 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2s.benchmark import against, cells, scaling
+from s2s.benchmark import against, cells, loading, scaling
 from s2s.benchmark.against import DecodeConfig, TrainConfig, Work
 from s2s.benchmark.cells import CellsConfig
+from s2s.benchmark.loading import LoadingConfig
 from s2s.benchmark.machine import facts
 from s2s.benchmark.scaling import ScalingConfig
 from s2s.commands.console import plain
@@ -47,11 +48,12 @@ PICTURES = (".png", ".svg")
 class BenchmarkConfig:
     """conf/benchmark.yaml; see there for the meaning."""
 
-    task: Literal["cells", "train", "decode", "scaling"]
+    task: Literal["cells", "train", "decode", "scaling", "data"]
     cells: CellsConfig
     train: TrainConfig
     decode: DecodeConfig
     scaling: ScalingConfig
+    loading: LoadingConfig
     peer: str | list[str] | None
     environments: str
     data: DataConfig
@@ -128,6 +130,13 @@ def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, lis
     return as_rows(found), scaling.table(found)
 
 
+def _data(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+    total = len(loading.corpora(config.loading, config.data)) * (config.repetitions + 1)
+    with tqdm(total=total, desc="data", unit=" processes", disable=None) as bar:
+        rows = loading.measure(config.loading, config.data, config.training, config.repetitions, bar.update)
+    return rows, loading.table(rows)
+
+
 def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig) -> tuple[Rows, list[list[str]]]:
     peers = against.peers_of(config.peer, work.task)
     known = against.PRECISIONS[work.task]
@@ -148,4 +157,5 @@ TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[li
     "train": _train,
     "decode": _decode,
     "scaling": _scaling,
+    "data": _data,
 }

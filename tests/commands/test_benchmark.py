@@ -67,6 +67,25 @@ def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path
     assert rows[0]["parameters"] == rows[1]["parameters"]
 
 
+def test_from_text_to_batches(inside: Callable[..., Done], tmp_path: Path) -> None:
+    given = ["task=data", "loading.pairs=[40,200]", "loading.batches=5", "data.tokenizer.vocab_size=300"]
+    done = inside("benchmark", *given, "repetitions=2", "output=data.json", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    rows = json.loads((tmp_path / "data.json").read_text())["rows"]
+    assert [(row["pairs"], row["cache"]) for row in rows] == [
+        (pairs, cache) for pairs in (40, 200) for cache in ("empty", "full")
+    ]
+    for row in rows:
+        assert row["seconds"] == pytest.approx(sum(row[step] for step in ("text", "tokenizer", "ids", "first_batch")))
+        assert row["target_tokens"] > 5 * row["pairs"]
+        assert row["tokens_per_s"] > row["batches_per_s"] > 0
+    # The same batches, whether the corpus was just made or found in the cache.
+    assert [row["target_tokens"] for row in rows[::2]] == [row["target_tokens"] for row in rows[1::2]]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [
+        [pairs, cache] for pairs in ("40", "200") for cache in ("empty", "full")
+    ]
+
+
 SCALING = [
     *("task=scaling", "repetitions=2", "device=cpu", "scaling.vocabulary=120", "scaling.precision=fp32"),
     *(

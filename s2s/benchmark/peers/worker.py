@@ -12,15 +12,13 @@ import importlib.util
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-STATUS = Path("/proc/self/status")
+from memory import anonymous_memory, most_memory  # type: ignore[import-not-found]  # of this folder
 
 
 def read_batches(path: str) -> list[dict[str, Any]]:
@@ -33,43 +31,15 @@ def read_batches(path: str) -> list[dict[str, Any]]:
     return [batches[number] for number in sorted(batches)]
 
 
-def anonymous_memory() -> float:
-    """MiB of this process's own memory, files that are mapped not counted."""
-    for line in STATUS.read_text().splitlines() if STATUS.exists() else []:
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def most(run: Callable[[], object], before: float, device: str) -> float | None:
+    """MiB at most during a pass: of a GPU, what torch had given out there; else the process's own, less `before`."""
+    if not device.startswith("cuda"):
+        return most_memory(run, before)  # type: ignore[no-any-return]
+    import torch
 
-
-def most_memory(run: Callable[[], object], before: float, device: str) -> float | None:
-    """MiB at most during a pass: of a GPU, what torch had given out there; else the process's own, less `before`.
-
-    The kernel keeps no record of the most *anonymous* memory, so a thread looks every few milliseconds. As the process
-    does not hand back what it has freed (`s2s.devices.keep_freed_memory`), what falls between two looks is still there
-    at the end. None where there is nothing to look at.
-    """
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
-        run()
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if not STATUS.exists():
-        return None
-    seen, over = [anonymous_memory()], threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.005):
-            seen.append(anonymous_memory())
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        run()
-    finally:
-        over.set()
-        thread.join()
-    return max(*seen, anonymous_memory()) - before
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    return torch.cuda.max_memory_allocated(device) / 2**20
 
 
 def main() -> None:
@@ -89,11 +59,11 @@ def main() -> None:
     print(json.dumps(facts), file=answers, flush=True)
     for line in sys.stdin:
         if line.strip() == "memory":
-            answer = {"memory": most_memory(run, before, given["device"])}
+            answer = {"memory": most(run, before, given["device"])}
         else:
             begun = time.perf_counter()
             run()
-            answer = {"seconds": time.perf_counter() - begun, "memory": anonymous_memory()}
+            answer = {"seconds": time.perf_counter() - begun}
         print(json.dumps(answer), file=answers, flush=True)
 
 
