@@ -89,20 +89,18 @@ class _Attending:
     def resume(self) -> None:
         self.qs, self.alphas = self.kept
         self.q, self.slope, self.dprojected = (self.v.new_zeros(self.qs.shape[1:]) for _ in range(3))
-        self.dv = torch.zeros_like(self.v)
         self.dasked = self.memory.new_empty(*self.qs.shape[:2], self.qs.size(3))
-        self.de = torch.empty_like(self.alphas[0])
+        self.des = torch.empty_like(self.alphas)
         self.dcontexts = self.memory.new_empty(*self.qs.shape[:2], self.memory.size(2))
         self.factor = 4 * self.v
 
     def back(self, t: int, dcontext: Tensor) -> Tensor:
         """δc (B, D) -> δ of the query (B, H), in the type of products."""
-        q, alpha, de, dasked = self.q.copy_(self.qs[t]), self.alphas[t], self.de, self.dasked[t]
+        q, alpha, de, dasked = self.q.copy_(self.qs[t]), self.alphas[t], self.des[t], self.dasked[t]
         dcontext = self.dcontexts[t].copy_(dcontext)
         dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
         weighed = alpha * dalpha
         torch.addcmul(weighed, alpha, weighed.sum(1, keepdim=True), value=-1, out=de)
-        self.dv.addmv_(q.view(-1, q.size(2)).T, de.view(-1), alpha=2)
         torch.addcmul(q, q, q, value=-1, out=self.slope)
         self.dprojected.addcmul_(de.unsqueeze(2), self.slope)
         dasked.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
@@ -114,7 +112,7 @@ class _Attending:
             torch.bmm(self.alphas.to(self.compute).permute(1, 2, 0), self.dcontexts.transpose(0, 1)),
             self.dprojected.mul_(self.factor),
             weight_gradient(self.dasked.flatten(0, 1), queries),
-            self.dv.unsqueeze(0),
+            2 * self.des.to(self.compute).view(1, -1) @ self.qs.view(-1, self.qs.size(3)),
         )
 
 
