@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
-from s2s.nn.kernels.attention import AttentionSequence, Query, Wiring
+from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, Wiring
 from s2s.nn.kernels.stepping import tanh, tanh_
 
 
@@ -68,6 +68,11 @@ class BahdanauAttention(nn.Module):
         context = torch.bmm(weights.to(keys.values.dtype), keys.values)
         leading = query.shape[:-1]
         return context.reshape(*leading, -1), weights.reshape(*leading, -1)
+
+    def contexts(self, queries: Tensor, keys: Keys) -> Tensor:
+        """(B, T, Q) queries -> contexts (B, T, D): those of `forward`, with less memory and a backward pass by hand."""
+        given = (queries, keys.values, keys.projected, keys.mask, self.query.weight, self.energy.weight)
+        return AttentionOverTime.apply(*given)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class Prepared:

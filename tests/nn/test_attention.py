@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from s2s.nn.attention import AttentionCell, BahdanauAttention
@@ -43,6 +45,54 @@ def test_equations() -> None:
             assert weights[row, step, len(by_hand) :].eq(0).all()
     one, _ = attention(queries[:, 0], keys)
     torch.testing.assert_close(one, context[:, 0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    steps=st.integers(1, 5),
+    sizes=st.tuples(*[st.integers(1, 4)] * 3),
+    seed=st.integers(0, 99),
+)
+def test_all_queries_at_once(lengths: list[int], steps: int, sizes: tuple[int, int, int], seed: int) -> None:
+    torch.manual_seed(seed)
+    asking, width, inner = sizes
+    attention = BahdanauAttention(asking, width, inner)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    memory = torch.randn(len(lengths), max(lengths), width, requires_grad=True)
+    queries = torch.randn(len(lengths), steps, asking, requires_grad=True)
+    weights = torch.randn(len(lengths), steps, width)
+    wanted = [queries, memory, *attention.parameters()]
+
+    def run(by_hand: bool) -> list[Tensor]:
+        keys = attention.prepare(memory, mask)
+        contexts = attention.contexts(queries, keys) if by_hand else attention(queries, keys)[0]
+        return [contexts, *torch.autograd.grad((contexts * weights).sum(), wanted)]
+
+    for ours, theirs in zip(run(True), run(False), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_all_queries_at_once_in_bf16() -> None:
+    torch.manual_seed(0)
+    attention = BahdanauAttention(24, 32, 48).float()
+    mask = torch.arange(9) < torch.tensor([9, 4, 7])[:, None]
+    memory, queries = torch.randn(3, 9, 32), torch.randn(3, 11, 24)
+
+    def run(kind: torch.dtype, by_hand: bool) -> list[Tensor]:
+        module = BahdanauAttention(24, 32, 48).to(kind)
+        module.load_state_dict(attention.state_dict())
+        given = [queries.to(kind).requires_grad_(), memory.to(kind).requires_grad_()]
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.float32):
+            keys = module.prepare(given[1], mask)
+            contexts = module.contexts(given[0], keys) if by_hand else module(given[0], keys)[0]
+        return [contexts, *torch.autograd.grad(contexts.to(kind).square().sum(), [*given, *module.parameters()])]
+
+    every = (run(torch.float32, True), run(torch.float32, False), run(torch.float64, False))
+    for ours, autograd, exact in zip(*every, strict=True):
+        error, usual = ((found.double() - exact).norm() / exact.norm() for found in (ours, autograd))
+        assert error < max(0.01, 1.2 * usual)
+        assert error < 0.03
 
 
 class Wavy(Cell):

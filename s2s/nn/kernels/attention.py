@@ -21,6 +21,9 @@ C holds the columns of the cell's input weight that come after the embedding's. 
     δv = Σ_tj δe_tj p_tj,   δW = Σ_t δ(W s)ᵀ s,   δs receives δ(W s) W
     with input feeding, y = δa_t ⊙ (1 - a_t²):   [δs_t; δc_t] receives y W_a,   δW_a = Σ_t yᵀ [s_t; c_t],   δb_a = Σ_t y
 
+Where nothing has to see a state before the next one (the current state asks, and nothing is fed back), all queries are
+there at once: the same with one product for all W s, in `AttentionOverTime`.
+
 The sums over t without a recursion (δh, δW, δW_a, δC, δv) are one product each after the walk. p is kept as
 q = σ(2 (W s + U h)) = (p + 1) / 2, because torch's σ is ten times as fast as its tanh on CPUs. Then
 1 - p² = 4 q (1 - q); and as a softmax does not see a constant and its δe sum to nothing, e = 2 v · q and δv = 2 Σ δe q.
@@ -74,10 +77,14 @@ class _Attending:
         self.q = self.v.new_empty(batch, source, width)
         self.alphas = self.v.new_empty(steps, batch, source)
 
-    def attend(self, t: int, query: Tensor) -> Tensor:
-        """(B, H) in the type of products -> the context, (B, D) in that type."""
+    def ask(self, queries: Tensor) -> Tensor:
+        """(…, H) in the type of products -> what `attend` takes, (…, A)."""
+        return queries @ self.asking
+
+    def attend(self, t: int, asked: Tensor) -> Tensor:
+        """(B, A) -> the context, (B, D) in the type of products."""
         alpha = self.alphas[t]
-        q = torch.add(self.doubled, (query @ self.asking).unsqueeze(1), out=self.q).sigmoid_()
+        q = torch.add(self.doubled, asked.unsqueeze(1), out=self.q).sigmoid_()
         self.qs[t].copy_(q)
         scores = q.view(-1, q.size(2)).mv(self.looking).view(alpha.shape)
         torch.softmax(scores.add_(self.padding), dim=1, out=alpha)
@@ -95,7 +102,7 @@ class _Attending:
         self.factor = 4 * self.v
 
     def back(self, t: int, dcontext: Tensor) -> Tensor:
-        """δc (B, D) -> δ of the query (B, H), in the type of products."""
+        """δc (B, D) -> δ(W s) (B, A), in the type of products."""
         q, alpha, de, dasked = self.q.copy_(self.qs[t]), self.alphas[t], self.des[t], self.dasked[t]
         dcontext = self.dcontexts[t].copy_(dcontext)
         dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
@@ -103,8 +110,7 @@ class _Attending:
         torch.addcmul(weighed, alpha, weighed.sum(1, keepdim=True), value=-1, out=de)
         torch.addcmul(q, q, q, value=-1, out=self.slope)
         self.dprojected.addcmul_(de.unsqueeze(2), self.slope)
-        dasked.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
-        return dasked @ self.w
+        return dasked.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
 
     def gradients(self, queries: Tensor) -> tuple[Tensor, ...]:
         """δ of values, projected, w and v, given all queries (T·B, H)."""
@@ -162,14 +168,14 @@ class AttentionSequence(torch.autograd.Function):
         for t in range(steps):
             extra, s, context = kernel.extra(t), both[t, :, :hidden], both[t, :, hidden:]
             if before:
-                context.copy_(attending.attend(t, state[0].to(compute)))
+                context.copy_(attending.attend(t, attending.ask(state[0].to(compute))))
                 extra[:, :width] = context
             if mixing is not None:
                 extra[:, extra.size(1) - fed.size(1) :] = fed
             state = kernel.step(t, state)
             s.copy_(state[0])
             if not before:
-                context.copy_(attending.attend(t, s))
+                context.copy_(attending.attend(t, attending.ask(s)))
             if mixing is not None and b_a is not None:
                 fed = tanh_(torch.add(both[t] @ mixing, b_a, out=feeding[t]))
         saved = kernel.saved()
@@ -210,12 +216,12 @@ class AttentionSequence(torch.autograd.Function):
                 dcontext = dboth[:, hidden:]
             if not before:
                 assert dcontext is not None
-                of_states[0] = of_states[0] + attending.back(t, dcontext)
+                of_states[0] = of_states[0] + attending.back(t, dcontext) @ attending.w
             carried, extra = kernel.back(t, tuple(of_states))
             if before:
                 of_extra = extra[:, :width]
                 dcontext = of_extra if dcontext is None else of_extra + dcontext
-                carried = (carried[0] + attending.back(t, dcontext), *carried[1:])
+                carried = (carried[0] + attending.back(t, dcontext) @ attending.w, *carried[1:])
             if mixing is not None:
                 fed = extra[:, extra.size(1) - hidden :]
         dgx, of_weight, of_entering, *of_biases = kernel.gradients()
@@ -231,4 +237,46 @@ class AttentionSequence(torch.autograd.Function):
             None if b_a is None else flat.sum(0, dtype=feeding.dtype).to(b_a.dtype),
             *(torch.cat([carried[0], fed], dim=1), *carried[1:]),
             *(d.to(p.dtype) for d, p in zip((of_weight, *of_biases), tensors[count:], strict=True)),
+        )
+
+
+class AttentionOverTime(torch.autograd.Function):
+    """`AttentionOverTime.apply(queries, values, projected, mask, W, v)`: the contexts of queries that are all there.
+
+    queries (B, T, H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A).
+
+    One step at a time, so that the (B, S, A) numbers of a step stay in the cache; of all steps, only q is kept.
+
+    Returns:
+        (B, T, D) contexts, in the type of products.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, values: Tensor, projected: Tensor, mask: Tensor, w: Tensor, v: Tensor
+    ) -> Tensor:
+        compute = compute_type(queries)
+        ctx.types = queries.dtype, values.dtype, projected.dtype
+        memory, rows = values.to(compute), queries.transpose(0, 1).to(compute).contiguous()
+        attending = _Attending(memory, w, v, v)
+        attending.begin(projected, mask, len(rows))
+        contexts = memory.new_empty(*queries.shape[:2], memory.size(2))
+        for t, asked in enumerate(attending.ask(rows).unbind(0)):
+            contexts[:, t] = attending.attend(t, asked)
+        ctx.save_for_backward(memory, rows, w, v, *attending.saved())
+        return contexts
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        memory, rows, w, v, *seen = ctx.saved_tensors
+        attending = _Attending(memory, w, v, v, tuple(seen))
+        attending.resume()
+        for t, dcontext in enumerate(grad.unbind(1)):
+            attending.back(t, dcontext)
+        dvalues, dprojected, dw, dv = attending.gradients(rows.flatten(0, 1))
+        of_queries, of_values, of_projected = ctx.types
+        return (
+            *((attending.dasked @ attending.w).transpose(0, 1).to(of_queries), dvalues.to(of_values)),
+            *(dprojected.to(of_projected), None, dw.to(w.dtype), dv.to(v.dtype)),
         )
