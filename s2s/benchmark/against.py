@@ -150,6 +150,7 @@ def measure(
     peers: Sequence[str],
     repetitions: int,
     environments: Path,
+    device: torch.device,
     done: Callable[[], object],
 ) -> list[dict[str, Any]]:
     """A row for each model, program and precision: medians, and the rate of the machine's matrix product.
@@ -159,6 +160,7 @@ def measure(
         peers: what s2s is measured against.
         repetitions: passes of each program.
         environments: where those of the peers are.
+        device: where all programs run.
         done: called after each pass.
 
     Raises:
@@ -178,14 +180,14 @@ def measure(
                             continue
                         given = {
                             **{"task": work.task, "shape": dict(shape), "vocabulary": work.vocabulary},
-                            **{"precision": precision, "threads": torch.get_num_threads(), "device": "cpu"},
+                            **{"precision": precision, "threads": torch.get_num_threads(), "device": str(device)},
                             **{"memory": None, "count_operations": True, **work.more},
                         }
                         try:
                             programs[program, precision] = Program(program, python, given, Path(name), batches)
                         except S2SError as error:
                             log.warning("%s: %s", model, error)
-                rows += _rounds(model, shape, programs, repetitions, work, done)
+                rows += _rounds(model, shape, programs, repetitions, work, device, done)
             finally:
                 for process in programs.values():
                     process.close()
@@ -198,6 +200,7 @@ def _rounds(
     programs: Mapping[tuple[str, str], Program],
     repetitions: int,
     work: Work,
+    device: torch.device,
     done: Callable[[], object],
 ) -> list[dict[str, Any]]:
     taken: dict[tuple[str, str], list[float]] = {key: [] for key in programs}
@@ -220,7 +223,7 @@ def _rounds(
             width, wide = _products(shape)
             count = statistics.fmean(batch["target"].size for batch in work.batches)
             rows_of = round(count) if shape["type"] == "transformer" else len(work.batches[0]["source"])
-            row["product_gflops"] = product_rate(rows_of, width, wide, kind, torch.device("cpu")) / 1e9
+            row["product_gflops"] = product_rate(rows_of, width, wide, kind, device) / 1e9
             row["share"] = counted / row["seconds"] / (row["product_gflops"] * 1e9)
     return rows
 

@@ -146,9 +146,8 @@ def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeC
         "%d batches, %s target tokens a pass, %d passes", len(work.batches), f"{work.tokens:,}", config.repetitions
     )
     with tqdm(total=passes * len(models) * config.repetitions, desc=work.task, unit=" passes", disable=None) as bar:
-        rows = against.measure(
-            work, models, section.precision, peers, config.repetitions, Path(config.environments), bar.update
-        )
+        where = Path(config.environments), pick_device(config.device)
+        rows = against.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
     return rows, against.table(rows)
 
 

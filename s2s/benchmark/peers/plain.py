@@ -41,7 +41,7 @@ class Recurrent(nn.Module):
         )
         outputs, (last, _) = self.encoder(packed)
         memory, _ = pad_packed_sequence(outputs, batch_first=True)
-        mask = (torch.arange(memory.size(1)) < lengths.unsqueeze(1)).unsqueeze(2)
+        mask = _real(memory.size(1), lengths, memory.device).unsqueeze(2)
         keys = self.keys(memory)
         h, c = torch.tanh(self.bridge(torch.cat([last[0], last[1]], dim=1))).chunk(2, dim=1)
         fed, steps, words = torch.zeros_like(h), [], self.dropout(self.target(target))
@@ -86,8 +86,8 @@ class Transformer(nn.Module):
         self.scale = math.sqrt(size)
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-        padding = torch.arange(source.size(1)) >= lengths.unsqueeze(1)
-        causal = nn.Transformer.generate_square_subsequent_mask(target.size(1))
+        padding = ~_real(source.size(1), lengths, source.device)
+        causal = nn.Transformer.generate_square_subsequent_mask(target.size(1), device=target.device)
         sides = [
             self.dropout(table(ids) * self.scale + self.positions[: ids.size(1)])
             for table, ids in ((self.source, source), (self.target, target))
@@ -102,6 +102,11 @@ class Transformer(nn.Module):
         return self.output(hidden)  # type: ignore[no-any-return]
 
 
+def _real(time: int, lengths: Tensor, device: torch.device) -> Tensor:
+    """(B, time), where there is a token; lengths are on the CPU, as packing wants them."""
+    return (torch.arange(time) < lengths.unsqueeze(1)).to(device)
+
+
 def loss_of(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
     return F.cross_entropy(
         logits.flatten(0, 1).float(), target.flatten(), ignore_index=PAD, label_smoothing=smoothing, reduction="sum"
@@ -112,18 +117,24 @@ def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callabl
     torch.set_num_threads(given["threads"])
     torch.manual_seed(1)
     shape = given["shape"]
-    model = {"recurrent": Recurrent, "transformer": Transformer}[shape["type"]](given["vocabulary"], shape)
+    device = torch.device(given["device"])
+    model = {"recurrent": Recurrent, "transformer": Transformer}[shape["type"]](given["vocabulary"], shape).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    data = [{name: torch.from_numpy(array) for name, array in batch.items()} for batch in batches]
+    data = [
+        {name: torch.from_numpy(array).to("cpu" if name == "lengths" else device) for name, array in batch.items()}
+        for batch in batches
+    ]
 
     def run() -> None:
         for batch in data:
-            with torch.autocast("cpu", torch.bfloat16, enabled=given["precision"] == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=given["precision"] == "bf16"):
                 logits = model(batch["source"], batch["lengths"], batch["input"])
             loss = loss_of(logits, batch["target"], given["label_smoothing"])
             optimizer.zero_grad()
             (loss / (batch["target"] != PAD).sum()).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
     return run, {"parameters": sum(p.numel() for p in model.parameters()), "version": torch.__version__}

@@ -19,7 +19,9 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
     kind = {"fp32": "float32", "int8": "int8"}[given["precision"]]
     with tempfile.TemporaryDirectory() as folder:
         _spec(shape, words).save(folder)
-        translator = ctranslate2.Translator(folder, compute_type=kind, intra_threads=given["threads"])
+        device, _, number = given["device"].partition(":")
+        options = {"compute_type": kind, "intra_threads": given["threads"], "device_index": int(number or 0)}
+        translator = ctranslate2.Translator(folder, device=device, **options)
 
     def run() -> None:
         for arrays in batches:

@@ -13,7 +13,6 @@ from joeynmt.vocabulary import Vocabulary
 from torch import nn
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-CPU = torch.device("cpu")
 
 
 def _vocabulary(size: int) -> Vocabulary:
@@ -47,10 +46,10 @@ def _model(given: dict[str, Any]) -> nn.Module:
         raise SystemExit("joeynmt has no attention by the previous state")
     vocabulary = _vocabulary(given["vocabulary"])
     model: nn.Module = build_model(_config(given["shape"]), vocabulary, vocabulary)
-    return model
+    return model.to(given["device"])
 
 
-def _batch(arrays: dict[str, Any], target: bool) -> Batch:
+def _batch(arrays: dict[str, Any], target: bool, device: str) -> Batch:
     rows = None
     if target:
         given, last = torch.from_numpy(arrays["input"]), torch.from_numpy(arrays["target"])
@@ -64,11 +63,16 @@ def _batch(arrays: dict[str, Any], target: bool) -> Batch:
         trg=rows,
         trg_prompt_mask=None,
         indices=torch.arange(count),
-        device=CPU,
+        device=torch.device(device),
         pad_index=PAD,
         eos_index=EOS,
         is_train=target,
     )
+
+
+def _finished(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
 
 
 def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
@@ -79,13 +83,14 @@ def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callabl
 
     def run() -> None:
         for arrays in batches:
-            batch = _batch(arrays, True)
+            batch = _batch(arrays, True, given["device"])
             batch.sort_by_src_length()
             loss, *_ = model(return_type="loss", **vars(batch))
             batch.normalize(loss, normalization="tokens").backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             model.zero_grad()
+        _finished(given["device"])
 
     return run, {"parameters": sum(p.numel() for p in model.parameters())}
 
@@ -95,10 +100,11 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
 
     def run() -> None:
         for arrays in batches:
-            batch = _batch(arrays, False)
+            batch = _batch(arrays, False, given["device"])
             batch.sort_by_src_length()
             length = int(arrays["length"])
             options = {"min_output_length": length, "generate_unk": False}
             search(model, batch, length, given["decoding"]["beam"], 1.0, **options)
+        _finished(given["device"])
 
     return run, {"parameters": sum(p.numel() for p in model.parameters())}

@@ -30,11 +30,11 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
         forced_eos_token_id=None,
         max_position_embeddings=512,
     )
-    model = MarianMTModel(config).eval()
+    model = MarianMTModel(config).eval().to(given["device"])
 
     def run() -> None:
         for arrays in batches:
-            source = torch.from_numpy(arrays["source"])
+            source = torch.from_numpy(arrays["source"]).to(given["device"])
             with torch.inference_mode():
                 found = model.generate(
                     source,
