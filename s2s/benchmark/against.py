@@ -219,10 +219,13 @@ def _rounds(
     for row in rows:
         counted = next((r["operations"] for r in rows if "operations" in r), None)
         if counted is not None:
-            kind = torch.bfloat16 if row["precision"] == "bf16" else torch.float32
+            kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}[row["precision"]]
             width, wide = _products(shape)
-            count = statistics.fmean(batch["target"].size for batch in work.batches)
-            rows_of = round(count) if shape["type"] == "transformer" else len(work.batches[0]["source"])
+            rows_of = len(work.batches[0]["source"])
+            if work.task == "decode":
+                rows_of *= work.more["decoding"]["beam"]
+            elif shape["type"] == "transformer":  # all tokens at once
+                rows_of = round(statistics.fmean(batch["target"].size for batch in work.batches))
             row["product_gflops"] = product_rate(rows_of, width, wide, kind, device) / 1e9
             row["share"] = counted / row["seconds"] / (row["product_gflops"] * 1e9)
     return rows

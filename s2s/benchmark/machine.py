@@ -88,7 +88,8 @@ def _wait(device: torch.device) -> None:
 
 
 def product_rate(rows: int, inner: int, columns: int, kind: torch.dtype, device: torch.device) -> float:
-    """Floating-point operations a second of the matrix product (rows, inner) × (inner, columns)."""
+    """Operations a second of the matrix product (rows, inner) × (inner, columns); of bytes it is the one into int32."""
     a, b = torch.randn(rows, inner).to(device, kind), torch.randn(inner, columns).to(device, kind)
-    seconds = medians({"product": lambda: a @ b}, 15, device, lambda: None)["product"]
+    product = torch._int_mm if kind == torch.int8 else torch.matmul
+    seconds = medians({"product": lambda: product(a, b)}, 15, device, lambda: None)["product"]
     return 2 * rows * inner * columns / seconds

@@ -65,6 +65,12 @@ def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path
         (model, "s2s", precision) for model in ("lstm", "transformer") for precision in ("bf16", "int8")
     ]
     assert rows[0]["parameters"] == rows[1]["parameters"]
+    for bf16, int8 in (rows[:2], rows[2:]):
+        # Each of 2 hypotheses of each token goes at least through the output layer, (vocabulary, 8).
+        steps = 2 * bf16["tokens_per_s"] * bf16["seconds"]
+        assert 2 * steps * 8 * 250 < bf16["operations"] < 100 * steps * 8 * 250
+        assert bf16["share"] == pytest.approx(bf16["operations"] / bf16["seconds"] / bf16["product_gflops"] / 1e9)
+        assert int8["share"] == pytest.approx(bf16["operations"] / int8["seconds"] / int8["product_gflops"] / 1e9)
 
 
 def test_from_text_to_batches(inside: Callable[..., Done], tmp_path: Path) -> None:
