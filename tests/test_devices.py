@@ -23,8 +23,11 @@ def test_what_there_is_not_is_one_line(name: str) -> None:
 
 def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(mallopt=lambda *pair: asked.append(pair)))
+    handed_back: list[int] = []
+    library = SimpleNamespace(mallopt=lambda *pair: asked.append(pair), malloc_trim=handed_back.append)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: library)
     keep_freed_memory()
+    assert handed_back == [0]
     assert dict(asked)[-3] >= 1 << 28  # M_MMAP_THRESHOLD: larger than any tensor of a step
     assert dict(asked)[-1] > dict(asked)[-3]  # M_TRIM_THRESHOLD
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace())

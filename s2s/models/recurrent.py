@@ -181,10 +181,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             outputs, finals = self.stack(embedded, None, self._by_layer(state), summary)
             final = tuple(tensor for states in finals for tensor in states)
             if self.bahdanau is not None:
-                keys = self._keys(state)
-                alone = len(outputs) == len(keys.values)  # and not several hypotheses of a sentence
-                contexts = self.bahdanau.contexts(outputs, keys) if alone else self.bahdanau(outputs, keys)[0]
-                outputs = torch.cat([outputs, contexts], dim=-1)
+                outputs = torch.cat([outputs, self.bahdanau.contexts(outputs, self._keys(state))], dim=-1)
         hidden = self.dropout(torch.tanh(self._read(torch.cat([outputs, embedded], dim=-1), summary)))
         return hidden, DecodeState(state.shared, {f"state{i}": tensor for i, tensor in enumerate(final)})
 

@@ -70,7 +70,12 @@ class BahdanauAttention(nn.Module):
         return context.reshape(*leading, -1), weights.reshape(*leading, -1)
 
     def contexts(self, queries: Tensor, keys: Keys) -> Tensor:
-        """(B, T, Q) queries -> contexts (B, T, D): those of `forward`, with less memory and a backward pass by hand."""
+        """(N, T, Q) queries -> contexts (N, T, D): those of `forward`.
+
+        Where gradients are wanted and N = B, with less memory and a backward pass by hand.
+        """
+        if not torch.is_grad_enabled() or len(queries) != len(keys.values):
+            return self(queries, keys)[0]  # type: ignore[no-any-return]
         given = (queries, keys.values, keys.projected, keys.mask, self.query.weight, self.energy.weight)
         return AttentionOverTime.apply(*given)  # type: ignore[no-untyped-call, no-any-return]
 
