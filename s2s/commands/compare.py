@@ -71,7 +71,7 @@ def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
     """One model of the ladder; nothing is done twice."""
     train_run(values, RunDirectory(path))
     run = load(path, values["device"], values["trust"])
-    _evaluated(run, *_test_set(run))
+    evaluated(run, *test_set(run))
 
 
 def configurations(models: list[str], ladder: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
@@ -98,7 +98,7 @@ def write_report(runs: dict[str, Run], folder: Path, at_once: int, scaling: Scal
         scaling: a measurement for the page to show as well.
     """
     first = next(iter(runs.values()))
-    name, test = _test_set(first)
+    name, test = test_set(first)
     systems = [_system(label, run, name, test) for label, run in runs.items()]
     samples = _samples(test)
     attentions = [one for label, run in runs.items() for one in _attention(label, run, test, samples)]
@@ -120,13 +120,13 @@ def write_report(runs: dict[str, Run], folder: Path, at_once: int, scaling: Scal
     sys.stdout.write(f"\nopen {folder / 'index.html'} in a browser; the picture alone is {folder / 'length.png'}\n")
 
 
-def _test_set(run: Run) -> tuple[str, TestSet]:
+def test_set(run: Run) -> tuple[str, TestSet]:
     """The first test set of the run's data."""
     return next(iter(test_sets(run.config.data, None, run.config.evaluation).items()))
 
 
 def _system(label: str, run: Run, name: str, test: TestSet) -> System:
-    result, hypotheses, seconds = _evaluated(run, name, test)
+    result, hypotheses, seconds = evaluated(run, name, test)
     rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["event"] == "train"]
     total, inner = count_parameters(run.model)
@@ -146,7 +146,7 @@ def _system(label: str, run: Run, name: str, test: TestSet) -> System:
     )
 
 
-def _evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str], float]:
+def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str], float]:
     """The stored evaluation if it is of these weights, settings and test set; a new one otherwise."""
     stored, text = run.directory.evaluation / f"{name}.json", run.directory.evaluation / f"{name}.hyp"
     if stored.exists() and text.exists() and stored.stat().st_mtime > run.directory.weights.stat().st_mtime:

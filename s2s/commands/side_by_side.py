@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
@@ -23,6 +24,7 @@ import torch
 
 from s2s.commands.console import BAD_INPUT, LineFormatter, TqdmHandler, report
 from s2s.errors import S2SError
+from s2s.evaluation.report.prose import duration
 from s2s.training.interrupt import Interrupted, Signals
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,14 @@ def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> 
     """
     threads = max(1, torch.get_num_threads() // at_once)
     waiting, running, code = list(jobs.items()), dict[str, SpawnProcess](), 0
+    began = time.monotonic()
     with Signals() as signals:
         while running or (waiting and not code):
             while waiting and not code and len(running) < at_once:
-                name, job = waiting.pop(0)
-                log.info("%s: model %d of %d", name, len(jobs) - len(waiting), len(jobs))
+                finished, (name, job) = len(jobs) - len(waiting) - len(running), waiting.pop(0)
+                rest = (time.monotonic() - began) / finished * (len(jobs) - finished) if finished else None
+                left = "" if rest is None else f", about {duration(rest)} left"
+                log.info("%s: %d of %d%s", name, len(jobs) - len(waiting), len(jobs), left)
                 running[name] = _start(name, job, threads)
             connection.wait([process.sentinel for process in running.values()], timeout=0.5)
             if signals.caught is not None and not code:

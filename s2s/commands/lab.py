@@ -1,0 +1,123 @@
+"""`scripts/lab.py`: the lecture note's claims as experiments, and one page about them.
+
+Everything that takes time is kept below `output`, so a stopped lab goes on where it was, and one whose settings were
+changed does only what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from hydra import compose
+from omegaconf import DictConfig
+
+from s2s.commands.compare import evaluated, test_set, train_and_evaluate
+from s2s.commands.console import overrides, plain
+from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
+from s2s.config import check_call, nearest, raise_all
+from s2s.devices import pick_device
+from s2s.evaluation.report.table import align
+from s2s.lab.bench import Bench, StoppedError
+from s2s.lab.experiment import Experiment, Size
+from s2s.lab.experiments import EXPERIMENTS
+from s2s.lab.notebook import Entry, carry_out
+from s2s.lab.page import write_page
+from s2s.models import count_parameters
+from s2s.runs import load
+
+log = logging.getLogger(__name__)
+
+
+def lab(config: DictConfig) -> None:
+    """Carries out the experiments that are asked for, prints what they found, and writes the page."""
+    values = plain(config)
+    output = Path(values["output"])
+    size, chosen = asked(values)
+    device = pick_device("cpu")
+    at_once = values["jobs"] or jobs_at_once(device, max(1, len(chosen)))
+    bench = Bench(output, training_configuration, trained, run_side_by_side, at_once)
+    entries = []
+    for number, (experiment, settings) in enumerate(chosen.values(), 1):
+        log.info("%d of %d: %s", number, len(chosen), experiment.title)
+        try:
+            entry = carry_out(experiment, size, settings, bench, output / experiment.name)
+        except StoppedError as stopped:
+            log.warning("stopped before the end; the same command goes on with what is missing")
+            sys.exit(stopped.exit_code)
+        entries.append(entry)
+        sys.stdout.write(in_words(entry) + "\n\n")
+        sys.stdout.flush()
+    write_page(output / "index.html", entries, shlex.join(["python", "scripts/lab.py", *overrides()]))
+    sys.stdout.write(f"open {output / 'index.html'} in a browser\n")
+
+
+def asked(values: Mapping[str, Any]) -> tuple[Size, dict[str, tuple[Experiment, dict[str, Any]]]]:
+    """The size, and each experiment that is asked for with its checked settings.
+
+    Raises:
+        S2SError: naming every error of the configuration.
+    """
+    sections = values["lab"]
+    known = {one.name: one for one in EXPERIMENTS}
+    size, only, jobs = sections["size"], values["only"], values["jobs"]
+    errors = []
+    if size not in get_args(Size):
+        errors.append(f"lab.size={size!r} is not one of: {', '.join(get_args(Size))}")
+    if not (jobs is None or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs > 0)):
+        errors.append(f"jobs={jobs!r} must be a number of jobs, at least 1, or null")
+    names = list(known) if only is None else only if isinstance(only, list) else [only]
+    errors += [f"only={name} is not one of: {nearest(str(name), list(known))}" for name in names if name not in known]
+    raise_all(errors)
+    for name in names:
+        errors += check_call(known[name].settings, sections[name][size], f"lab.{name}.{size}")
+    raise_all(errors)
+    return size, {name: (known[name], sections[name][size]) for name in known if name in names}
+
+
+def training_configuration(typed: Sequence[str]) -> dict[str, Any]:
+    """What `scripts/train.py` would train if this were typed after it."""
+    values = plain(compose("train", list(typed)))
+    del values["run_dir"]
+    return values
+
+
+def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """Trains and evaluates a translation model, unless that is done already.
+
+    Returns:
+        run: its directory; parameters, inner_parameters: without embeddings; train_seconds, tokens_per_s: of target
+        tokens; curve: [update, seconds, validation BLEU] rows; evaluation: of the first test set, as `Evaluation` has
+        it.
+    """
+    train_and_evaluate(values, Path(path))
+    run = load(path, values["device"], values["trust"])
+    rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
+    last = [row for row in rows if row["event"] == "train"][-1]
+    total, inner = count_parameters(run.model)
+    return {
+        "run": path,
+        "parameters": total,
+        "inner_parameters": inner,
+        "train_seconds": last["seconds"],
+        "tokens_per_s": last["tokens"] / last["seconds"],
+        "curve": [(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
+        "evaluation": evaluated(run, *test_set(run))[0].to_json(),
+    }
+
+
+def in_words(entry: Entry) -> str:
+    """An experiment for the terminal: the claim, the numbers, what they say."""
+    found = entry.findings
+    lines = [entry.experiment.title, f"“{entry.experiment.claim}”", ""]
+    if found.rows:
+        lines += [align([list(found.columns), *map(list, found.rows)]), ""]
+    lines += found.sentences
+    if found.verdict is not None:
+        lines.append(f"{found.verdict}: {found.reason}")
+    return "\n".join(lines)

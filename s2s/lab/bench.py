@@ -1,0 +1,108 @@
+"""Where experiments are carried out: every job is done once, its result is kept, and several run side by side.
+
+A job is a function and its arguments (`functools.partial`). Its result is stored under the name of the function and a
+hash of the arguments, so an experiment that was stopped goes on with the jobs that are missing, and one whose settings
+were changed does only what changed. Translation models are ordinary runs of `scripts/train.py`, shared by all
+experiments that ask for the same configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from s2s.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+Job = partial[Any]  # of a function that can be imported, with arguments that JSON can hold; returns such values too
+SideBySide = Callable[[Mapping[str, Callable[[], object]], int], int]
+
+
+class StoppedError(Exception):
+    """Jobs ended before they were done: by a signal, or because one failed and said why."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"stopped with exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+def one_after_the_other(jobs: Mapping[str, Callable[[], object]], at_once: int) -> int:
+    """The simplest way to carry out jobs: here and now."""
+    for job in jobs.values():
+        job()
+    return 0
+
+
+class Bench:
+    """Does jobs and keeps their results.
+
+    Args:
+        folder: of the results.
+        compose: makes the configuration of a training run from what one would type after `scripts/train.py`.
+        train: trains and evaluates the run of a configuration in a folder, unless that is done already, and returns
+            facts about it; see `s2s.commands.lab.trained`.
+        side_by_side: carries out named jobs, at most so many at a time; returns an exit code.
+        at_once: how many.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        compose: Callable[[Sequence[str]], dict[str, Any]],
+        train: Callable[[dict[str, Any], str], dict[str, Any]],
+        side_by_side: SideBySide = one_after_the_other,
+        at_once: int = 1,
+    ) -> None:
+        self.folder = folder
+        self._compose, self._train = compose, train
+        self._side_by_side, self._at_once = side_by_side, at_once
+
+    def each(self, jobs: Mapping[str, Job]) -> dict[str, Any]:
+        """The results of jobs, by the same names; only those that are not kept yet are done.
+
+        Raises:
+            StoppedError: before all were done; what is done is kept.
+        """
+        files = {name: self._file(job) for name, job in jobs.items()}
+        missing = {path: (name, jobs[name]) for name, path in files.items() if not path.exists()}
+        if missing:
+            work = {name: partial(keep, job, path) for path, (name, job) in missing.items()}
+            code = self._side_by_side(work, min(self._at_once, len(work)))
+            if code:
+                raise StoppedError(code)
+        return {name: read_json(path) for name, path in files.items()}
+
+    def trained(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+        """Facts about trained and evaluated translation models, by name.
+
+        Args:
+            wanted: what one would type after `scripts/train.py` for each.
+
+        Returns:
+            what `s2s.commands.lab.trained` returns for each.
+        """
+        jobs = {}
+        for name, typed in wanted.items():
+            values = self._compose(typed)
+            run = self.folder / "runs" / f"{values['model']['name']}-s{values['seed']}-{_digest(values)}"
+            jobs[name] = partial(self._train, values, str(run))
+        return self.each(jobs)
+
+    def _file(self, job: Job) -> Path:
+        function = f"{job.func.__module__}.{job.func.__qualname__}"
+        return self.folder / "parts" / f"{job.func.__name__}-{_digest([function, job.args, job.keywords])}.json"
+
+
+def keep(job: Job, path: Path) -> None:
+    """Does a job and stores its result."""
+    write_json(path, job())
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

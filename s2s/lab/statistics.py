@@ -1,0 +1,59 @@
+"""Means over seeds with their intervals, and verdicts that rest on them.
+
+Seeds are few, so intervals are Student's: mean ± t · s / √n, with t of n - 1 degrees of freedom at 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from s2s.lab.experiment import Verdict
+
+# Two-sided 95 % quantiles of Student's t by degrees of freedom (any table of it).
+_T = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]
+SEEDS_FOR_A_VERDICT = 3
+
+
+class Mean(NamedTuple):
+    """A mean over seeds; `low` and `high` are None for one seed alone."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    def text(self, digits: int = 1) -> str:
+        """`12.3 [11.9, 12.7]`."""
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{self.mean:.{digits}f}{interval}"
+
+
+def mean_over_seeds(values: Sequence[float]) -> Mean:
+    """The mean of one value for each seed, with Student's 95 % interval."""
+    mean = statistics.fmean(values)
+    freedom = len(values) - 1
+    if freedom < 1:
+        return Mean(mean, None, None)
+    half = (_T[freedom - 1] if freedom <= len(_T) else 1.96) * statistics.stdev(values) / math.sqrt(len(values))
+    return Mean(mean, mean - half, mean + half)
+
+
+def differences(a: Sequence[float], b: Sequence[float]) -> Mean:
+    """a - b, paired by seed."""
+    return mean_over_seeds([one - other for one, other in zip(a, b, strict=True)])
+
+
+def above(difference: Mean, by: float = 0.0) -> Verdict:
+    """Is the difference more than `by`? Not decided where its interval holds `by`."""
+    if difference.low is None or difference.high is None:
+        return "not decided"
+    return "supported" if difference.low > by else "not supported" if difference.high < by else "not decided"
+
+
+def all_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """A claim of several parts: supported if all parts are, not supported if one is not."""
+    if "not supported" in verdicts:
+        return "not supported"
+    return "supported" if all(verdict == "supported" for verdict in verdicts) else "not decided"
