@@ -103,7 +103,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 EXPERIMENT = Experiment(
     name="vanishing",
     title="Gradients vanish or explode",
-    claim="The hidden state is multiplied by the matrix W again and again, so gradients are bound to vanish or explode.",
+    claim="The hidden state is multiplied by the matrix W again and again, so gradients must vanish or explode.",
     chapter="chapters 1.4 and 2: RNN, summary; LSTM",
     setup="A plain RNN with a random recurrent matrix of a given spectral radius reads random inputs; the norm of the "
     "gradient of its last state, by how many steps it was carried back. Geometric mean over sequences.",
