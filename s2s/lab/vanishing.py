@@ -8,6 +8,7 @@ that shrinks at least like ρ^k in the long run; above 1 it can grow, as far as 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from s2s.config import PositiveFloat, PositiveInt
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers
 from s2s.lab.look import axis_labels, legend, line, numbered, panels
-from s2s.nn.cells import CELLS
+from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
 
 
@@ -47,12 +48,13 @@ def gradient_norms(radius: float, seed: int, settings: Settings) -> list[float]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         size, time = settings.hidden, settings.distance + 1
-        layer = RecurrentLayer(CELLS["rnn"](size, size)).double()
+        cell = RNN(size, size)
+        layer = RecurrentLayer(cell).double()
         weight = torch.randn(size, size, dtype=torch.float64)
         weight *= radius / torch.linalg.eigvals(weight).abs().max()
         with torch.no_grad():
-            layer.cell.weight_hh.copy_(weight)
-            layer.cell.weight_ih.copy_(settings.input_scale * torch.eye(size))
+            cell.weight_hh.copy_(weight)
+            cell.weight_ih.copy_(settings.input_scale * torch.eye(size))
         x = torch.randn(settings.sequences, time, size, dtype=torch.float64, requires_grad=True)
         last = layer.trace(x, None)["state0"][:, -1]
         direction = torch.nn.functional.normalize(torch.randn_like(last), dim=1)
@@ -65,7 +67,7 @@ def gradient_norms(radius: float, seed: int, settings: Settings) -> list[float]:
 def _shrinkage(norms: list[float]) -> float:
     """The factor of one step, over the second half of the distance (the first is transient)."""
     half = len(norms) // 2
-    return (norms[-1] / norms[half]) ** (1 / (len(norms) - 1 - half))
+    return math.exp(math.log(norms[-1] / norms[half]) / (len(norms) - 1 - half))
 
 
 def find(numbers: Numbers) -> Findings:
