@@ -1,0 +1,56 @@
+"""`scripts/lab.py`: what is asked for is checked first, what is found is printed, and the page is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from s2s.commands.console import plain
+from s2s.commands.lab import asked
+from s2s.lab.experiments import EXPERIMENTS
+from tests.commands.conftest import Done
+
+TINY = ["only=vanishing", "lab.vanishing.quick={hidden: 4, distance: 3, sequences: 2, radii: [0.5, 2], "]
+TINY = [TINY[0], TINY[1] + "input_scale: 0.1, seeds: [1]}", "output=out"]
+
+
+def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("lab", *TINY, cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "Gradients vanish or explode" in done.stdout
+    assert "spectral radius" in done.stdout
+    assert (tmp_path / "out" / "index.html").exists()
+    assert (tmp_path / "out" / "vanishing" / "picture.png").exists()
+    again = inside("lab", *TINY, cwd=tmp_path)
+    assert "there already" in again.stderr
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("lab.size=huge", "lab.size='huge' is not one of: quick, full"),
+        ("only=vanishin", "only=vanishin is not one of: vanishing"),
+        ("jobs=0", "jobs=0 must be a number of jobs, at least 1, or null"),
+        ("lab.vanishing.quick.hidden=0", "lab.vanishing.quick.hidden=0 must be"),
+        ("+lab.vanishing.quick.hiden=3", "unknown key lab.vanishing.quick.hiden"),
+    ],
+)
+def test_bad_input(inside: Callable[..., Done], tmp_path: Path, typed: str, message: str) -> None:
+    done = inside("lab", typed, "output=out", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert message in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["quick", "full"])
+def test_every_experiment_has_both_sizes(root: Path, size: str) -> None:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        values = plain(compose("lab", [f"lab.size={size}"]))
+    _, chosen = asked(values)
+    assert list(chosen) == [experiment.name for experiment in EXPERIMENTS]
+    assert {path.stem for path in (root / "conf" / "lab").glob("*.yaml")} == set(chosen)

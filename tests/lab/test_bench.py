@@ -1,0 +1,74 @@
+"""Jobs are done once; what is stopped goes on; what is changed is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2s.lab.bench import Bench, StoppedError
+
+
+def noted(path: str, value: int) -> dict[str, int]:
+    """A job that leaves a trace of having been done."""
+    with Path(path).open("a") as file:
+        file.write(f"{value}\n")
+    return {"value": value}
+
+
+def composed(typed: Sequence[str]) -> dict[str, Any]:
+    values = dict(one.split("=") for one in typed)
+    return {"model": {"name": values.get("model", "lstm")}, "seed": values.get("seed", "1"), **values}
+
+
+def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
+    folder = Path(path)
+    folder.mkdir(parents=True)  # fails at a second time
+    return {"run": path, "seed": values["seed"]}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "lab", composed, trained)
+
+
+def test_jobs_are_done_once(bench: Bench, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    jobs = {str(n): partial(noted, str(trace), n) for n in (1, 2)}
+    assert bench.each(jobs) == {"1": {"value": 1}, "2": {"value": 2}}
+    jobs["3"] = partial(noted, str(trace), value=3)
+    assert bench.each(jobs)["3"] == {"value": 3}
+    assert bench.each(jobs)["1"] == {"value": 1}
+    assert trace.read_text().split() == ["1", "2", "3"]
+
+
+def test_two_names_of_one_job_are_one_job(bench: Bench, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    found = bench.each({name: partial(noted, str(trace), 7) for name in ("a", "b")})
+    assert found == {"a": {"value": 7}, "b": {"value": 7}}
+    assert trace.read_text().split() == ["7"]
+
+
+def test_what_was_done_before_a_stop_is_kept(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+
+    def first_then_stop(jobs: Mapping[str, Callable[[], object]], at_once: int) -> int:
+        next(iter(jobs.values()))()
+        return 143
+
+    jobs = {str(n): partial(noted, str(trace), n) for n in (1, 2)}
+    with pytest.raises(StoppedError) as stopped:
+        Bench(tmp_path / "lab", composed, trained, first_then_stop).each(jobs)
+    assert stopped.value.exit_code == 143
+    Bench(tmp_path / "lab", composed, trained).each(jobs)
+    assert trace.read_text().split() == ["1", "2"]
+
+
+def test_runs_of_one_configuration_are_shared(bench: Bench) -> None:
+    first = bench.trained({"plain": ["model=lstm"], "other": ["model=lstm", "seed=2"]})
+    again = bench.trained({"full cell": ["model=lstm"], "third": ["model=lstm", "seed=3"]})
+    assert again["full cell"]["run"] == first["plain"]["run"]
+    assert len({facts["run"] for facts in (*first.values(), *again.values())}) == 3
