@@ -1,9 +1,11 @@
-"""Which processor a model runs on."""
+"""Which processor a model runs on, and its memory."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
+from pathlib import Path
 
 import torch
 
@@ -47,3 +49,22 @@ def keep_freed_memory() -> None:
     trim(0)
     mallopt(mmap_threshold, 1 << 30)
     mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def most_memory(device: torch.device) -> float | None:
+    """MiB that this process has had at most: on a GPU what torch allocated there, else its resident memory.
+
+    None where the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 2**20 if sys.platform == "darwin" else most / 1024  # bytes there, KiB elsewhere

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import torch
 
 from s2s.config import OptimConfig, TrainingConfig
+from s2s.devices import most_memory
 from s2s.errors import S2SError
 from s2s.models.interface import Seq2Seq
 from s2s.training.ahead import BatchesAhead, MicroBatches
@@ -231,6 +232,7 @@ class Trainer:
             "grad_norm": window["norm"] / window["updates"],
             "tokens_per_s": window["tokens"] / max(window["seconds"], 1e-9),
             "waiting": window.get("waited", 0.0) / max(window["seconds"], 1e-9),
+            "memory": most_memory(self.updater.device),
             "tokens": state.tokens,
             "seconds": state.seconds,
         }

@@ -23,7 +23,7 @@ from s2s.training.checkpoint import RunDirectory
 from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done, Script, hear_interrupts
 
 FILES = ["data=files", "data.source=en", "data.target=de"]
-UNTIMED = ("tokens_per_s", "seconds", "waiting")
+UNTIMED = ("tokens_per_s", "seconds", "waiting", "memory")
 
 
 def _metrics(run: Path) -> list[dict[str, object]]:

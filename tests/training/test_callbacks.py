@@ -42,6 +42,14 @@ def test_callbacks_hear_of_everything_in_order(tmp_path: Path) -> None:
     assert recorder.calls == [("start", 0, 4), 1, 2, "log", "valid", 3, 4, "log", "valid", "average", "end"]
 
 
+def test_every_logged_line_says_how_much_memory_it_took_so_far(tmp_path: Path) -> None:
+    make_trainer(tmp_path, max_steps=6, log_every=2).fit()
+    most = [line["memory"] for line in events(tmp_path, times=True) if line["event"] == "train"]
+    assert len(most) == 3
+    assert most[0] > 20  # MiB: Python and torch alone take more
+    assert most == sorted(most)
+
+
 @pytest.mark.parametrize(("limits", "total"), [((12, None), 12), ((None, 3), 9), ((12, 3), 9), ((7, 3), 7)])
 def test_the_number_of_updates_is_estimated_from_epochs(
     tmp_path: Path, limits: tuple[int | None, int | None], total: int

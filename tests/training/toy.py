@@ -147,7 +147,7 @@ class At(Callback):
 
 
 def events(path: Path, times: bool = False) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, without what depends on the clock."""
+    """The lines of metrics.jsonl, without what depends on the machine."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    clock = () if times else ("seconds", "tokens_per_s", "waiting")
+    clock = () if times else ("seconds", "tokens_per_s", "waiting", "memory")
     return [{key: value for key, value in line.items() if key not in clock} for line in lines]
