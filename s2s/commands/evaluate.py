@@ -20,10 +20,10 @@ from s2s.data.corpus import load_corpus
 from s2s.decoding.output import read_lines
 from s2s.decoding.translator import check_precision
 from s2s.errors import S2SError
-from s2s.evaluation.by_length import Evaluation, report
+from s2s.evaluation.by_length import SIDES, Evaluation, Side, report
 from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
-from s2s.evaluation.report.page import TestSet
-from s2s.evaluation.report.picture import Series, length_picture
+from s2s.evaluation.report.length import Series, length_picture
+from s2s.evaluation.report.results import TestSet
 from s2s.evaluation.report.table import evaluation_table, precisions_table
 from s2s.files import atomic_write, read_json, write_json
 from s2s.runs import Run, changed, load
@@ -101,6 +101,15 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
         The evaluation, the hypotheses, and the seconds that decoding took.
     """
     hypotheses, seconds = _decode(run, test, decoding)
+    _write_lines(run.directory.evaluation / f"{name}.hyp", hypotheses)
+    return score_run(run, name, test, decoding, hypotheses, seconds), hypotheses, seconds
+
+
+def score_run(
+    run: Run, name: str, test: TestSet, decoding: DecodingConfig, hypotheses: list[str], seconds: float
+) -> Evaluation:
+    """Scores translations of a test set that took so many seconds, and stores the result and its picture."""
+    limits = training_limits(run.directory)
     result = report(
         test.sources,
         hypotheses,
@@ -108,18 +117,20 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
         source_language=test.source_language,
         target_language=test.target_language,
         config=test.config,
-        training_limit=training_limit(run.directory),
+        training_limit=limits["source"],
+        reference_limit=limits["reference"],
         decoding=dataclasses.asdict(decoding),
         test_set=name,
     )
     folder = run.directory.evaluation
-    _write_lines(folder / f"{name}.hyp", hypotheses)
-    write_json(folder / f"{name}.json", result.to_json() | {"decoding_seconds": round(seconds, 2)})
-    family = run.model.reads
-    length_picture([Series(run.config.model["name"], result, family)], folder / f"{name}.png")
+    write_json(
+        folder / f"{name}.json",
+        result.to_json() | {"decoding_seconds": round(seconds, 2), "evaluation": dataclasses.asdict(test.config)},
+    )
+    length_picture([Series(run.config.model["name"], result, run.model.reads)], folder / f"{name}.png")
     score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"
     log.info("%s: BLEU %s in %.0f s; wrote %s.json, .hyp, .png", name, score, seconds, folder / name)
-    return result, hypotheses, seconds
+    return result
 
 
 def evaluate_precisions(
@@ -164,7 +175,10 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
         file.write("".join(f"{line}\n" for line in lines))
 
 
-def training_limit(directory: RunDirectory) -> int | None:
-    """Longest training source, in the unit of the evaluation; None if the run does not say."""
+def training_limits(directory: RunDirectory) -> dict[Side, int | None]:
+    """The longest text of each side seen in training, in the unit of the evaluation; None if the run does not say."""
     path = directory.path / "corpus.json"
-    return read_json(path)["training_limit"] if path.exists() else None
+    if not path.exists():
+        return dict.fromkeys(SIDES)
+    values = read_json(path)
+    return {"source": values["training_limit"], "reference": values["splits"]["train"]["target"]["lengths"]["max"]}

@@ -17,7 +17,8 @@ from typing import Any, get_args
 from hydra import compose
 from omegaconf import DictConfig
 
-from s2s.commands.compare import evaluated, test_set, train_and_evaluate
+from s2s.commands.compare import train_and_evaluate
+from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
 from s2s.config import check_call, nearest, raise_all

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ _OWN_TOKENIZER = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab", "ko": 
 _ANY_LANGUAGE = frozenset({"char", "spm", "flores101", "flores200", "spBLEU-1K"})
 _SPACED_ONLY = frozenset({"13a", "intl", "none"})
 _EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
+
+Metric = Literal["bleu", "chrf", "length_ratio"]  # the last: hypothesis over reference length, in the scorer's tokens
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _RESAMPLES_AT_ONCE = 4_000_000  # numbers held in memory: resamples × sentences
 
@@ -87,6 +91,7 @@ class CorpusCounts:
     """What a metric counts in each sentence of a corpus, N sentences × C counts, and scores of selections of them.
 
     Attributes:
+        metric: sacrebleu's.
         counts: (N, C) whole numbers as float64, whose sums are exact, so that the order of summation does not matter.
         signature: sacrebleu's signature of the metric.
     """
@@ -94,19 +99,22 @@ class CorpusCounts:
     def __init__(self, metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> None:
         if len(hypotheses) != len(references):
             raise S2SError(f"{len(hypotheses)} hypotheses for {len(references)} references: each needs the other")
-        self._metric = metric
+        self.metric = metric
         self.counts = _sentence_counts(metric, hypotheses, references)
         self.signature = str(metric.get_signature())
 
     def score(self, sentences: NDArray[np.intp] | None = None) -> float | None:
         """The corpus score of these sentences (indices; repeated ones count again), or of all; None for no sentence."""
         counts = self.counts if sentences is None else self.counts[sentences]
-        return _score_of_sums(self._metric, counts.sum(0)) if len(counts) else None
+        return _score_of_sums(self.metric, counts.sum(0)) if len(counts) else None
 
     def scores(self, multiplicity: NDArray[np.float64], sentences: NDArray[np.intp]) -> NDArray[np.float64]:
         """Scores of R resamples of n selected sentences: `multiplicity` (R, n) says how often each occurs -> (R,)."""
-        sums = multiplicity @ self.counts[sentences]
-        return np.array([_score_of_sums(self._metric, row) for row in sums], dtype=np.float64)
+        return self.scores_of_sums(multiplicity @ self.counts[sentences])
+
+    def scores_of_sums(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of R corpora whose counts, summed over their sentences, are `sums` (R, C) -> (R,)."""
+        return np.array([_score_of_sums(self.metric, row) for row in sums], dtype=np.float64)
 
 
 def _sentence_counts(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
@@ -134,6 +142,31 @@ def bleu_counts(hypotheses: Sequence[str], references: Sequence[str], tokenize: 
 def chrf_counts(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusCounts:
     """chrF++'s counts."""
     return CorpusCounts(CHRF(word_order=2), hypotheses, references)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One translation of a test set as both metrics count it."""
+
+    bleu: CorpusCounts
+    chrf: CorpusCounts
+
+    def scores(self, sentences: NDArray[np.intp]) -> list[float | None]:
+        """BLEU, chrF++ and length ratio (`METRICS`) of these sentences as a corpus; None where there is nothing."""
+        written, wanted = self.bleu.counts[sentences, :2].sum(0).tolist()
+        return [self.bleu.score(sentences), self.chrf.score(sentences), written / wanted if wanted else None]
+
+    def resampled(self, multiplicity: NDArray[np.float64], sentences: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The same of R resamples, `multiplicity` (R, n) -> (3, R); not a number where there is nothing."""
+        written, wanted = (multiplicity @ self.bleu.counts[sentences, :2]).T
+        ratio = np.divide(written, wanted, out=np.full_like(written, np.nan), where=wanted > 0)
+        bleu, chrf = (one.scores(multiplicity, sentences) for one in (self.bleu, self.chrf))
+        return np.stack([bleu, chrf, ratio])
+
+
+def count(hypotheses: Sequence[str], references: Sequence[str], tokenize: str) -> Counted:
+    """The counts of both metrics; S2SError as `bleu_counts`."""
+    return Counted(bleu_counts(hypotheses, references, tokenize), chrf_counts(hypotheses, references))
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> Score:

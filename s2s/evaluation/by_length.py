@@ -1,14 +1,15 @@
-"""How good a translation is on short and on long sentences: BLEU and chrF++ by source length, with intervals.
+"""How good a translation is on short and on long sentences: BLEU and chrF++ by length, with intervals.
 
 A fixed-size encoding has to squeeze the whole source into one vector, so it is expected to lose its grip as sentences
 grow (Cho et al. 2014; Bahdanau et al. 2015). To see that, the test sentences are put into bins by the length of the
 *source*, counted in a unit that no model owns (words; characters for languages without spaces), and each bin is scored
-as a corpus of its own. Bins are fixed before anything is scored; every sentence is in exactly one.
+as a corpus of its own. The same is done by the length of the *reference*, the text that has to come out of the vector
+again. Bins are fixed before anything is scored; every sentence is in exactly one.
 
 Intervals are percentile bootstrap intervals (Efron; for BLEU, Koehn 2004): the sentences of a bin are drawn with
 replacement, as many as there are, a thousand times. They say how much the choice of test sentences matters; they do not
-contain the variance of training. Two systems are compared on the *same* resamples, which removes the difficulty of the
-sentences from their difference, and by sacrebleu's own paired test on the whole set.
+contain the variance of training. Of one model trained several times, the score is the mean over its trainings, and the
+interval that of the mean, all trainings on the same resamples. `s2s.evaluation.paired` compares two systems.
 """
 
 from __future__ import annotations
@@ -17,34 +18,37 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.significance import PairedTest, Result
 
 from s2s.config import EvaluationConfig
 from s2s.data.lengths import length_in_words, unit
 from s2s.errors import S2SError
-from s2s.evaluation.bleu import (
-    CorpusCounts,
-    bleu_counts,
-    bleu_metric,
-    check_tokenizer,
-    chrf_counts,
-    resamples,
-    scorer_tokenizer,
-)
+from s2s.evaluation.bleu import METRICS, Counted, Metric, check_tokenizer, count, resamples, scorer_tokenizer
 from s2s.version import __version__
 
 Indices = NDArray[np.intp]
+Side = Literal["source", "reference"]  # whose length decides the bin
+SIDES: tuple[Side, ...] = ("source", "reference")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with the ends of its interval; None where there is nothing to compute it from."""
+
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
 class LengthBin:
-    """Scores of the sentences with `min` <= source length <= `max`; None where there is nothing to compute them from.
+    """Scores of the sentences with `min` <= length <= `max`; None where there is nothing to compute them from.
 
-    An interval needs two sentences. `length_ratio` is hypothesis over reference length, in the scorer's tokens.
+    An interval needs two sentences. `low` and `high` are BLEU's; `length_ratio` is hypothesis over reference length, in
+    the scorer's tokens.
     """
 
     min: int
@@ -57,10 +61,29 @@ class LengthBin:
     chrf_low: float | None
     chrf_high: float | None
     length_ratio: float | None
+    length_ratio_low: float | None
+    length_ratio_high: float | None
 
     @property
     def label(self) -> str:
         return bin_label(self.min, self.max)
+
+    def of(self, metric: Metric) -> Measured:
+        """One of the scores."""
+        if metric == "bleu":
+            return Measured(self.bleu, self.low, self.high)
+        if metric == "chrf":
+            return Measured(self.chrf, self.chrf_low, self.chrf_high)
+        return Measured(self.length_ratio, self.length_ratio_low, self.length_ratio_high)
+
+
+@dataclass(frozen=True)
+class ByLength:
+    """The bins of one side: their unit, and the longest text of that side seen in training (None: not known)."""
+
+    bins: list[LengthBin]
+    unit: str
+    limit: int | None
 
 
 @dataclass(frozen=True)
@@ -74,17 +97,36 @@ class Evaluation:
     chrf_low: float | None
     chrf_high: float | None
     length_ratio: float | None
+    length_ratio_low: float | None
+    length_ratio_high: float | None
     sentences: int
     signatures: dict[str, str]  # sacrebleu's, by metric: bleu, chrf
-    by_length: list[LengthBin]
+    by_length: list[LengthBin]  # of the source
+    by_reference_length: list[LengthBin]
     length_unit: str  # "words" or "characters" of the source
+    reference_unit: str
     intervals: str  # what the intervals are
-    training_limit: int | None  # longest source or target seen in training, same unit
+    training_limit: int | None  # longest source seen in training, same unit
+    reference_limit: int | None
     test_set: dict[str, str]  # name, sha256 (`hash_of_test_set`)
     source_language: str
     target_language: str
     decoding: dict[str, Any]
     s2s_version: str
+
+    def of(self, metric: Metric) -> Measured:
+        """One of the scores of the whole set."""
+        if metric == "bleu":
+            return Measured(self.bleu, self.bleu_low, self.bleu_high)
+        if metric == "chrf":
+            return Measured(self.chrf, self.chrf_low, self.chrf_high)
+        return Measured(self.length_ratio, self.length_ratio_low, self.length_ratio_high)
+
+    def along(self, side: Side) -> ByLength:
+        """The scores by the length of one side."""
+        if side == "source":
+            return ByLength(self.by_length, self.length_unit, self.training_limit)
+        return ByLength(self.by_reference_length, self.reference_unit, self.reference_limit)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `s2s.files.write_json`."""
@@ -98,46 +140,21 @@ class Evaluation:
             S2SError: a key is missing.
         """
         names = [field.name for field in dataclasses.fields(cls)]
+        bin_names = [field.name for field in dataclasses.fields(LengthBin)]
+        sides = ("by_length", "by_reference_length")
         missing = [name for name in names if name not in values]
+        missing += [
+            f"{side}.{name}"
+            for side in sides
+            for name in bin_names
+            if any(name not in row for row in values.get(side, []))
+        ]
         if missing:
             raise S2SError(
                 f"this is not an evaluation of s2s: {', '.join(missing)} missing; run scripts/evaluate.py again"
             )
-        bin_names = [field.name for field in dataclasses.fields(LengthBin)]
-        bins = [LengthBin(**{name: item[name] for name in bin_names}) for item in values["by_length"]]
-        return cls(**{**{name: values[name] for name in names}, "by_length": bins})
-
-
-@dataclass(frozen=True)
-class Difference:
-    """BLEU of system A minus BLEU of system B on the same sentences, with the paired bootstrap interval."""
-
-    min: int
-    max: int | None
-    sentences: int
-    a: float | None
-    b: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def label(self) -> str:
-        return bin_label(self.min, self.max)
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Two systems compared on one test set."""
-
-    corpus: Difference
-    by_length: list[Difference]
-    p_value: float | None  # of the corpus difference; None for no sentence, 1 where it is exactly 0
-    test: str  # what made the p-value: sacrebleu's signature
-    intervals: str
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        bins = {side: [LengthBin(**{name: row[name] for name in bin_names}) for row in values[side]] for side in sides}
+        return cls(**{**{name: values[name] for name in names}, **bins})
 
 
 def bin_label(low: int, high: int | None) -> str:
@@ -160,6 +177,14 @@ def assign(lengths: Sequence[int], bins: Sequence[int]) -> list[Indices]:
     return [np.flatnonzero(where == number) for number in range(len(bins) + 1)]
 
 
+def members_of_bins(
+    texts: Sequence[str], language: str, bins: Sequence[int]
+) -> list[tuple[tuple[int, int | None], Indices]]:
+    """The edges of each bin with the sentences in it."""
+    lengths = [length_in_words(text, language) for text in texts]
+    return list(zip(bin_edges(bins), assign(lengths, bins), strict=True))
+
+
 def hash_of_test_set(sources: Sequence[str], references: Sequence[str]) -> str:
     """SHA-256 of the source lines followed by the reference lines, each ended by a line feed.
 
@@ -178,37 +203,27 @@ def report(
     target_language: str,
     config: EvaluationConfig,
     training_limit: int | None,
+    reference_limit: int | None = None,
     decoding: Mapping[str, Any],
     test_set: str = "test",
 ) -> Evaluation:
-    """Scores of a test set as a whole and by source length.
+    """Scores of a test set as a whole and by length.
 
     Raises:
         S2SError: the three texts differ in length; the tokeniser does not fit the language or cannot be loaded.
     """
-    _same_length(sources, hypotheses, references)
-    tokenize = _tokenizer(target_language, config)
-    bleu, chrf = bleu_counts(hypotheses, references, tokenize), chrf_counts(hypotheses, references)
-    lengths = [length_in_words(text, source_language) for text in sources]
-    scored = [
-        _score_bin(low, high, chosen, bleu, chrf, config)
-        for (low, high), chosen in zip(bin_edges(config.bins), assign(lengths, config.bins), strict=True)
-    ]
-    whole = _score_bin(0, None, np.arange(len(sources)), bleu, chrf, config)
+    check_lengths(sources, hypotheses, references)
+    counted = count(hypotheses, references, tokenizer_of(target_language, config))
+    texts = {"source": (sources, source_language), "reference": (references, target_language)}
     return Evaluation(
-        bleu=whole.bleu,
-        bleu_low=whole.low,
-        bleu_high=whole.high,
-        chrf=whole.chrf,
-        chrf_low=whole.chrf_low,
-        chrf_high=whole.chrf_high,
-        length_ratio=whole.length_ratio,
+        **_scores([counted], texts, config),
         sentences=len(sources),
-        signatures={"bleu": bleu.signature, "chrf": chrf.signature},
-        by_length=scored,
+        signatures={"bleu": counted.bleu.signature, "chrf": counted.chrf.signature},
         length_unit=unit(source_language),
-        intervals=_intervals("bootstrap over sentences", config),
+        reference_unit=unit(target_language),
+        intervals=describe_intervals("bootstrap over sentences", config),
         training_limit=training_limit,
+        reference_limit=reference_limit,
         test_set={"name": test_set, "sha256": hash_of_test_set(sources, references)},
         source_language=source_language,
         target_language=target_language,
@@ -217,134 +232,86 @@ def report(
     )
 
 
-def paired(
+def mean_of_seeds(
+    evaluations: Sequence[Evaluation],
+    members: Sequence[Counted],
     sources: Sequence[str],
-    hypotheses_a: Sequence[str],
-    hypotheses_b: Sequence[str],
     references: Sequence[str],
-    *,
-    source_language: str,
-    target_language: str,
     config: EvaluationConfig,
-    trials: int = 10_000,
-) -> Paired:
-    """BLEU of A minus BLEU of B, by source length and on the whole set.
+) -> Evaluation:
+    """One evaluation of a model that was trained several times: means over the trainings, and intervals of the means.
 
     Args:
-        trials: of sacrebleu's paired approximate randomisation, which makes the p-value.
-
-    Raises:
-        S2SError: as `report`.
+        evaluations: of each training.
+        members: the counts of their translations, in the same order.
     """
-    _same_length(sources, hypotheses_a, references)
-    _same_length(sources, hypotheses_b, references)
-    tokenize = _tokenizer(target_language, config)
-    a, b = bleu_counts(hypotheses_a, references, tokenize), bleu_counts(hypotheses_b, references, tokenize)
-    lengths = [length_in_words(text, source_language) for text in sources]
-    by_length = [
-        _difference(low, high, chosen, a, b, config)
-        for (low, high), chosen in zip(bin_edges(config.bins), assign(lengths, config.bins), strict=True)
-    ]
-    corpus = _difference(0, None, np.arange(len(sources)), a, b, config)
-    p_value, test = _significance(hypotheses_a, hypotheses_b, references, tokenize, corpus.difference, trials)
-    return Paired(corpus, by_length, p_value, test, _intervals("paired bootstrap over sentences", config))
+    first = evaluations[0]
+    if len(evaluations) == 1:
+        return first
+    texts = {"source": (sources, first.source_language), "reference": (references, first.target_language)}
+    return dataclasses.replace(first, **_scores(members, texts, config))
 
 
-def difference(
-    hypotheses_a: Sequence[str],
-    hypotheses_b: Sequence[str],
-    references: Sequence[str],
-    *,
-    target_language: str,
-    config: EvaluationConfig,
-) -> tuple[Difference, str, str]:
-    """BLEU of A minus BLEU of B on the whole set, sacrebleu's signature, and what the interval is.
-
-    Raises:
-        S2SError: as `report`.
-    """
-    _same_length(hypotheses_b, hypotheses_a, references)
-    tokenize = _tokenizer(target_language, config)
-    a, b = bleu_counts(hypotheses_a, references, tokenize), bleu_counts(hypotheses_b, references, tokenize)
-    whole = _difference(0, None, np.arange(len(references)), a, b, config)
-    return whole, a.signature, _intervals("paired bootstrap over sentences", config)
-
-
-def _significance(
-    hypotheses_a: Sequence[str],
-    hypotheses_b: Sequence[str],
-    references: Sequence[str],
-    tokenize: str,
-    difference: float | None,
-    trials: int,
-) -> tuple[float | None, str]:
-    if difference is None:
-        return None, "no sentences"
-    systems: list[tuple[str, Sequence[str]]] = [("b", list(hypotheses_b)), ("a", list(hypotheses_a))]
-    test = PairedTest(systems, {"BLEU": bleu_metric(tokenize)}, [list(references)], test_type="ar", n_samples=trials)
-    signatures, scores = test()
-    result = scores["BLEU"][1]
-    assert isinstance(result, Result)
-    # sacrebleu counts the trials that *exceed* the difference: none do when the systems are the same, and its p is tiny
-    return (1.0 if difference == 0 else result.p_value), str(signatures["BLEU"])
-
-
-def _score_bin(
-    low: int, high: int | None, chosen: Indices, bleu: CorpusCounts, chrf: CorpusCounts, config: EvaluationConfig
-) -> LengthBin:
-    count = len(chosen)
-    bleu_low = bleu_high = chrf_low = chrf_high = None
-    if count > 1:
-        drawn = [
-            (bleu.scores(d, chosen), chrf.scores(d, chosen)) for d in resamples(count, config.bootstrap, config.seed)
+def _scores(
+    members: Sequence[Counted], texts: Mapping[str, tuple[Sequence[str], str]], config: EvaluationConfig
+) -> dict[str, Any]:
+    """The fields of an `Evaluation` that hold scores; `texts`: text and language of each side."""
+    whole = score_bin(0, None, np.arange(len(texts["source"][0])), members, config)
+    by_side = {
+        side: [
+            score_bin(low, high, chosen, members, config)
+            for (low, high), chosen in members_of_bins(*texts[side], config.bins)
         ]
-        bleu_low, bleu_high = _percentiles([scores[0] for scores in drawn], config.confidence)
-        chrf_low, chrf_high = _percentiles([scores[1] for scores in drawn], config.confidence)
-    written, wanted = bleu.counts[chosen, :2].sum(0).tolist()
-    return LengthBin(
-        min=low,
-        max=high,
-        sentences=count,
-        bleu=bleu.score(chosen),
-        low=bleu_low,
-        high=bleu_high,
-        chrf=chrf.score(chosen),
-        chrf_low=chrf_low,
-        chrf_high=chrf_high,
-        length_ratio=written / wanted if wanted else None,
-    )
+        for side in SIDES
+    }
+    found: dict[str, Any] = {"by_length": by_side["source"], "by_reference_length": by_side["reference"]}
+    for metric in METRICS:
+        one = whole.of(metric)
+        found |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
+    return found
 
 
-def _difference(
-    low: int, high: int | None, chosen: Indices, a: CorpusCounts, b: CorpusCounts, config: EvaluationConfig
-) -> Difference:
-    of_a, of_b = a.score(chosen), b.score(chosen)
-    gap = None if of_a is None or of_b is None else of_a - of_b
-    below = above = None
+def score_bin(
+    low: int, high: int | None, chosen: Indices, members: Sequence[Counted], config: EvaluationConfig
+) -> LengthBin:
+    """The bin of these sentences: scores are means over `members`, and intervals those of the means."""
+    ends: list[tuple[float | None, float | None]] = [(None, None)] * 3
     if len(chosen) > 1:
         draws = resamples(len(chosen), config.bootstrap, config.seed)
-        below, above = _percentiles([a.scores(d, chosen) - b.scores(d, chosen) for d in draws], config.confidence)
-    return Difference(low, high, len(chosen), of_a, of_b, gap, below, above)
+        means = [mean([one.resampled(drawn, chosen) for one in members]) for drawn in draws]
+        ends = [percentiles(row, config.confidence) for row in np.concatenate(means, axis=1)]
+    scored = zip(*(one.scores(chosen) for one in members), strict=True)
+    bleu, chrf, ratio = (None if None in row else mean(row) for row in scored)
+    return LengthBin(low, high, len(chosen), bleu, *ends[0], chrf, *ends[1], ratio, *ends[2])
 
 
-def _percentiles(chunks: Sequence[NDArray[np.float64]], confidence: float) -> tuple[float, float]:
+def mean(values: Sequence[Any]) -> Any:
+    """Of numbers or of arrays; of one it is the same, to the last bit."""
+    return sum(values[1:], values[0]) / len(values)
+
+
+def percentiles(values: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None]:
+    """The ends of the interval; (None, None) where a value is not a number."""
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(np.concatenate(chunks), [tail, 100 - tail])
-    return float(low), float(high)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return (None, None) if np.isnan(values).any() else (float(low), float(high))
 
 
-def _tokenizer(language: str, config: EvaluationConfig) -> str:
+def tokenizer_of(language: str, config: EvaluationConfig) -> str:
+    """The scorer's tokeniser; S2SError where it does not fit the language."""
     if config.tokenize is None:
         return scorer_tokenizer(language)
     check_tokenizer(config.tokenize, language, config.force)
     return config.tokenize
 
 
-def _intervals(kind: str, config: EvaluationConfig) -> str:
+def describe_intervals(kind: str, config: EvaluationConfig) -> str:
+    """What the intervals are, for whoever reads the numbers."""
     return f"{kind}, {100 * config.confidence:g} %, {config.bootstrap} resamples"
 
 
-def _same_length(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def check_lengths(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Raises S2SError where there is not one of each for every sentence."""
     if not len(sources) == len(hypotheses) == len(references):
         raise S2SError(
             f"{len(sources)} sources, {len(hypotheses)} hypotheses, {len(references)} references: "

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2s.config import EvaluationConfig
-from s2s.evaluation.by_length import difference, hash_of_test_set
+from s2s.evaluation.by_length import hash_of_test_set
+from s2s.evaluation.paired import difference
 
 
 @dataclass(frozen=True)

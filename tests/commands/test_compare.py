@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from s2s.commands import compare_report
+from s2s.evaluation.by_length import Evaluation
+from s2s.runs import load
 from tests.commands.conftest import SMALL, Done, Script, hear_interrupts
 
 # What these models share; `model.…` keys hold for each.
@@ -44,7 +49,8 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
     rates = [OmegaConf.load(tmp_path / "out" / model / "config.yaml").optim.lr for model in ("lstm", "transformer")]
     assert rates[0] == 1e-3 != rates[1]
     report = tmp_path / "out" / "report"
-    assert (report / "length.png").read_bytes().startswith(b"\x89PNG")
+    assert (report / "length-chrf-by-reference.png").read_bytes().startswith(b"\x89PNG")
+    _check_against_sacrebleu(report, tmp_path / "out" / "lstm" / "evaluation" / "test.hyp", tmp_path)
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "gru_attention" in page
     assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
@@ -52,7 +58,8 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
     scores = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/evaluation/test.json")}
-    assert len(before) == len(scores) == 3
+    outputs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/evaluation/test.hyp")}
+    assert len(before) == len(scores) == len(outputs) == 3
     again = script("compare", *LADDER, cwd=tmp_path)
     assert again.returncode == 0
     assert again.stdout == first.stdout
@@ -60,7 +67,7 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
 
     (tmp_path / "scaling.json").write_text(json.dumps(MEASURED))
     more = ["evaluation.bins=[20,40]", "scaling=scaling.json"]
-    shorter = script("compare", *LADDER, *more, cwd=tmp_path)  # scores are made anew, models not
+    shorter = script("compare", *LADDER, *more, cwd=tmp_path)  # scores are made anew, models and translations not
     assert shorter.returncode == 0, shorter.stderr.decode()
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "How cost grows with length" in page
@@ -68,7 +75,61 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
         "From 10 to 30 tokens, 3 times as many, a training update on 4 sentences takes rnn 3.0 times as long." in page
     )
     assert "≤20" in shorter.stdout.decode()
-    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    assert all(path.stat().st_mtime_ns == at for path, at in {**before, **outputs}.items())
+    assert not any(path.stat().st_mtime_ns == at for path, at in scores.items())
+
+    # Another seed beside the one that is there.
+    (tmp_path / "out" / "lstm").rename(tmp_path / "out" / "lstm-s1")
+    two = script("compare", *LADDER, *more, "models=[lstm]", "seeds=[1,2]", cwd=tmp_path)
+    assert two.returncode == 0, two.stderr.decode()
+    assert "is finished already" in two.stderr.decode()
+    assert "lstm-s2: done after 12 updates" in two.stderr.decode()
+    found = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    assert [row["seed"] for row in found["systems"]] == ["mean", 1, 2]
+    mean, *each = (row["bleu"] for row in found["systems"])
+    assert mean == pytest.approx(sum(each) / 2)
+    assert each[0] != each[1]
+    assert all(row["memory_mib"] > 50 for row in found["systems"])
+    assert "means of 2 trainings each" in (report / "index.html").read_text(encoding="utf-8")
+
+
+def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> None:
+    """The numbers of the page are those of sacrebleu's own command on the saved files: all of them, and one bin."""
+    sentences = json.loads((report / "sentences.json").read_text(encoding="utf-8"))
+    outputs = hypotheses.read_text(encoding="utf-8").splitlines()
+    assert [row["lstm"] for row in sentences] == outputs
+    found = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    system = next(row for row in found["systems"] if row["system"] == "lstm")
+    whole = {metric: system[metric] for metric in ("bleu", "chrf")}
+    in_bin = {
+        row["metric"]: row["value"]
+        for row in found["length"]
+        if (row["system"], row["length_of"], row["min"]) == ("lstm", "reference", 11)
+    }
+    chosen = [n for n, row in enumerate(sentences) if 11 <= len(row["reference"].split()) <= 20]
+    assert 0 < len(chosen) < len(sentences)
+    page = " ".join(re.sub("<[^>]*>", " ", (report / "index.html").read_text(encoding="utf-8")).split())
+    for expected, lines in ((whole, range(len(sentences))), (in_bin, chosen)):
+        (folder / "hyp").write_text("".join(f"{outputs[n]}\n" for n in lines), encoding="utf-8")
+        (folder / "ref").write_text("".join(f"{sentences[n]['reference']}\n" for n in lines), encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "sacrebleu",
+            "ref",
+            "-i",
+            "hyp",
+            "-m",
+            "bleu",
+            "chrf",
+            "--chrf-word-order",
+            "2",
+        ]
+        done = subprocess.run([*command, "-w", "10"], cwd=folder, capture_output=True, check=True)
+        for metric, said in zip(("bleu", "chrf"), json.loads(done.stdout), strict=True):
+            assert round(expected[metric], 10) == said["score"]
+            assert said["signature"] == found["signatures"][metric]
+            assert f" {said['score']:.1f} " in page
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -126,6 +187,11 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
         (["models=[gru,gro]"], "gro"),
         (["model=gru"], "models=[…]"),
         (["jobs=0"], "jobs=0 must be"),
+        (["seeds=[]"], "seeds=[] must be a list of numbers"),
+        (["seeds=[1,1]"], "each once"),
+        (["seeds=3"], "seeds=3 must be a list"),
+        (["seeds=[1,2]", "seed=4"], "not both"),
+        (["seeds=[-1]"], "seed=-1 must be"),
         (["scaling=5"], "scaling=5 must be a JSON file"),
         (["ladder.rnn=optim.lr"], "ladder.rnn=optim.lr must be a list of settings"),
         (['ladder.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
@@ -159,3 +225,20 @@ def test_another_file_than_a_measurement_is_one_line(
     assert len(done.errors) == 1, done.stderr
     assert message in done.errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_an_older_version_stored_are_made_anew_from_its_translations(trained: Path, tmp_path: Path) -> None:
+    run = load(shutil.copytree(trained, tmp_path / "run"), "cpu")
+    name, test = compare_report.test_set(run)
+    first, hypotheses, seconds = compare_report.evaluated(run, name, test)
+    stored, text = tmp_path / "run" / "evaluation" / "test.json", tmp_path / "run" / "evaluation" / "test.hyp"
+    values = json.loads(stored.read_text(encoding="utf-8"))
+    assert Evaluation.from_json(values) == first
+    written = text.stat().st_mtime_ns
+    for missing in ("by_reference_length", "evaluation"):
+        stored.write_text(json.dumps({key: value for key, value in values.items() if key != missing}))
+        assert compare_report.evaluated(run, name, test) == (first, hypotheses, pytest.approx(seconds, abs=0.01))
+        assert json.loads(stored.read_text(encoding="utf-8")) == values
+    assert text.stat().st_mtime_ns == written
+    text.write_text("one line\n")
+    assert compare_report.evaluated(run, name, test)[1] == hypotheses

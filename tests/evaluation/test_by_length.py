@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from s2s.config import EvaluationConfig
 from s2s.errors import S2SError
+from s2s.evaluation.bleu import METRICS, count
 from s2s.evaluation.by_length import (
     Evaluation,
-    Paired,
     assign,
     bin_edges,
     bin_label,
     hash_of_test_set,
-    paired,
+    mean_of_seeds,
     report,
 )
 from s2s.version import __version__
@@ -54,14 +54,9 @@ def evaluate(
         target_language="de",
         config=config,
         training_limit=20,
+        reference_limit=21,
         decoding={"strategy": "beam", "beam": 5},
     )
-
-
-def compare(
-    sources: list[str], a: list[str], b: list[str], references: list[str], config: EvaluationConfig = CONFIG
-) -> Paired:
-    return paired(sources, a, b, references, source_language="en", target_language="de", config=config, trials=200)
 
 
 @given(
@@ -126,8 +121,6 @@ def test_an_empty_bin_has_no_score_and_one_sentence_no_interval() -> None:
 def test_no_sentence_at_all() -> None:
     found = evaluate([], [], [])
     assert (found.bleu, found.bleu_low, found.chrf, found.sentences) == (None, None, None, 0)
-    compared = compare([], [], [], [])
-    assert (compared.corpus.difference, compared.p_value) == (None, None)
 
 
 def test_an_empty_source_and_empty_hypotheses_are_counted() -> None:
@@ -205,50 +198,67 @@ def test_the_seed_alone_decides_the_intervals() -> None:
     assert first.bleu_low < wide.bleu_low < wide.bleu_high < first.bleu_high  # type: ignore[operator]
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 25))
-def test_identical_systems_differ_by_nothing(seed: int, count: int) -> None:
-    sources, references = corpus(count, seed=seed)
-    hypotheses = damaged(references, 0.5, seed)
-    found = compare(sources, hypotheses, list(hypotheses), references, replace(CONFIG, bootstrap=20))
-    assert found.p_value == 1
-    for row in [*found.by_length, found.corpus]:
-        assert row.difference == (0 if row.sentences else None)
-        assert (row.low, row.high) == ((0, 0) if row.sentences > 1 else (None, None))
-
-
-def test_a_better_system_is_ahead_in_every_bin_and_significantly() -> None:
-    sources, references = corpus(150)
-    good, bad = damaged(references, 0.1, 1), damaged(references, 0.7, 2)
-    found = compare(sources, good, bad, references)
-    alone = [evaluate(sources, system, references) for system in (good, bad)]
-    for row, a, b in zip(found.by_length, alone[0].by_length, alone[1].by_length, strict=True):
-        if row.sentences:
-            assert row.difference == a.bleu - b.bleu  # type: ignore[operator]
-            assert row.low is not None
-            assert row.high is not None
-            assert 0 < row.low < row.difference < row.high
-    assert found.p_value is not None
-    assert found.p_value < 0.02
-    assert "ar:200" in found.test
-    mirrored = compare(sources, bad, good, references)
-    assert mirrored.corpus.difference == -found.corpus.difference  # type: ignore[operator]
-    assert mirrored.corpus.low == pytest.approx(-found.corpus.high)  # type: ignore[operator]
-
-
-def test_the_same_resamples_serve_both_systems() -> None:
-    """Two systems that are wrong in the same hard sentences differ little, and the paired interval knows it."""
-    sources, references = corpus(80)
-    a = damaged(references, 0.4, 1)
-    b = [line + " und" if line and number % 9 == 0 else line for number, line in enumerate(a)]
-    found = compare(sources, a, b, references).corpus
-    alone = evaluate(sources, a, references)
-    width = alone.bleu_high - alone.bleu_low  # type: ignore[operator]
-    assert found.high - found.low < width / 4  # type: ignore[operator]
-
-
 @pytest.mark.parametrize(
     ("low", "high", "label"), [(0, 10, "≤10"), (11, 20, "11–20"), (61, None, ">60"), (0, None, "all")]
 )
 def test_labels(low: int, high: int | None, label: str) -> None:
     assert bin_label(low, high) == label
+
+
+def test_bins_by_reference_are_those_of_the_references() -> None:
+    sources, references = corpus(40)
+    longer = [f"{line} und {line}" for line in sources]
+    hypotheses = damaged(references, 0.3, 1)
+    found = evaluate(longer, hypotheses, references)
+    as_source = evaluate(references, hypotheses, references)
+    assert found.by_reference_length == as_source.by_length == as_source.by_reference_length
+    assert found.by_length != found.by_reference_length
+    assert found.along("reference").bins == found.by_reference_length
+    assert found.along("source").bins == found.by_length
+
+
+def test_each_side_has_its_own_unit_and_limit() -> None:
+    found = report(
+        ["one two three"], ["一二三四"], ["一二三四五六"], source_language="en", target_language="zh", config=CONFIG,
+        training_limit=7, reference_limit=9, decoding={},
+    )  # fmt: skip
+    source, reference = found.along("source"), found.along("reference")
+    assert (source.unit, source.limit) == ("words", 7)
+    assert (reference.unit, reference.limit) == ("characters", 9)
+    assert [row.sentences for row in source.bins] == [1, 0, 0, 0]
+    assert [row.sentences for row in reference.bins] == [0, 1, 0, 0]
+
+
+def test_the_length_ratio_has_an_interval() -> None:
+    sources, references = corpus(60)
+    draw = random.Random(3)
+    hypotheses = [line if draw.random() < 0.5 else " ".join(line.split()[:-1]) for line in references]
+    found = evaluate(sources, hypotheses, references)
+    assert found.length_ratio_low < found.length_ratio < found.length_ratio_high  # type: ignore[operator]
+    row = evaluate(sources, references, references).of("length_ratio")
+    assert (row.value, row.low, row.high) == (1, 1, 1)
+    nothing = evaluate(["a", "b"], ["x", "y"], ["", ""]).of("length_ratio")
+    assert (nothing.value, nothing.low, nothing.high) == (None, None, None)
+
+
+def test_several_trainings_are_one_by_their_means() -> None:
+    sources, references = corpus(60)
+    outputs = [damaged(references, rate, seed) for seed, rate in enumerate((0.2, 0.3, 0.5))]
+    each = [evaluate(sources, lines, references) for lines in outputs]
+    counts = [count(lines, references, "13a") for lines in outputs]
+    found = mean_of_seeds(each, counts, sources, references, CONFIG)
+    assert mean_of_seeds(each[:1], counts[:1], sources, references, CONFIG) is each[0]
+    for side in ("source", "reference"):
+        for number, row in enumerate(found.along(side).bins):
+            for metric in METRICS:
+                alone = [one.along(side).bins[number].of(metric) for one in each]
+                score = row.of(metric)
+                if not row.sentences:
+                    assert score.value is None
+                    continue
+                assert score.value == pytest.approx(sum(one.value for one in alone) / 3)  # type: ignore[misc]
+                assert score.low <= score.value <= score.high  # type: ignore[operator]
+    # The same resamples for all trainings: three equal ones are as wide as one.
+    same = mean_of_seeds([each[0]] * 3, [counts[0]] * 3, sources, references, CONFIG)
+    assert (same.bleu_low, same.bleu_high) == pytest.approx((each[0].bleu_low, each[0].bleu_high))
+    assert found.test_set == each[0].test_set

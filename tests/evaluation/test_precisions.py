@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sacrebleu
 
-from s2s.evaluation.by_length import paired
+from s2s.evaluation.paired import paired
 from s2s.evaluation.precisions import compare_precisions
 from s2s.evaluation.report.table import precisions_table
 from tests.evaluation.test_by_length import CONFIG, corpus, damaged

@@ -1,92 +1,56 @@
 """The report page: one HTML file that explains a set of evaluated systems, readable without a network.
 
-It opens with the answer, the picture of BLEU by source length and a few sentences made from its numbers; then tables
-with intervals, learning curves, translations from short to long, attention weights, and how all of it was made. Text
-of the corpus and of systems is always escaped; styles and pictures are part of the file.
+It opens with the answer, the picture of quality by length and a few sentences made from its numbers; then tables with
+intervals and significance, learning curves, the translations of single sentences, attention weights, and how all of it
+was made. Styles, pictures, script and data are part of the file. Text of the corpus and of systems is data: it is
+escaped in the markup, and of scripts a browser runs only the page's own, which its policy names by hash.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
-from s2s.config import EvaluationConfig
-from s2s.data.lengths import length_in_words, unit
-from s2s.errors import S2SError
-from s2s.evaluation.by_length import Evaluation, assign, hash_of_test_set, paired
+from s2s.data.lengths import is_unspaced
+from s2s.evaluation.bleu import METRICS
 from s2s.evaluation.report import prose
+from s2s.evaluation.report.attention import AttentionMap, packed
 from s2s.evaluation.report.canvas import svg
+from s2s.evaluation.report.files import as_csv, as_json, tables
+from s2s.evaluation.report.length import METRIC_WORDS, VIEWS, draw_length
 from s2s.evaluation.report.palette import FAMILY_WORDS, styles, swatch
-from s2s.evaluation.report.picture import Curve, Series, check_weights, draw_curves, draw_length
+from s2s.evaluation.report.picture import Curve, draw_curves
+from s2s.evaluation.report.results import Results
 from s2s.evaluation.report.scaling import blocks, draw_scaling, how, sentences
+from s2s.evaluation.report.sentences import by_bins, evenly, for_the_page
 from s2s.evaluation.report.table import interval, number
+from s2s.evaluation.report.views import system_rows, view_table
 from s2s.evaluation.scaling import Scaling
 from s2s.files import atomic_write
 
 log = logging.getLogger(__name__)
 
 _LARGE = 5_000_000  # bytes
-
-
-@dataclass(frozen=True)
-class System:
-    """One trained and evaluated system; what was not measured is None."""
-
-    name: str
-    family: str  # "fixed", "attention" or "self-attention"
-    evaluation: Evaluation
-    hypotheses: Sequence[str]
-    parameters: int
-    non_embedding_parameters: int
-    train_seconds: float | None
-    tokens_per_s: float | None  # target tokens
-    tokens_seen: int | None  # target tokens
-    curve: Sequence[tuple[int, float, float]]  # update, seconds since the start, validation BLEU
-    config: Mapping[str, Any]
-    decode_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """What all systems of a page translated, and how they were scored."""
-
-    __test__ = False  # not a test of pytest's
-
-    sources: Sequence[str]
-    references: Sequence[str]
-    source_language: str
-    target_language: str
-    config: EvaluationConfig
-
-
-@dataclass(frozen=True)
-class AttentionMap:
-    """Weights (target pieces, source pieces) of one translation; `label` says which, such as "mean of 4 heads"."""
-
-    system: str
-    label: str
-    source_pieces: Sequence[str]
-    target_pieces: Sequence[str]
-    weights: ArrayLike
+_SENTENCES = 2_200_000  # of these for sentences …
+_ATTENTION = 1_500_000  # … and for attention
+_SCRIPTS = ("page.js", "translations.js", "attention.js")
 
 
 def write_page(
     path: Path,
     title: str,
-    systems: Sequence[System],
-    test: TestSet,
+    results: Results,
     *,
-    samples: Sequence[int] | None = None,
     attentions: Sequence[AttentionMap] = (),
     command: str = "",
     timing: str = "",
@@ -95,22 +59,27 @@ def write_page(
     """Writes the page.
 
     Args:
-        systems: in the order of the tables; colours follow from it.
-        samples: indices of test sentences to show; by default the first of each length bin.
-        attentions: heat maps to show.
+        results: systems in the order of the tables; colours follow from it.
+        attentions: of some sentences, each with all systems that have attention.
         command: what the user typed.
         timing: how times and speeds were measured, a sentence.
-        scaling: cost by length, to show; of other models than `systems`, so they have colours of their own.
+        scaling: cost by length, to show; of other models than `results`, so they have colours of their own.
 
     Raises:
-        S2SError: systems were evaluated on another test set than `test`, or on different bins; a map does not fit its
-            pieces; the file cannot be written.
+        S2SError: a map does not fit its pieces; the file cannot be written.
     """
-    _check(systems, test)
-    scored = [prose.Scored(one.name, one.family, one.evaluation) for one in systems]
-    by_name = {one.name: one for one in systems}
-    comparisons = [prose.Comparison(a, b, _paired(by_name[a], by_name[b], test)) for a, b in prose.family_pairs(scored)]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    systems, test, first = results.systems, results.test, results.first
+    families = [one.family for one in systems]
+    shown = for_the_page(results, _SENTENCES)
+    maps = _maps(attentions, results)
+    script = "\n".join(_resource(name) for name in _SCRIPTS)
+    environment = Environment(
+        loader=FunctionLoader(_resource),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(
         number=number,
         interval=interval,
@@ -118,75 +87,104 @@ def write_page(
         duration=prose.duration,
         quantity=prose.quantity,
         millions=prose.millions,
+        mebibytes=prose.mebibytes,
+        listed=prose.listed,
     )
-    families = [one.family for one in systems]
-    html = environment.from_string(_resource("page.html.jinja")).render(
+    html = environment.get_template("page.html.jinja").render(
         title=title,
         css=_resource("page.css"),
-        systems=systems,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=_as_script(_data(results, shown, maps)),
+        results=results,
+        rows=system_rows(results),
         looks=styles(families),
         swatches=[swatch(look, number) for number, look in enumerate(styles(families))],
         numbers={one.name: position for position, one in enumerate(systems)},
         family_words=FAMILY_WORDS,
-        first=systems[0].evaluation,
+        first=first,
         test=test,
-        headline=prose.headline(scored, comparisons, test.config.confidence),
-        length_pictures=_length_pictures(systems),
-        curve_pictures=_curve_pictures(systems),
-        comparisons=[(one, _rows(one, systems[0].evaluation)) for one in comparisons],
-        samples=_samples(systems, test, samples),
-        first_of_bins=samples is None,
-        attentions=[(one, _cells(one)) for one in attentions],
-        decodings=_decodings(systems),
+        headline=prose.headline(results.scored, results.families, test.config.confidence, len(results.seeds)),
+        between_seeds=prose.between_seeds(results.seeds, _spreads(results)),
+        metrics={metric: METRIC_WORDS[metric] for metric in METRICS},
+        views=[
+            {
+                "name": f"{view.metric} {view.side}",
+                "metric": view.metric,
+                "side": view.side,
+                "words": view.words,
+                "stem": view.stem,
+                "pictures": _both_widths(view.stem, families, partial(draw_length, results.series, view)),
+                "limit": first.along(view.side).limit,
+                "table": view_table(results, view),
+            }
+            for view in VIEWS
+        ],
+        beyond=any(row.beyond for view in VIEWS for row in view_table(results, view)),
+        curves=_curves(results),
+        comparisons=[(one, prose.rows_to_show(one, first)) for one in results.families],
+        samples=[shown[i] for i in _one_of_each_bin(shown, test.config.bins)],
+        shown=len(shown),
+        maps=maps,
+        decodings=_decodings(results),
         configs={one.name: json.dumps(one.config, ensure_ascii=False, indent=2, default=str) for one in systems},
+        downloads=_downloads(results),
         command=command,
         timing=timing,
         scaling=None if scaling is None else _scaling(scaling),
     )
-    if len(html.encode("utf-8", "replace")) > _LARGE:
-        log.warning("%s is larger than %d MB: show fewer samples or attention maps", path, _LARGE // 1_000_000)
-    with atomic_write(path) as file:
-        file.write(html.encode("utf-8", "replace").decode("utf-8"))
+    content = html.encode("utf-8", "replace")
+    if len(content) > _LARGE:
+        log.warning("%s is larger than %d MB: compare fewer systems", path, _LARGE // 1_000_000)
+    with atomic_write(path, "wb") as file:
+        file.write(content)
 
 
-def _check(systems: Sequence[System], test: TestSet) -> None:
-    if not systems:
-        raise S2SError("a report page needs at least one evaluated system")
-    repeated = [name for name, count in Counter(one.name for one in systems).items() if count > 1]
-    if repeated:
-        raise S2SError(f"systems of a report page must differ in name: {', '.join(repeated)} repeated")
-    digest = hash_of_test_set(test.sources, test.references)
-    for one in systems:
-        if one.evaluation.test_set["sha256"] != digest:
-            raise S2SError(f"{one.name} was evaluated on another test set than the page's: evaluate it again")
-        if len(one.hypotheses) != len(test.sources):
-            raise S2SError(f"{one.name} has {len(one.hypotheses)} hypotheses for {len(test.sources)} test sentences")
+def _spreads(results: Results) -> dict[str, float]:
+    """By system, how far apart the BLEU of its trainings is."""
+    found = {}
+    for one in results.systems:
+        scores = [training.evaluation.bleu for training in one.trainings]
+        known = [score for score in scores if score is not None]
+        if known:
+            found[one.name] = max(known) - min(known)
+    return found
 
 
-def _paired(a: System, b: System, test: TestSet) -> Any:
-    return paired(
-        test.sources,
-        a.hypotheses,
-        b.hypotheses,
-        test.references,
-        source_language=test.source_language,
-        target_language=test.target_language,
-        config=test.config,
-    )
+def _maps(attentions: Sequence[AttentionMap], results: Results) -> list[dict[str, Any]]:
+    """Of as many sentences as there is room for, about as many of each length bin; the shortest first."""
+    test, lengths = results.test, results.test.lengths()
+    found: dict[int, list[dict[str, Any]]] = {}
+    for one in attentions:
+        found.setdefault(one.sentence, []).append(packed(one, test.source_language, test.target_language))
+    size = {sentence: len(json.dumps(maps)) for sentence, maps in found.items()}
+    bins = [[i for i in members if i in found] for members in by_bins(lengths, test.config.bins)]
+    count = len(found)
+    while sum(size[i] for i in evenly(bins, count)) > _ATTENTION:
+        count -= 1
+    return [
+        one | {"length": lengths[i]}
+        for i in sorted(evenly(bins, count), key=lambda i: (lengths[i], i))
+        for one in found[i]
+    ]
 
 
-def _length_pictures(systems: Sequence[System]) -> list[tuple[str, str]]:
-    series = [Series(one.name, one.evaluation, one.family) for one in systems]
-    families = [one.family for one in systems]
-    return _both_widths("length", families, lambda narrow: draw_length(series, narrow=narrow))
+def _one_of_each_bin(shown: Sequence[Sequence[Any]], bins: Sequence[int]) -> list[int]:
+    """The sentences that are there without the script, as places in `shown`: the middle of each length bin."""
+    members = by_bins([row[1] for row in shown], bins)
+    return [one[len(one) // 2] for one in members if one]
 
 
-def _curve_pictures(systems: Sequence[System]) -> list[tuple[str, str]]:
-    curves = [Curve(one.name, one.curve, one.family) for one in systems]
+def _curves(results: Results) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Learning curves by time and by update: name, words, pictures; none where nothing was validated."""
+    curves = [Curve(one.name, training.curve, one.family) for one in results.systems for training in one.trainings]
     if not any(curve.points for curve in curves):
         return []
-    families = [one.family for one in systems]
-    return _both_widths("curves", families, lambda narrow: draw_curves(curves, "seconds", narrow=narrow, legend=False))
+    families = [one.family for one in results.systems]
+    return [
+        (by, words, _both_widths(f"curves-{by}", families, partial(draw_curves, curves, by, legend=False)))
+        for by, words in (("seconds", "time"), ("updates", "updates"))
+    ]
 
 
 def _scaling(scaling: Scaling) -> dict[str, Any]:
@@ -194,7 +192,7 @@ def _scaling(scaling: Scaling) -> dict[str, Any]:
     looks = styles(families)
     return {
         "sentences": sentences(scaling),
-        "pictures": _both_widths("scaling", families, lambda narrow: draw_scaling(scaling, narrow=narrow), "model"),
+        "pictures": _both_widths("scaling", families, partial(draw_scaling, scaling), "model"),
         "looks": looks,
         "models": {
             name: (swatch(look, number, "model"), family)
@@ -207,68 +205,55 @@ def _scaling(scaling: Scaling) -> dict[str, Any]:
 
 
 def _both_widths(
-    name: str, families: Sequence[str], draw: Callable[[bool], Figure], of: str = "system"
+    name: str, families: Sequence[str], draw: Callable[..., Figure], of: str = "system"
 ) -> list[tuple[str, str]]:
     """One drawing for wide screens and one for phones; CSS shows either."""
     return [
-        (width, svg(lambda narrow=width == "narrow": draw(narrow), families, f"{name}-{width}", of))  # type: ignore[misc]
+        (width, svg(partial(draw, narrow=width == "narrow"), families, f"{name}-{width}", of))
         for width in ("wide", "narrow")
     ]
 
 
-def _rows(comparison: prose.Comparison, evaluation: Evaluation) -> list[tuple[str, Any]]:
-    """The shortest bin, the longest within the training limit, the longest of all, and the whole set."""
-    found: list[tuple[str, Any]] = []
-    span = prose.ends(evaluation)
-    if span is not None:
-        last = [row for row in evaluation.by_length if row.low is not None][-1]
-        for row in dict.fromkeys([*span, last]):
-            found.append((prose.span_words(row, evaluation.length_unit), prose.difference_in(comparison.paired, row)))
-    return [*found, ("whole test set", comparison.paired.corpus)]
-
-
-def _samples(systems: Sequence[System], test: TestSet, chosen: Sequence[int] | None) -> list[dict[str, Any]]:
-    lengths = [length_in_words(text, test.source_language) for text in test.sources]
-    if chosen is None:
-        chosen = [int(members[0]) for members in assign(lengths, test.config.bins) if len(members)]
-    spaced = unit(test.target_language) == "words"
-    return [
-        {
-            "number": index + 1,
-            "length": lengths[index],
-            "source": test.sources[index],
-            "reference": test.references[index],
-            "outputs": [(one.name, _marked(one.hypotheses[index], test.references[index], spaced)) for one in systems],
-        }
-        for index in sorted(chosen, key=lambda index: lengths[index])
-    ]
-
-
-def _decodings(systems: Sequence[System]) -> dict[str, list[str]]:
+def _decodings(results: Results) -> dict[str, list[str]]:
     """The systems by their decoding settings."""
     found: dict[str, list[str]] = {}
-    for one in systems:
-        text = ", ".join(f"{key}={value}" for key, value in one.evaluation.decoding.items())
+    for one in results.systems:
+        text = ", ".join(f"{key}={value}" for key, value in results.evaluations[one.name].decoding.items())
         found.setdefault(text, []).append(one.name)
     return found
 
 
-def _marked(output: str, reference: str, spaced: bool) -> list[tuple[str, bool]]:
-    """Words of an output, True where the reference does not have the word (as often)."""
-    if not spaced:
-        return [(output, False)]
-    left = Counter(reference.split())
-    words = []
-    for word in output.split():
-        words.append((word, left[word] <= 0))
-        left[word] -= 1
-    return words
+def _downloads(results: Results) -> dict[str, str]:
+    """Files by name, as URIs that hold them: the same bytes as beside the page."""
+    files = {f"{name}.csv": ("text/csv", as_csv(rows)) for name, rows in tables(results).items()}
+    files["report.json"] = ("application/json", json.dumps(as_json(results), ensure_ascii=False, indent=2) + "\n")
+    return {
+        name: f"data:{kind};base64,{base64.b64encode(text.encode('utf-8', 'replace')).decode()}"
+        for name, (kind, text) in files.items()
+    }
 
 
-def _cells(one: AttentionMap) -> list[list[str]]:
-    """Weights as CSS numbers of two digits, "" for almost nothing."""
-    matrix = check_weights(one.weights, one.source_pieces, one.target_pieces)
-    return [[f"{min(w, 1.0):.2f}".lstrip("0") if w >= 0.005 else "" for w in row] for row in matrix.tolist()]
+def _data(results: Results, shown: list[list[Any]], maps: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the page's script reads."""
+    test = results.test
+    names = [one.name for one in results.systems]
+    return {
+        "systems": names,
+        "sentences": shown,
+        "attention": maps,
+        "languages": {"source": test.source_language, "target": test.target_language},
+        "unit": results.first.length_unit,
+        "space": "" if is_unspaced(test.source_language) else " ",  # between words of the source
+        "pair": {
+            "ahead": results.families[0].a if results.families else names[-1],
+            "behind": results.baseline,
+        },
+    }
+
+
+def _as_script(data: Any) -> str:
+    """JSON that stands in a `<script>`: nothing in it can end the element or begin another."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _resource(name: str) -> str:

@@ -6,10 +6,11 @@ sentences that are still within the training limit (beyond it, extrapolation is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from s2s.evaluation.by_length import Difference, Evaluation, LengthBin, Paired
+from s2s.evaluation.by_length import Evaluation, LengthBin
+from s2s.evaluation.paired import Difference, Paired
 from s2s.evaluation.report.palette import FAMILY_WORDS
 
 
@@ -57,8 +58,14 @@ def ends(evaluation: Evaluation) -> tuple[LengthBin, LengthBin] | None:
     return (chosen[0], chosen[-1]) if len(chosen) > 1 else None
 
 
-def headline(systems: Sequence[Scored], comparisons: Sequence[Comparison], confidence: float) -> list[str]:
-    """Up to three sentences that answer: what does length do to these systems?"""
+def headline(
+    systems: Sequence[Scored], comparisons: Sequence[Comparison], confidence: float, seeds: int = 1
+) -> list[str]:
+    """Up to three sentences that answer: what does length do to these systems?
+
+    Args:
+        seeds: how many trainings each score is the mean of.
+    """
     span = ends(systems[0].evaluation)
     if span is None:
         return [_overall(system) for system in systems[:3]]
@@ -67,20 +74,20 @@ def headline(systems: Sequence[Scored], comparisons: Sequence[Comparison], confi
     if not comparisons:
         return [_overall(system) for system in systems[:2]] + _changes(systems, short, long, unit)
     return [
-        _gap(comparisons[0], long, unit, systems, confidence, f"On sentences of {span_words(long, unit)}"),
-        _gap(comparisons[0], short, unit, systems, confidence, f"On those of {span_words(short, unit)}"),
+        _gap(comparisons[0], long, systems, confidence, f"On sentences of {span_words(long, unit)}", seeds),
+        _gap(comparisons[0], short, systems, confidence, f"On those of {span_words(short, unit)}", 1),
         *_changes(systems, short, long, unit),
     ]
 
 
 def _gap(
-    comparison: Comparison, row: LengthBin, unit: str, systems: Sequence[Scored], confidence: float, opening: str
+    comparison: Comparison, row: LengthBin, systems: Sequence[Scored], confidence: float, opening: str, seeds: int
 ) -> str:
     found = difference_in(comparison.paired, row)
     family = {system.name: system.family for system in systems}[comparison.b]
     text = (
         f"{opening}, {comparison.b} on a {FAMILY_WORDS[family]} reaches {found.b:.1f} BLEU and "
-        f"{comparison.a} {found.a:.1f}: "
+        f"{comparison.a} {found.a:.1f}{f' (means of {seeds} trainings)' if seeds > 1 else ''}: "
     )
     gap, low, high = found.difference, found.low, found.high
     if gap is None or low is None or high is None:
@@ -106,8 +113,7 @@ def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin, unit:
             parts.append(f"by {low}{'' if low == high else f' to {high}'} with {'a ' * (family == 'fixed')}{words}")
     if not parts:
         return []
-    listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + f" and {parts[-1]}"
-    return [f"From {span_words(short, unit)} to {span_words(long, unit)}, BLEU changes {listed}."]
+    return [f"From {span_words(short, unit)} to {span_words(long, unit)}, BLEU changes {listed(parts)}."]
 
 
 def _overall(system: Scored) -> str:
@@ -117,6 +123,35 @@ def _overall(system: Scored) -> str:
     known = one.bleu_low is not None and one.bleu_high is not None
     interval = f" (interval {one.bleu_low:.1f} to {one.bleu_high:.1f})" if known else ""
     return f"{system.name} reaches {one.bleu:.1f} BLEU{interval} on {one.sentences:,} sentences."
+
+
+def between_seeds(seeds: Sequence[int], spreads: Mapping[str, float]) -> str:
+    """What changes from one training to the next, a sentence; empty for one seed.
+
+    Args:
+        spreads: by system, the most minus the least BLEU of its trainings.
+    """
+    if len(seeds) < 2 or not spreads:
+        return ""
+    least, most = min(spreads, key=lambda name: spreads[name]), max(spreads, key=lambda name: spreads[name])
+    span = (
+        f"{spreads[least]:.1f}" if least == most else f"{spreads[least]:.1f} ({least}) to {spreads[most]:.1f} ({most})"
+    )
+    return (
+        f"Each model was trained with the seeds {listed([str(seed) for seed in seeds])}, and its scores are means over "
+        f"them. Between the best and the worst of the seeds, BLEU of the whole test set differs by {span}."
+    )
+
+
+def rows_to_show(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:
+    """The shortest bin, the longest within the training limit, the longest of all, and the whole set."""
+    found: list[tuple[str, Difference]] = []
+    span = ends(evaluation)
+    if span is not None:
+        last = [row for row in evaluation.by_length if row.low is not None][-1]
+        for row in dict.fromkeys([*span, last]):
+            found.append((span_words(row, evaluation.length_unit), difference_in(comparison.paired, row)))
+    return [*found, ("whole test set", comparison.paired.corpus)]
 
 
 def difference_in(paired: Paired, row: LengthBin) -> Difference:
@@ -166,3 +201,15 @@ def millions(value: float) -> str:
     if value < 1e5:
         return f"{value:,.0f}"
     return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"
+
+
+def mebibytes(value: float | None) -> str:
+    """`412 MiB`, `3.1 GiB`."""
+    if value is None:
+        return "n/a"
+    return f"{value:,.0f} MiB" if value < 2048 else f"{value / 1024:,.1f} GiB"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

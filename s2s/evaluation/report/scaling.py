@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from s2s.evaluation.report.canvas import DPI, INK, PAPER, SOFT, drawing, ground, save
 from s2s.evaluation.report.palette import FAMILY_WORDS, Style, styles
 from s2s.evaluation.report.picture import line_style
+from s2s.evaluation.report.prose import listed
 from s2s.evaluation.scaling import WORDS, Cost, Scaling, Task, exponents
 
 
@@ -210,14 +211,14 @@ def sentences(scaling: Scaling) -> list[str]:
         ends = _ends(scaling, task, batch, short, long)
         times = [f"{model} {last / first:.1f}" for model, (first, last) in ends.items()]
         opening = f"From {short} to {long} tokens, {long / short:.3g} times as many,"
-        found.append(f"{opening} {start.format(_sentences(batch))} {_listed(times)} times as long.")
+        found.append(f"{opening} {start.format(_sentences(batch))} {listed(times)} times as long.")
         if task == "train":  # where the fewest sentences hide the wait least
             batch = min(spans)
             short, long = spans[batch][0], spans[batch][-1]
             ends = _ends(scaling, task, batch, short, long)
             adds = [f"{_milliseconds((b - a) / (long - short))} with {model}" for model, (a, b) in ends.items()]
             opening = f"On {_sentences(batch)}, each further token adds to the time of an update"
-            found.append(f"{opening} {_listed(adds)} (mean from {short} to {long} tokens).")
+            found.append(f"{opening} {listed(adds)} (mean from {short} to {long} tokens).")
     return found
 
 
@@ -240,10 +241,6 @@ def _sentences(batch: int) -> str:
 def _milliseconds(seconds: float) -> str:
     digits = 3 if abs(seconds) < 1e-3 else 2 if abs(seconds) < 1e-2 else 1
     return f"{1000 * seconds:,.{digits}f} ms".replace("-", "−")
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from s2s.evaluation.by_length import Evaluation, Paired
+from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin
+from s2s.evaluation.paired import Paired
 from s2s.evaluation.precisions import PrecisionComparison
 
 
@@ -18,32 +19,31 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
-    """One system by source length, and as a whole in the last row."""
-    rows = [[evaluation.length_unit, "sentences", "BLEU", "chrF++", "length ratio"]]
-    for row in evaluation.by_length:
-        rows.append(
-            [
-                row.label,
-                f"{row.sentences:,}",
-                number(row.bleu) + interval(row.low, row.high),
-                number(row.chrf) + interval(row.chrf_low, row.chrf_high),
-                number(row.length_ratio, 2),
-            ]
-        )
-    rows.append(
-        [
-            "whole set",
-            f"{evaluation.sentences:,}",
-            number(evaluation.bleu) + interval(evaluation.bleu_low, evaluation.bleu_high),
-            number(evaluation.chrf) + interval(evaluation.chrf_low, evaluation.chrf_high),
-            number(evaluation.length_ratio, 2),
-        ]
-    )
+    """One system as a whole, by source length and by reference length."""
+    metrics = ["sentences", "BLEU", "chrF++", "length ratio"]
+    whole = ["whole set", f"{evaluation.sentences:,}", *_scores(evaluation)]
+    tables = []
+    for side in SIDES:
+        along = evaluation.along(side)
+        rows = [[row.label, f"{row.sentences:,}", *_scores(row)] for row in along.bins]
+        tables.append(align([[f"{side} {along.unit}", *metrics], *rows, whole]))
     notes = [f"[low, high]: {evaluation.intervals}"]
-    if evaluation.training_limit is not None:
-        notes.append(f"longest in training: {evaluation.training_limit} {evaluation.length_unit}")
+    for side in SIDES:
+        along = evaluation.along(side)
+        if along.limit is not None:
+            notes.append(f"longest {side} in training: {along.limit} {along.unit}")
     notes += [f"{name}: {signature}" for name, signature in evaluation.signatures.items()]
-    return "\n".join([align(rows), *notes])
+    return "\n".join([tables[0], "", tables[1], *notes])
+
+
+def _scores(row: Evaluation | LengthBin) -> list[str]:
+    """BLEU, chrF++ and length ratio, the first two with their intervals."""
+    bleu, chrf, ratio = row.of("bleu"), row.of("chrf"), row.of("length_ratio")
+    return [
+        number(bleu.value) + interval(bleu.low, bleu.high),
+        number(chrf.value) + interval(chrf.low, chrf.high),
+        number(ratio.value, 2),
+    ]
 
 
 def systems_table(systems: Mapping[str, Evaluation]) -> str:

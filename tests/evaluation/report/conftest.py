@@ -7,7 +7,7 @@ import pytest
 
 from s2s.config import EvaluationConfig
 from s2s.evaluation.by_length import report
-from s2s.evaluation.report.page import System, TestSet
+from s2s.evaluation.report.results import System, TestSet, Training
 
 WORDS = ["der", "die", "Hund", "läuft", "schnell", "nach", "Hause", "und", "bellt", "laut", "im", "Garten"]
 MakeSystem = Callable[..., System]
@@ -30,27 +30,43 @@ def make_system(test_set: TestSet) -> MakeSystem:
     """make_system(name, family, rate): a system that gets a word wrong with probability rate × length."""
 
     def make(
-        name: str, family: str, rate: float, limit: int | None = 10, hypotheses: Sequence[str] | None = None
+        name: str,
+        family: str,
+        rate: float,
+        limit: int | None = 10,
+        hypotheses: Sequence[str] | None = None,
+        seeds: Sequence[int] = (1,),
     ) -> System:
-        draw = random.Random(name)
-        if hypotheses is None:
-            hypotheses = [
+        trainings = []
+        for number, seed in enumerate(seeds):
+            draw = random.Random(f"{name}{number or ''}")
+            outputs = hypotheses or [
                 " ".join(draw.choice(WORDS) if draw.random() < rate * len(line.split()) else w for w in line.split())
                 for line in test_set.references
             ]
-        evaluation = report(
-            test_set.sources,
-            hypotheses,
-            test_set.references,
-            source_language="en",
-            target_language="de",
-            config=test_set.config,
-            training_limit=limit,
-            decoding={"strategy": "greedy"},
-        )
-        curve = [(100, 10.0, 5.0), (200, 20.5, 12.0)]
-        return System(
-            name, family, evaluation, hypotheses, 1_200_000, 800_000, 252.0, 12_345.6, 3_000_000, curve, {"seed": 1}
-        )
+            evaluation = report(
+                test_set.sources,
+                outputs,
+                test_set.references,
+                source_language="en",
+                target_language="de",
+                config=test_set.config,
+                training_limit=limit,
+                reference_limit=limit,
+                decoding={"strategy": "greedy"},
+            )
+            trainings.append(
+                Training(
+                    seed=seed,
+                    evaluation=evaluation,
+                    hypotheses=outputs,
+                    train_seconds=252.0 + number,
+                    tokens_per_s=12_345.6,
+                    tokens_seen=3_000_000,
+                    memory=512.0 + number,
+                    curve=[(100, 10.0, 5.0), (200, 20.5, 12.0 + number)],
+                )
+            )
+        return System(name, family, 1_200_000, 800_000, {"seed": seeds[0]}, trainings)
 
     return make

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
+import io
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from s2s.errors import S2SError
-from s2s.evaluation.report.page import AttentionMap, TestSet, write_page
+from s2s.evaluation.report import page as page_module
+from s2s.evaluation.report.attention import AttentionMap
+from s2s.evaluation.report.page import write_page
+from s2s.evaluation.report.prose import signed
+from s2s.evaluation.report.results import Results, TestSet, gather
 from s2s.evaluation.scaling import Scaling
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -16,7 +27,7 @@ EVIL = "<script>alert('a')</script> & \"b\""
 
 
 class Page(HTMLParser):
-    """Checks that elements nest; collects text, element names and what would be fetched."""
+    """Checks that elements nest; collects text, element names, scripts and what would be fetched."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -24,16 +35,25 @@ class Page(HTMLParser):
         self.names: list[str] = []
         self.ids: list[str] = []
         self.fetched: list[str] = []
+        self.links: dict[str, str] = {}
+        self.scripts: list[str] = []
         self.text = ""
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
+        given = dict(attributes)
+        if tag == "a" and given.get("download"):
+            self.links[str(given["download"])] = str(given["href"])
+        if tag == "script":
+            self.scripts.append("")
         for name, value in attributes:
             if name == "id":
                 self.ids.append(str(value))
-            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and not str(value).startswith("#"):
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and not str(value).startswith(
+                ("#", "data:")
+            ):
                 self.fetched.append(str(value))
         if tag not in VOID:
             self.open.append(tag)
@@ -47,28 +67,49 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, self.getpos()
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+        elif not self.open or self.open[-1] != "style":
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.scripts[0])
+        return found
+
+
+def show(path: Path, results: Results, **more: Any) -> Page:
+    write_page(path / "a.html", "t", results, **more)
+    return Page((path / "a.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def systems(make_system, test_set: TestSet):
+def results(make_system, test_set: TestSet) -> Results:
     hypotheses = [EVIL, "", *test_set.references[2:]]
-    return [
+    systems = [
         make_system("lstm", "fixed", 0.05),
         make_system("gru", "fixed", 0.06),
         make_system("lstm_attention", "attention", 0.004),
         make_system("transformer", "self-attention", 0.0, hypotheses=hypotheses),
     ]
+    return gather(systems, test_set, trials=20)
 
 
 @pytest.fixture(scope="module")
-def html(systems, test_set: TestSet, scaling: Scaling, tmp_path_factory: pytest.TempPathFactory) -> str:
+def maps() -> list[AttentionMap]:
+    weights = {"attention": np.array([[0.9, 0.1, 0], [0, 0.25, 0.75]])}
+    return [AttentionMap("lstm_attention", 3, ["▁a", "▁<b>", "</s>"], ["▁x", "</s>"], weights)]
+
+
+@pytest.fixture(scope="module")
+def html(results: Results, maps: list[AttentionMap], scaling: Scaling, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "index.html"
-    maps = [
-        AttentionMap("lstm_attention", "Bahdanau", ["▁a", "<b>", "</s>"], ["x", "狗"], [[0.9, 0.1, 0], [0, 0.25, 0.75]])
-    ]
-    more = {"command": "python compare.py < x", "scaling": scaling}
-    write_page(path, "Length & memory", systems, test_set, samples=[0, 1, 5], attentions=maps, **more)
+    more: dict[str, Any] = {"command": "python compare.py < x", "scaling": scaling}
+    write_page(path, "Length & memory", results, attentions=maps, **more)
     assert path.stat().st_size < 5_000_000
     return path.read_text(encoding="utf-8")
 
@@ -77,7 +118,7 @@ def test_it_is_whole_html(html: str) -> None:
     page = Page(html)
     assert page.open == []
     assert page.names.count("html") == page.names.count("h1") == 1
-    assert page.names.count("svg") >= 4
+    assert page.names.count("svg") >= 16  # six views and two curves, each for two widths
     assert len(page.ids) == len(set(page.ids)), "ids of pictures collide"
 
 
@@ -85,35 +126,79 @@ def test_it_needs_no_network(html: str) -> None:
     page = Page(html)
     assert page.fetched == []
     assert not re.search(r"https?://|url\((?!#)|@import", html)
-    assert not {"script", "link", "iframe", "object"} & set(page.names)
+    assert not {"link", "iframe", "object", "img"} & set(page.names)
+
+
+def test_only_the_pages_own_script_may_run(html: str) -> None:
+    page = Page(html)
+    assert len(page.scripts) == 2
+    assert html.count("<script") == 2  # the data that is not run, and the script
+    digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}'; style-src" in html
+    assert "eval(" not in page.scripts[1]
+    assert "innerHTML" not in page.scripts[1]
 
 
 def test_text_of_systems_and_pieces_is_escaped(html: str) -> None:
-    assert "<script" not in html
-    assert "&lt;script&gt;alert(" in html
-    text = Page(html).text
-    assert "Length & memory" in text
-    assert "<b>" in text
-    assert "python compare.py < x" in text
-    assert "(empty)" in text
+    page = Page(html)
+    assert "<script>alert" not in html
+    assert any(EVIL in ["".join(pieces) for pieces in row[5]] for row in page.data["sentences"])
+    assert page.data["attention"][0]["source"] == ["a", "<b>", "(end)"]
+    assert "Length & memory" in page.text
+    assert "python compare.py < x" in page.text
 
 
-def test_tables_hold_the_numbers(html: str, systems) -> None:
-    text = " ".join(Page(html).text.split())
-    for system in systems:
-        one = system.evaluation
+def test_tables_hold_the_numbers(html: str, results: Results) -> None:
+    text = Page(html).words
+    for one in results.evaluations.values():
         assert f"{one.bleu:.1f} {one.bleu_low:.1f}–{one.bleu_high:.1f}" in text
         assert f"{one.chrf:.1f} {one.chrf_low:.1f}–{one.chrf_high:.1f}" in text
+        for row in one.by_reference_length:
+            if row.length_ratio_low is not None:
+                assert f"{row.length_ratio:.3f} {row.length_ratio_low:.3f}–{row.length_ratio_high:.3f}" in text
     for word in (
-        "1.20 M 0.80 M *",
+        "1.20 M",
+        "0.80 M",
         "4 min 12 s",
         "12,346",
         "3.00 M",
+        "512 MiB",
         "n/a",
-        *systems[0].evaluation.signatures.values(),
+        *results.first.signatures.values(),
+        *results.pairs.tests.values(),
     ):
         assert word in text
     assert '"seed": 1' in Page(html).text
+
+
+def test_every_system_is_compared_with_every_baseline(html: str, results: Results) -> None:
+    shown = {
+        baseline: cells
+        for baseline in results.evaluations
+        if (cells := re.findall(rf'<span data-baseline="{baseline}"( hidden)?>(.*?)</span>\n', html, re.DOTALL))
+    }
+    assert list(shown) == list(results.evaluations)
+    assert results.baseline == "lstm"  # the better one of those on a fixed-size encoding
+    for baseline, cells in shown.items():
+        assert len(cells) == 2 * 4
+        assert all(bool(hidden) == (baseline != "lstm") for hidden, _ in cells)
+        texts = [" ".join(Page(cell).text.split()) for _, cell in cells]
+        assert texts.count("baseline") == 2
+        for system in results.evaluations:
+            if system != baseline:
+                for found in results.pairs.found[system, baseline].values():
+                    low, high = f"{signed(found.low)} to", f"p = {found.p_value:.4f}"
+                    assert any(low in text and text.endswith(high) for text in texts)
+
+
+def test_downloads_are_the_files_themselves(html: str, results: Results) -> None:
+    links = Page(html).links
+    assert set(links) == {"length.csv", "systems.csv", "pairs.csv", "curves.csv", "report.json"}
+    contents = {name: base64.b64decode(uri.split("base64,")[1]).decode() for name, uri in links.items()}
+    rows = list(csv.DictReader(io.StringIO(contents["length.csv"])))
+    row = next(r for r in rows if r["system"] == "gru" and r["length_of"] == "source" and r["metric"] == "bleu")
+    assert float(row["value"]) == results.evaluations["gru"].by_length[0].bleu
+    assert json.loads(contents["report.json"])["length"][0]["value"] == results.first.by_length[0].bleu
 
 
 def test_colours_are_variables_with_a_dark_set(html: str) -> None:
@@ -125,7 +210,7 @@ def test_colours_are_variables_with_a_dark_set(html: str) -> None:
 
 
 def test_cost_by_length(html: str) -> None:
-    text = " ".join(Page(html).text.split())
+    text = Page(html).words
     assert "a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and transformer 16.0 times" in text
     assert "a <processor>, 2 threads" in text
     assert "8.00 ms 400 MiB" in text
@@ -136,44 +221,68 @@ def test_cost_by_length(html: str) -> None:
         assert len(re.findall(rf"--model-{number}: #", html)) == 2
 
 
-def test_attention_cells(html: str) -> None:
-    assert re.findall(r"--w:([\d.]+)", html) == [".90", ".10", ".25", ".75"]
-
-
-def test_the_default_samples_go_from_short_to_long(systems, test_set: TestSet, tmp_path: Path) -> None:
-    write_page(tmp_path / "a.html", "t", systems[:1], test_set)
-    lengths = [int(n) for n in re.findall(r"<h3>(\d+) words", (tmp_path / "a.html").read_text(encoding="utf-8"))]
+def test_without_its_script_it_shows_a_sentence_of_each_length(html: str) -> None:
+    lengths = [int(n) for n in re.findall(r"<h3>(\d+) words?", html)]
     assert len(lengths) == 3
     assert lengths[0] <= 5 < lengths[1] <= 10 < lengths[2]
 
 
+def test_a_page_without_room_leaves_out_sentences_of_all_lengths(
+    results: Results, maps: list[AttentionMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "_SENTENCES", 8_000)
+    monkeypatch.setattr(page_module, "_ATTENTION", 10)
+    page = show(tmp_path, gather(results.systems[:1], results.test, trials=5), attentions=maps)
+    count = len(page.data["sentences"])
+    assert 10 < count < 60
+    assert f"{count} of the 90 test sentences, about as many of each length" in page.words
+    shares = [sum(low <= row[1] <= high for row in page.data["sentences"]) for low, high in ((1, 5), (6, 10), (13, 18))]
+    assert max(shares) - min(shares) <= 1
+    assert page.data["attention"] == []
+    assert "Where attention looks" not in page.words
+
+
 def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: Path) -> None:
-    bare = replace(
-        make_system("rnn", "fixed", 0.05, limit=None), train_seconds=None, tokens_per_s=None, tokens_seen=None, curve=[]
-    )
-    write_page(tmp_path / "a.html", "t", [bare], test_set)
-    text = Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
-    assert "Learning curves" not in text
-    assert "Attention minus" not in text
-    assert "How cost grows" not in text
+    one = make_system("rnn", "fixed", 0.05, limit=None)
+    training = replace(one.trainings[0], train_seconds=None, tokens_per_s=None, tokens_seen=None, memory=None, curve=[])
+    settings = {"strategy": "beam"}
+    other = make_system("gru", "fixed", 0.05, limit=None)
+    beam = replace(other.trainings[0], evaluation=replace(other.trainings[0].evaluation, decoding=settings), curve=[])
+    systems = [replace(one, trainings=[training]), replace(other, trainings=[beam])]
+    page = show(tmp_path, gather(systems, test_set, trials=5))
+    for title in ("Learning curves", "Attention minus", "How cost grows", "Where attention looks"):
+        assert title not in page.text
+    assert "Decoding of rnn: strategy=greedy" in page.words
+    assert "Decoding of gru: strategy=beam" in page.words
 
 
-def test_different_decoding_is_told_apart(systems, test_set: TestSet, tmp_path: Path) -> None:
-    other = replace(systems[1], evaluation=replace(systems[1].evaluation, decoding={"strategy": "beam"}))
-    write_page(tmp_path / "a.html", "t", [systems[0], other], test_set)
-    text = Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
-    assert "Decoding of lstm: strategy=greedy" in text
-    assert "Decoding of gru: strategy=beam" in text
+def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tmp_path: Path) -> None:
+    names = [("lstm", "fixed", 0.05), ("lstm_attention", "attention", 0.004)]
+    results = gather([make_system(*one, seeds=(1, 4, 7)) for one in names], test_set, trials=20)
+    text = show(tmp_path, results).words
+    assert "means of 3 trainings each" in text
+    assert "(means of 3 trainings)" in text
+    assert "Each model was trained with the seeds 1, 4 and 7" in text
+    for system in results.systems:
+        scores = [one.evaluation.bleu for one in system.trainings]
+        one = results.evaluations[system.name]
+        assert one.bleu == pytest.approx(np.mean(scores))
+        interval = f"{one.bleu:.1f} {one.bleu_low:.1f}–{one.bleu_high:.1f}"
+        assert f"{interval} seeds {min(scores):.1f}–{max(scores):.1f}" in text
+    assert "514 MiB" in text
+    assert "4 min 13 s" in text
+    assert "1, 4, 7" in text
 
 
-def test_what_does_not_belong_together_is_refused(systems, test_set: TestSet, tmp_path: Path) -> None:
-    path = tmp_path / "a.html"
+def test_what_does_not_belong_together_is_refused(results: Results, make_system, test_set: TestSet) -> None:
+    systems = results.systems
     with pytest.raises(S2SError, match="lstm was evaluated on another test set"):
-        write_page(path, "t", systems, replace(test_set, references=test_set.sources))
+        gather(systems, replace(test_set, references=test_set.sources))
     with pytest.raises(S2SError, match="lstm repeated"):
-        write_page(path, "t", [systems[0], systems[0]], test_set)
+        gather([systems[0], systems[0]], test_set)
     with pytest.raises(S2SError, match="1 hypotheses for 90"):
-        write_page(path, "t", [replace(systems[0], hypotheses=["a"])], test_set)
+        gather([replace(systems[0], trainings=[replace(systems[0].trainings[0], hypotheses=["a"])])], test_set)
+    with pytest.raises(S2SError, match="same seeds"):
+        gather([systems[0], make_system("rnn", "fixed", 0.1, seeds=(1, 2))], test_set)
     with pytest.raises(S2SError, match="at least one"):
-        write_page(path, "t", [], test_set)
-    assert not path.exists()
+        gather([], test_set)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,73 +8,7 @@ from matplotlib.image import imread
 
 from s2s.errors import S2SError
 from s2s.evaluation.report.palette import styles
-from s2s.evaluation.report.picture import (
-    Curve,
-    Series,
-    attention_picture,
-    curves_picture,
-    draw_length,
-    length_picture,
-)
-
-
-@pytest.fixture(scope="module")
-def series(make_system) -> list[Series]:
-    plan = [("lstm", "fixed", 0.05), ("lstm_attention", "attention", 0.004), ("$cost$", "self-attention", 0.006)]
-    return [Series(name, make_system(name, family, rate).evaluation, family) for name, family, rate in plan]
-
-
-def test_the_length_picture_is_large_enough_and_repeats_byte_for_byte(series: list[Series], tmp_path: Path) -> None:
-    for number in (1, 2):
-        length_picture(series, tmp_path / f"{number}.png")
-        length_picture(series, tmp_path / f"{number}.svg")
-    image = imread(tmp_path / "1.png")
-    assert image.shape[1] >= 1200
-    assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
-    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
-    assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
-    ElementTree.parse(tmp_path / "1.svg")
-    text = (tmp_path / "1.svg").read_text(encoding="utf-8")
-    for word in ("lstm_attention", "$cost$", "fixed-size encoding", "n = 0", "11–12", "words in the source"):
-        assert word in text
-
-
-def test_the_picture_shows_the_numbers(series: list[Series]) -> None:
-    axes = draw_length(series).axes[0]
-    scored = [row.bleu for row in series[0].evaluation.by_length if row.bleu is not None]
-    drawn = [list(line.get_ydata()) for line in axes.lines]
-    assert scored in drawn
-    assert len(scored) == 3  # the empty bin has no point
-    row = series[0].evaluation.by_length[0]
-    assert [row.low, row.high] in drawn
-
-
-@pytest.mark.parametrize(("limit", "position"), [(10, 1.5), (5, 0.5), (8, 1.1), (12, 2.5), (40, None), (None, None)])
-def test_the_training_limit_is_drawn_where_it_is_inside_the_axis(
-    limit: int | None, position: float | None, series: list[Series]
-) -> None:
-    moved = [replace(one, evaluation=replace(one.evaluation, training_limit=limit)) for one in series]
-    axes = draw_length(moved).axes[0]
-    vertical = [
-        line.get_xdata()[0]
-        for line in axes.lines
-        if list(line.get_ydata()) == [0, 1] and line.get_xdata()[0] == line.get_xdata()[1]
-    ]
-    assert vertical == ([] if position is None else [pytest.approx(position)])
-
-
-def test_systems_on_other_sentences_or_bins_do_not_share_a_picture(series: list[Series], tmp_path: Path) -> None:
-    other = replace(series[1].evaluation, test_set={"name": "test", "sha256": "0"})
-    with pytest.raises(S2SError, match="different test sets"):
-        length_picture([series[0], replace(series[1], evaluation=other)], tmp_path / "a.png")
-    bins = replace(series[1].evaluation, by_length=series[1].evaluation.by_length[:2])
-    with pytest.raises(S2SError, match=r"different evaluation\.bins"):
-        length_picture([series[0], replace(series[1], evaluation=bins)], tmp_path / "a.png")
-    with pytest.raises(S2SError, match="at least one"):
-        length_picture([], tmp_path / "a.png")
-    with pytest.raises(S2SError, match=r"\.png or \.svg"):
-        length_picture(series, tmp_path / "a.bmp")
-    assert not list(tmp_path.iterdir())
+from s2s.evaluation.report.picture import Curve, attention_picture, curves_picture, draw_curves
 
 
 def test_curves(tmp_path: Path) -> None:
@@ -106,3 +38,13 @@ def test_looks_tell_systems_and_families_apart() -> None:
     assert styles(["attention"])[0] == looks[3]
     with pytest.raises(S2SError, match="'cnn'"):
         styles(["cnn"])
+
+
+def test_curves_of_one_system_look_alike_and_are_named_once() -> None:
+    curves = [Curve("lstm", [(100, 60.0, value)], "fixed") for value in (3.0, 4.0)]
+    axes = draw_curves([*curves, Curve("gru", [(100, 60.0, 5.0)], "fixed")], "updates").axes[0]
+    colors = [line.get_color() for line in axes.lines]
+    assert colors[0] == colors[1] != colors[2]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["lstm", "gru"]

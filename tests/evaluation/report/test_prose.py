@@ -2,29 +2,32 @@ from __future__ import annotations
 
 import pytest
 
-from s2s.evaluation.by_length import paired
-from s2s.evaluation.report.page import TestSet
+from s2s.evaluation.paired import paired
 from s2s.evaluation.report.prose import (
     Comparison,
     Scored,
+    between_seeds,
     difference_in,
     duration,
     ends,
     family_pairs,
     headline,
+    mebibytes,
     millions,
     quantity,
     signed,
 )
+from s2s.evaluation.report.results import TestSet
 
 
 def scored(*systems) -> list[Scored]:
-    return [Scored(one.name, one.family, one.evaluation) for one in systems]
+    return [Scored(one.name, one.family, one.trainings[0].evaluation) for one in systems]
 
 
 def comparison(a, b, test_set: TestSet) -> Comparison:
     found = paired(
-        test_set.sources, a.hypotheses, b.hypotheses, test_set.references, source_language="en", target_language="de",
+        test_set.sources, a.trainings[0].hypotheses, b.trainings[0].hypotheses, test_set.references,
+        source_language="en", target_language="de",
         config=test_set.config, trials=10,
     )  # fmt: skip
     return Comparison(a.name, b.name, found)
@@ -34,13 +37,13 @@ def test_the_headline_says_what_the_numbers_say(make_system, test_set: TestSet) 
     fixed, attention = make_system("lstm", "fixed", 0.06), make_system("lstm_attention", "attention", 0.002)
     compared = comparison(attention, fixed, test_set)
     first, second, third = headline(scored(fixed, attention), [compared], 0.95)
-    long = difference_in(compared.paired, attention.evaluation.by_length[1])  # the limit is 10 words
+    long = difference_in(compared.paired, attention.trainings[0].evaluation.by_length[1])  # the limit is 10 words
     assert first == (
         f"On sentences of 6–10 words, lstm on a fixed-size encoding reaches {long.b:.1f} BLEU and lstm_attention "
         f"{long.a:.1f}: {long.difference:.1f} ahead (95 % paired interval {long.low:.1f} to {long.high:.1f})."
     )
     assert second.startswith("On those of up to 5 words, lstm on a fixed-size encoding reaches ")
-    rows = fixed.evaluation.by_length
+    rows = fixed.trainings[0].evaluation.by_length
     assert third.startswith("From up to 5 words to 6–10 words, BLEU changes by ")
     assert f"{signed(rows[1].bleu - rows[0].bleu)} with a fixed-size encoding" in third
 
@@ -49,13 +52,13 @@ def test_a_system_that_is_behind_is_called_behind(make_system, test_set: TestSet
     good, bad = make_system("lstm", "fixed", 0.002), make_system("lstm_attention", "attention", 0.06)
     compared = comparison(bad, good, test_set)
     first = headline(scored(good, bad), [compared], 0.95)[0]
-    row = difference_in(compared.paired, good.evaluation.by_length[1])
+    row = difference_in(compared.paired, good.trainings[0].evaluation.by_length[1])
     assert f"{-row.difference:.1f} behind (95 % paired interval {-row.high:.1f} to {-row.low:.1f})" in first
 
 
 def test_a_difference_that_may_be_chance_is_not_called_ahead(make_system, test_set: TestSet) -> None:
     a = make_system("lstm", "fixed", 0.03)
-    b = make_system("lstm_attention", "attention", 0.03, hypotheses=a.hypotheses)
+    b = make_system("lstm_attention", "attention", 0.03, hypotheses=a.trainings[0].hypotheses)
     first = headline(scored(a, b), [comparison(b, a, test_set)], 0.95)[0]
     assert "a difference of 0.0 that the choice of test sentences can explain" in first
     assert "ahead" not in first
@@ -64,8 +67,23 @@ def test_a_difference_that_may_be_chance_is_not_called_ahead(make_system, test_s
 def test_one_system_alone_has_a_headline(make_system) -> None:
     one = make_system("rnn", "fixed", 0.03)
     first, second = headline(scored(one), [], 0.95)
-    assert first.startswith(f"rnn reaches {one.evaluation.bleu:.1f} BLEU")
+    assert first.startswith(f"rnn reaches {one.trainings[0].evaluation.bleu:.1f} BLEU")
     assert second.startswith("From up to 5 words to 6–10 words, BLEU changes by −")
+
+
+def test_what_seeds_change_is_said_for_several_only() -> None:
+    assert between_seeds([1], {"lstm": 0.0}) == ""
+    several = between_seeds([1, 2, 5], {"lstm": 2.04, "gru": 0.46, "rnn": 1.0})
+    assert several.startswith("Each model was trained with the seeds 1, 2 and 5, and its scores are means")
+    assert several.endswith("BLEU of the whole test set differs by 0.5 (gru) to 2.0 (lstm).")
+    assert between_seeds([1, 2], {"lstm": 2.0}).endswith("differs by 2.0.")
+
+
+def test_several_seeds_are_said_in_the_first_sentence(make_system, test_set: TestSet) -> None:
+    fixed, attention = make_system("lstm", "fixed", 0.06), make_system("lstm_attention", "attention", 0.002)
+    first, second, _ = headline(scored(fixed, attention), [comparison(attention, fixed, test_set)], 0.95, 3)
+    assert " (means of 3 trainings): " in first
+    assert "means" not in second
 
 
 def test_pairs_share_their_cell_and_the_strongest_fixed_system_comes_first(make_system) -> None:
@@ -79,8 +97,8 @@ def test_pairs_share_their_cell_and_the_strongest_fixed_system_comes_first(make_
 
 def test_the_ends_stay_within_the_training_limit(make_system) -> None:
     inside, without = make_system("a", "fixed", 0.03), make_system("a", "fixed", 0.03, limit=None)
-    assert [row.label for row in ends(inside.evaluation)] == ["≤5", "6–10"]
-    assert [row.label for row in ends(without.evaluation)] == ["≤5", ">12"]
+    assert [row.label for row in ends(inside.trainings[0].evaluation)] == ["≤5", "6–10"]
+    assert [row.label for row in ends(without.trainings[0].evaluation)] == ["≤5", ">12"]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +116,9 @@ def test_the_ends_stay_within_the_training_limit(make_system) -> None:
         (quantity(None), "n/a"),
         (millions(834_567), "0.83 M"),
         (millions(512), "512"),
+        (mebibytes(512.4), "512 MiB"),
+        (mebibytes(3174), "3.1 GiB"),
+        (mebibytes(None), "n/a"),
         (signed(-0.04), "0.0"),
         (signed(-3.21), "−3.2"),
         (signed(3.21), "+3.2"),

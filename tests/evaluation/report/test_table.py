@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from s2s.evaluation.by_length import paired
-from s2s.evaluation.report.page import TestSet
+from s2s.evaluation.paired import paired
+from s2s.evaluation.report.results import TestSet
 from s2s.evaluation.report.table import align, evaluation_table, paired_table, systems_table
 
 
@@ -15,20 +15,27 @@ def test_columns_are_aligned() -> None:
 
 
 def test_an_evaluation_by_length(make_system) -> None:
-    one = make_system("lstm", "fixed", 0.03).evaluation
+    one = make_system("lstm", "fixed", 0.03).trainings[0].evaluation
     lines = evaluation_table(one).split("\n")
-    assert lines[0].split() == ["words", "sentences", "BLEU", "chrF++", "length", "ratio"]
+    assert lines[0].split() == ["source", "words", "sentences", "BLEU", "chrF++", "length", "ratio"]
     assert [line.split()[0] for line in lines[2:7]] == ["≤5", "6–10", "11–12", ">12", "whole"]
     assert len({len(line) for line in lines[:7]}) == 1
     first = one.by_length[0]
     assert f"{first.bleu:.1f} [{first.low:.1f}, {first.high:.1f}]" in lines[2]
     assert lines[4].split() == ["11–12", "0", "n/a", "n/a", "n/a"]
-    assert "longest in training: 10 words" in lines
+    second = lines.index("") + 1
+    assert lines[second].split()[:2] == ["reference", "words"]
+    row = one.by_reference_length[1]
+    assert f"{row.chrf:.1f} [{row.chrf_low:.1f}, {row.chrf_high:.1f}]" in lines[second + 3]
+    assert "longest source in training: 10 words" in lines
+    assert "longest reference in training: 10 words" in lines
     assert any(line.startswith("bleu: nrefs:1|") for line in lines)
 
 
 def test_several_systems_side_by_side(make_system) -> None:
-    systems = {name: make_system(name, "fixed", rate).evaluation for name, rate in (("lstm", 0.03), ("gru", 0.05))}
+    systems = {
+        name: make_system(name, "fixed", rate).trainings[0].evaluation for name, rate in (("lstm", 0.03), ("gru", 0.05))
+    }
     lines = systems_table(systems).split("\n")
     assert [line.split()[0] for line in lines] == ["system", lines[1], "lstm", "gru"]
     assert "n/a" in lines[2]
@@ -38,7 +45,8 @@ def test_several_systems_side_by_side(make_system) -> None:
 def test_a_comparison(make_system, test_set: TestSet) -> None:
     a, b = make_system("lstm_attention", "attention", 0.005), make_system("lstm", "fixed", 0.05)
     found = paired(
-        test_set.sources, a.hypotheses, b.hypotheses, test_set.references, source_language="en", target_language="de",
+        test_set.sources, a.trainings[0].hypotheses, b.trainings[0].hypotheses, test_set.references,
+        source_language="en", target_language="de",
         config=test_set.config, trials=100,
     )  # fmt: skip
     text = paired_table(found, a.name, b.name)

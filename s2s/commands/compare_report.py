@@ -1,0 +1,134 @@
+"""What `scripts/compare.py` writes about the runs that it has trained: from run directories to the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s2s.commands.console import overrides
+from s2s.commands.evaluate import evaluate_run, score_run, test_sets
+from s2s.errors import S2SError
+from s2s.evaluation.by_length import Evaluation, hash_of_test_set
+from s2s.evaluation.report.attention import AttentionMap
+from s2s.evaluation.report.files import write_files
+from s2s.evaluation.report.page import write_page
+from s2s.evaluation.report.results import Results, System, TestSet, Training, gather
+from s2s.evaluation.report.sentences import by_bins, evenly
+from s2s.evaluation.report.table import systems_table
+from s2s.evaluation.scaling import Scaling
+from s2s.files import read_json
+from s2s.models import count_parameters
+from s2s.runs import Run
+
+log = logging.getLogger(__name__)
+
+ATTENTION_SENTENCES = 30
+
+
+def write_report(runs: Mapping[str, Mapping[int, Run]], folder: Path, at_once: int, scaling: Scaling | None) -> None:
+    """The page, the pictures, the data and the table of runs that were trained `at_once` at a time.
+
+    Args:
+        runs: by model and seed.
+        scaling: a measurement for the page to show as well.
+    """
+    first = next(iter(next(iter(runs.values())).values()))
+    name, test = test_set(first)
+    systems = [_system(label, trained, name, test) for label, trained in runs.items()]
+    log.info("comparing %d systems on %d sentences", len(systems), len(test.sources))
+    results = gather(systems, test)
+    write_files(folder, results)
+    write_page(
+        folder / "index.html",
+        f"{first.config.data.source_language} → {first.config.data.target_language}, {first.config.data.name}",
+        results,
+        attentions=_attention(runs, results),
+        command=shlex.join(["python", "scripts/compare.py", *overrides()]),
+        timing=f"Times and speeds are those of {at_once} models trained side by side." if at_once > 1 else "",
+        scaling=scaling,
+    )
+    sys.stdout.write(systems_table(results.evaluations) + "\n")
+    sys.stdout.write(f"\nopen {folder / 'index.html'} in a browser; pictures and data are beside it\n")
+
+
+def test_set(run: Run) -> tuple[str, TestSet]:
+    """The first test set of the run's data, with its name."""
+    return next(iter(test_sets(run.config.data, None, run.config.evaluation).items()))
+
+
+def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str], float]:
+    """The evaluation, the hypotheses and the seconds of decoding: what is stored, as far as it still holds.
+
+    Translations are made again where weights, decoding or test set have changed, scores also where the settings of the
+    evaluation have.
+    """
+    stored, text = run.directory.evaluation / f"{name}.json", run.directory.evaluation / f"{name}.hyp"
+    decoding = run.config.decoding
+    if stored.exists() and text.exists() and stored.stat().st_mtime > run.directory.weights.stat().st_mtime:
+        values = read_json(stored)
+        hypotheses = text.read_text(encoding="utf-8").split("\n")[:-1]
+        same = values["test_set"]["sha256"] == hash_of_test_set(test.sources, test.references)
+        if same and values["decoding"] == dataclasses.asdict(decoding) and len(hypotheses) == len(test.sources):
+            seconds = values["decoding_seconds"]
+            found = _stored(values, test)
+            return found or score_run(run, name, test, decoding, hypotheses, seconds), hypotheses, seconds
+    return evaluate_run(run, name, test, decoding)
+
+
+def _stored(values: dict[str, Any], test: TestSet) -> Evaluation | None:
+    """The scores, unless they were made with other settings or hold less than scores do today."""
+    if values.get("evaluation") != dataclasses.asdict(test.config):
+        return None
+    try:
+        return Evaluation.from_json(values)
+    except S2SError:
+        return None
+
+
+def _system(label: str, runs: Mapping[int, Run], name: str, test: TestSet) -> System:
+    first = next(iter(runs.values()))
+    total, inner = count_parameters(first.model)
+    trainings = [_training(seed, run, name, test) for seed, run in runs.items()]
+    return System(label, first.model.reads, total, inner, first.directory.load_config(), trainings)
+
+
+def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
+    result, hypotheses, seconds = evaluated(run, name, test)
+    rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
+    steps = [row for row in rows if row["event"] == "train"]
+    memory = [row["memory"] for row in steps if row.get("memory") is not None]  # runs of before have none
+    return Training(
+        seed=seed,
+        evaluation=result,
+        hypotheses=hypotheses,
+        train_seconds=steps[-1]["seconds"] if steps else None,
+        tokens_per_s=steps[-1]["tokens"] / steps[-1]["seconds"] if steps else None,
+        tokens_seen=steps[-1]["tokens"] if steps else None,
+        memory=max(memory, default=None),
+        decode_seconds=seconds,
+        curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
+    )
+
+
+def _attention(runs: Mapping[str, Mapping[int, Run]], results: Results) -> list[AttentionMap]:
+    """What each system with attention looked at as it wrote, of sentences of all lengths up to the training limit."""
+    test = results.test
+    bins = by_bins(test.lengths(), test.config.bins, results.first.training_limit)
+    chosen = sorted(evenly(bins, ATTENTION_SENTENCES))
+    maps = []
+    for system in results.systems:
+        if system.family == "fixed":
+            continue
+        translator = next(iter(runs[system.name].values())).translator()
+        for index in chosen:
+            seen = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
+            if seen.weights:
+                heads = {name: weights.numpy() for name, weights in seen.weights.items()}
+                maps.append(AttentionMap(system.name, index, seen.source, seen.target, heads))
+    return maps

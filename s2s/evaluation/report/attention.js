@@ -1,0 +1,85 @@
+// Attention of single translations: a word that is pointed at lights up the words of the other side.
+if (data.attention.length) {
+  const [sentence, looking, head] = ["sentence", "looking", "head"].map(byId);
+  const sides = { source: byId("source-words"), target: byId("target-words") };
+  let map = null;
+  let weights = null; // of the chosen head: percent, a row for each word of the translation
+
+  const numbers = [...new Set(data.attention.map((one) => one.sentence))];
+  const ofSentence = () => data.attention.filter((one) => one.sentence === Number(sentence.value));
+
+  /** The options of a select element; what was chosen stays chosen where it is still there. */
+  function refill(select, options) {
+    const before = select.value;
+    fill(select, options);
+    if (options.some(([value]) => value === before)) select.value = before;
+  }
+
+  function word(text, side, place) {
+    const kind = text === "(end)" ? "word end" : "word";
+    return make("button", { type: "button", class: kind, "data-side": side, "data-place": place }, text);
+  }
+
+  function weight(target, source) {
+    return weights[target * map.source.length + source];
+  }
+
+  /** Lights up the other side of one word, and says the strongest in text. */
+  function light(side, place) {
+    const other = side === "target" ? "source" : "target";
+    const shares = map[other].map((_, at) => (side === "target" ? weight(place, at) : weight(at, place)));
+    for (const button of sides[side].children) {
+      button.classList.toggle("chosen", Number(button.dataset.place) === place);
+      button.style.removeProperty("--w");
+    }
+    for (const button of sides[other].children) {
+      button.classList.remove("chosen");
+      button.style.setProperty("--w", shares[Number(button.dataset.place)] / 100);
+    }
+    const strongest = shares
+      .map((share, at) => [share, map[other][at]])
+      .filter(([share]) => share >= 5)
+      .sort((a, b) => b[0] - a[0])
+      .slice(0, 4);
+    const listed = strongest.map(([share, text]) => `${text} ${share} %`).join(", ") || "nothing above 5 %";
+    byId("weights").textContent = `${map[side][place]} ${side === "target" ? "←" : "→"} ${listed}`;
+  }
+
+  function heat() {
+    const top = make("tr", {}, make("td", {}), ...map.source.map((text) => make("th", {}, make("span", {}, text))));
+    const lines = map.target.map((text, row) => {
+      const cells = map.source.map((_, column) => make("td", { style: `--w:${weight(row, column) / 100}` }));
+      return make("tr", {}, make("th", {}, text), ...cells);
+    });
+    byId("heat").replaceChildren(make("thead", {}, top), make("tbody", {}, ...lines));
+  }
+
+  function draw() {
+    refill(looking, ofSentence().map((one) => [one.system, one.system]));
+    map = ofSentence().find((one) => one.system === looking.value);
+    refill(head, Object.keys(map.heads).map((name) => [name, name]));
+    weights = Uint8Array.from(atob(map.heads[head.value]), (letter) => letter.charCodeAt(0));
+    for (const [side, paragraph] of Object.entries(sides)) {
+      paragraph.replaceChildren(...map[side].map((text, place) => word(text, side, place)));
+    }
+    if (byId("all-weights").open) heat();
+    light("target", 0);
+  }
+
+  function react(event) {
+    const button = event.target.closest("button.word");
+    if (button) light(button.dataset.side, Number(button.dataset.place));
+  }
+
+  fill(sentence, numbers.map((number) => {
+    const one = data.attention.find((map) => map.sentence === number);
+    const text = one.source.slice(0, -1).join(data.space);
+    return [number, `${one.length}: ${text.length > 60 ? `${text.slice(0, 58)}…` : text}`];
+  }));
+  for (const paragraph of Object.values(sides)) {
+    for (const kind of ["pointerover", "focusin", "click"]) paragraph.addEventListener(kind, react);
+  }
+  for (const select of [sentence, looking, head]) select.addEventListener("change", draw);
+  byId("all-weights").addEventListener("toggle", () => byId("all-weights").open && heat());
+  draw();
+}

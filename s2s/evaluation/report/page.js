@@ -1,0 +1,89 @@
+"use strict";
+// What the reader can choose on the page. Without this script it shows the first view of everything. Tables and
+// pictures of all choices are there already; here they are shown and hidden. Text is only ever set as text.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+document.documentElement.classList.add("js");
+
+const byId = (id) => document.getElementById(id);
+
+/** An element with attributes and children, which are elements or text. */
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** A system's name behind its line. */
+function who(system) {
+  const templates = [...document.querySelectorAll("template[data-who]")];
+  return templates.find((one) => one.dataset.who === system).content.cloneNode(true);
+}
+
+function fill(select, options) {
+  select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
+}
+
+function download(name, blob) {
+  const link = make("a", { download: name, href: URL.createObjectURL(blob) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+// Radio buttons choose which of the views of their section is to be seen.
+for (const form of document.querySelectorAll("form.switch")) {
+  const section = byId(form.dataset.switch);
+  const show = () => {
+    const chosen = [...form.querySelectorAll("input:checked")].map((input) => input.value).join(" ");
+    for (const view of section.querySelectorAll("[data-view]")) view.hidden = view.dataset.view !== chosen;
+  };
+  form.addEventListener("change", show);
+  show();
+}
+
+const baseline = byId("baseline");
+if (baseline) {
+  const show = () => {
+    for (const one of document.querySelectorAll("[data-baseline]")) one.hidden = one.dataset.baseline !== baseline.value;
+    for (const name of document.querySelectorAll("[data-name-of-baseline]")) name.textContent = baseline.value;
+  };
+  baseline.addEventListener("change", show);
+  show();
+}
+
+/** A picture of the page as a file of its own: colours and fonts in place of the page's variables. */
+function standalone(svg) {
+  const values = getComputedStyle(document.documentElement);
+  const [, , width, height] = svg.getAttribute("viewBox").split(/\s+/).map(Number);
+  const copy = svg.cloneNode(true);
+  copy.setAttribute("width", 2 * width);
+  copy.setAttribute("height", 2 * height);
+  copy.style.background = values.getPropertyValue("--paper").trim();
+  const text = new XMLSerializer().serializeToString(copy);
+  return text.replace(/var\((--[\w-]+)\)/g, (_, name) => values.getPropertyValue(name).trim().replaceAll('"', "'"));
+}
+
+async function picture(kind) {
+  const view = document.querySelector("figure[data-view]:not([hidden])");
+  const text = standalone(view.querySelector(".wide svg"));
+  const name = `${view.dataset.stem}.${kind}`;
+  if (kind === "svg") return download(name, new Blob([text], { type: "image/svg+xml" }));
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  await image.decode();
+  const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d");
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--paper");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0);
+  return canvas.toBlob((blob) => download(name, blob));
+}
+
+for (const button of document.querySelectorAll("button[data-save]")) {
+  button.addEventListener("click", () => picture(button.dataset.save));
+}
+
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details.numbers")) details.open = true;
+});

@@ -1,0 +1,95 @@
+// Translations of single sentences: search, order, and a few at a time.
+{
+  const STEP = 10;
+  const [search, order, ahead, behind] = ["search", "order", "ahead", "behind"].map(byId);
+  const systems = data.systems;
+  const rows = data.sentences.map(([number, length, source, reference, scores, pieces]) => {
+    const outputs = pieces.map((parts) => parts.join(""));
+    const text = [source, reference, ...outputs].join("\n").toLowerCase();
+    return { number, length, source, reference, scores, pieces, outputs, text };
+  });
+  const { source, target } = data.languages;
+  let found = rows;
+  let shown = STEP;
+
+  const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
+  const gap = (row) => row.scores[ahead.selectedIndex] - row.scores[behind.selectedIndex];
+
+  /** Pieces in turn as the reference has them and not. */
+  function marked(pieces) {
+    if (!pieces.join("")) return [make("span", { class: "soft" }, "(empty)")];
+    return pieces.map((piece, place) => {
+      if (place % 2 === 0) return piece;
+      return piece ? make("mark", {}, piece) : make("mark", { class: "gap", title: "words of the reference are missing" });
+    });
+  }
+
+  function article(row) {
+    const list = make("dl", {});
+    list.append(make("dt", {}, "source"), make("dd", { lang: source }, row.source));
+    list.append(make("dt", {}, "reference"), make("dd", { lang: target, class: "reference" }, row.reference));
+    systems.forEach((system, place) => {
+      list.append(make("dt", {}, who(system), " ", make("span", { class: "score" }, row.scores[place].toFixed(1))));
+      const same = row.pieces[place].length === 1 ? { class: "same" } : {};
+      list.append(make("dd", { lang: target, ...same }, ...marked(row.pieces[place])));
+    });
+    let about = `· test sentence ${row.number}`;
+    if (order.value === "difference") about += ` · ${signed(gap(row))} chrF++`;
+    const heading = make("h3", {}, `${row.length} ${row.length === 1 ? data.unit.slice(0, -1) : data.unit} `, make("span", { class: "soft" }, about));
+    return make("article", { class: "sample" }, heading, list);
+  }
+
+  function draw() {
+    byId("list").replaceChildren(...found.slice(0, shown).map(article));
+    const count = found.length === rows.length ? `${rows.length}` : `${found.length} of ${rows.length}`;
+    const beginning = shown < found.length ? `, the first ${shown} of them below` : "";
+    byId("found").textContent = `${count} sentences${beginning}`;
+    byId("more").hidden = shown >= found.length;
+  }
+
+  /** Of rows from short to long: a few of all lengths, again from short to long; then a few more. */
+  function spread(sorted) {
+    const every = Math.ceil(sorted.length / STEP);
+    const order = sorted.map((_, place) => place).sort((a, b) => (a % every) - (b % every) || a - b);
+    return order.map((place) => sorted[place]);
+  }
+
+  function choose() {
+    const wanted = search.value.trim().toLowerCase();
+    found = rows.filter((row) => row.text.includes(wanted));
+    if (order.value === "spread") found = spread(found);
+    if (order.value === "long") found.sort((a, b) => b.length - a.length);
+    if (order.value === "difference") found.sort((a, b) => gap(b) - gap(a));
+    byId("which").hidden = order.value !== "difference";
+    shown = STEP;
+    draw();
+  }
+
+  /** The sentences of the page as the file beside it has them. */
+  function table() {
+    const head = ["sentence", "source_length", "source", "reference", ...systems.flatMap((one) => [one, `${one} chrF++`])];
+    const quoted = (value) => (/[",\r\n]/.test(value) ? `"${`${value}`.replaceAll('"', '""')}"` : `${value}`);
+    const cells = (row) => [
+      row.number,
+      row.length,
+      row.source,
+      row.reference,
+      ...row.outputs.flatMap((output, place) => [output, row.scores[place]]),
+    ];
+    return [head, ...found.map(cells)].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
+  }
+
+  behind.selectedIndex = Math.max(0, systems.indexOf(data.pair.behind));
+  ahead.selectedIndex = Math.max(0, systems.indexOf(data.pair.ahead));
+  if (systems.length < 2) order.querySelector("[value=difference]").remove();
+  search.addEventListener("input", choose);
+  for (const select of [order, ahead, behind]) select.addEventListener("change", choose);
+  byId("more").addEventListener("click", () => {
+    shown += STEP;
+    draw();
+  });
+  byId("save-sentences").addEventListener("click", () => {
+    download("sentences.csv", new Blob([table()], { type: "text/csv" }));
+  });
+  choose();
+}

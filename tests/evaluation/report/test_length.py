@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from s2s.errors import S2SError
+from s2s.evaluation.report.length import VIEWS, Series, View, draw_length, length_picture
+
+
+@pytest.fixture(scope="module")
+def series(make_system) -> list[Series]:
+    plan = [("lstm", "fixed", 0.05), ("lstm_attention", "attention", 0.004), ("$cost$", "self-attention", 0.006)]
+    return [
+        Series(name, make_system(name, family, rate).trainings[0].evaluation, family) for name, family, rate in plan
+    ]
+
+
+def test_the_length_picture_is_large_enough_and_repeats_byte_for_byte(series: list[Series], tmp_path: Path) -> None:
+    for number in (1, 2):
+        length_picture(series, tmp_path / f"{number}.png")
+        length_picture(series, tmp_path / f"{number}.svg")
+    image = imread(tmp_path / "1.png")
+    assert image.shape[1] >= 1200
+    assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+    assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
+    ElementTree.parse(tmp_path / "1.svg")
+    text = (tmp_path / "1.svg").read_text(encoding="utf-8")
+    for word in ("lstm_attention", "$cost$", "fixed-size encoding", "n = 0", "11–12", "words in the source"):
+        assert word in text
+
+
+def test_the_picture_shows_the_numbers(series: list[Series]) -> None:
+    axes = draw_length(series).axes[0]
+    scored = [row.bleu for row in series[0].evaluation.by_length if row.bleu is not None]
+    drawn = [list(line.get_ydata()) for line in axes.lines]
+    assert scored in drawn
+    assert len(scored) == 3  # the empty bin has no point
+    row = series[0].evaluation.by_length[0]
+    assert [row.low, row.high] in drawn
+
+
+@pytest.mark.parametrize(("limit", "position"), [(10, 1.5), (5, 0.5), (8, 1.1), (12, 2.5), (40, None), (None, None)])
+def test_the_training_limit_is_drawn_where_it_is_inside_the_axis(
+    limit: int | None, position: float | None, series: list[Series]
+) -> None:
+    moved = [replace(one, evaluation=replace(one.evaluation, training_limit=limit)) for one in series]
+    axes = draw_length(moved).axes[0]
+    vertical = [
+        line.get_xdata()[0]
+        for line in axes.lines
+        if list(line.get_ydata()) == [0, 1] and line.get_xdata()[0] == line.get_xdata()[1]
+    ]
+    assert vertical == ([] if position is None else [pytest.approx(position)])
+
+
+def test_systems_on_other_sentences_or_bins_do_not_share_a_picture(series: list[Series], tmp_path: Path) -> None:
+    other = replace(series[1].evaluation, test_set={"name": "test", "sha256": "0"})
+    with pytest.raises(S2SError, match="different test sets"):
+        length_picture([series[0], replace(series[1], evaluation=other)], tmp_path / "a.png")
+    bins = replace(series[1].evaluation, by_length=series[1].evaluation.by_length[:2])
+    with pytest.raises(S2SError, match=r"different evaluation\.bins"):
+        length_picture([series[0], replace(series[1], evaluation=bins)], tmp_path / "a.png")
+    with pytest.raises(S2SError, match="at least one"):
+        length_picture([], tmp_path / "a.png")
+    with pytest.raises(S2SError, match=r"\.png or \.svg"):
+        length_picture(series, tmp_path / "a.bmp")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.stem)
+def test_each_view_shows_its_own_numbers(series: list[Series], view: View) -> None:
+    axes = draw_length(series, view).axes[0]
+    rows = [row.of(view.metric) for row in series[0].evaluation.along(view.side).bins]
+    drawn = [list(line.get_ydata()) for line in axes.lines]
+    assert [row.value for row in rows if row.value is not None] in drawn
+    for row in rows:
+        assert row.value is None or [row.low, row.high] in drawn
+    assert axes.get_ylabel() == {"bleu": "BLEU", "chrf": "chrF++", "length_ratio": "length ratio"}[view.metric]
+    assert axes.get_xlabel() == f"words in the {view.side} (n: sentences)"
+
+
+def test_each_side_has_its_own_limit_and_numbers_of_sentences(series: list[Series]) -> None:
+    first = series[0].evaluation
+    by_reference = [replace(row, sentences=row.sentences + 1000) for row in first.by_length]
+    moved = replace(first, by_reference_length=by_reference, training_limit=5, reference_limit=8)
+    for side, limit, extra in (("source", 0.5, 0), ("reference", 1.1, 1000)):
+        axes = draw_length([replace(series[0], evaluation=moved)], View("bleu", side)).axes[0]
+        vertical = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+        assert vertical == [pytest.approx(limit)]
+        assert f"n = {first.by_length[0].sentences + extra:,}" in [text.get_text() for text in axes.texts]
+
+
+def test_seeds_are_circles_around_their_mean(make_system) -> None:
+    trained = make_system("lstm", "fixed", 0.03, seeds=(1, 2, 3))
+    evaluations = [training.evaluation for training in trained.trainings]
+    one = Series("lstm", evaluations[0], "fixed", evaluations)
+    figure = draw_length([one], title="t")
+    drawn = [list(line.get_ydata()) for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    assert drawn == [[row.bleu for row in each.by_length if row.bleu is not None] for each in evaluations]
+    assert any("circles: single seeds" in text.get_text() for text in figure.axes[0].texts)
+    assert not any(
+        "circles" in text.get_text() for text in draw_length([replace(one, seeds=())], title="t").axes[0].texts
+    )
