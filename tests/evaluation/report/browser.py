@@ -1,0 +1,200 @@
+"""A headless Chromium that tests drive: pages are opened, pointed at, typed into and asked, as by a reader.
+
+It speaks the browser's own protocol (https://chromedevtools.github.io/devtools-protocol) over two pipes: messages are
+JSON, each ended by a zero byte. Nothing has to be installed but the browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PATIENCE = 60.0  # seconds until an answer that does not come is a failure
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",  # a test often runs as root
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
+
+
+def installed() -> str | None:
+    """The path of a browser that speaks the protocol."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Browser:
+    """One browser with one page.
+
+    Attributes:
+        problems: what the page has written to its console, and exceptions of its script.
+        requests: addresses that it has asked for.
+        width: of the window, in CSS pixels.
+    """
+
+    def __init__(self, program: str, profile: Path) -> None:
+        ours, theirs = os.pipe(), os.pipe()  # to the browser, from the browser
+
+        def connect() -> None:
+            copies = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (ours[0], theirs[1])]
+            for end, number in zip(copies, (3, 4), strict=True):
+                os.dup2(end, number)
+
+        self._process = subprocess.Popen(
+            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            preexec_fn=connect,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(ours[0])
+        os.close(theirs[1])
+        self._write, self._read = ours[1], theirs[0]
+        self._rest, self._count, self._session = b"", 0, ""
+        self.width = 0
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
+            self.ask(f"{domain}.enable")
+
+    def close(self) -> None:
+        os.close(self._write)
+        os.close(self._read)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Sends a command and returns its result; what happens meanwhile is noted."""
+        self._count += 1
+        message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._count:
+                assert "error" not in answer, (method, answer["error"])
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Shows a file in a window of this size; `problems` and `requests` are those of this page."""
+        self.width, phone = width, width < 600
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        self.ask("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.ask("Emulation.setTouchEmulationEnabled", enabled=phone)
+        self.problems.clear()
+        self.requests.clear()
+        self.ask("Page.navigate", url=path.as_uri())
+        self.until(lambda: self.run("document.readyState") == "complete" and self.run("location.protocol") == "file:")
+
+    def run(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, (script, answer["exceptionDetails"])
+        return answer["result"].get("value")
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Waits for the page to get there."""
+        end = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < end, "the page did not get there"
+            time.sleep(0.02)
+
+    def point(self, selector: str) -> None:
+        """Moves the mouse onto an element."""
+        x, y = self._middle(selector)
+        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def away(self) -> None:
+        """Moves the mouse off everything."""
+        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+
+    def click(self, selector: str) -> None:
+        x, y = self._middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def tap(self, selector: str) -> None:
+        """Touches an element, as on a phone."""
+        x, y = self._middle(selector)
+        self.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode={"Tab": 9}[key])
+
+    def type(self, selector: str, text: str) -> None:
+        """Types into a field, in place of what is there."""
+        self.run(f"(e => {{ e.focus(); e.select(); }})(document.querySelector({json.dumps(selector)}))")
+        self.ask("Input.insertText", text=text)
+
+    def choose(self, selector: str, option: str) -> None:
+        """Chooses an option of a select element by its text, as the browser's own menu does."""
+        self.run(
+            f"""(select => {{
+                const found = [...select.options].find(one => one.text === {json.dumps(option)});
+                select.value = found.value;
+                select.dispatchEvent(new Event("input", {{ bubbles: true }}));
+                select.dispatchEvent(new Event("change", {{ bubbles: true }}));
+            }})(document.querySelector({json.dumps(selector)}))"""
+        )
+
+    def screenshot(self, path: Path, whole: bool = True) -> None:
+        """A picture of the page, PNG."""
+        answer = self.ask("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def _middle(self, selector: str) -> tuple[float, float]:
+        """The place in the window of the middle of an element, which is scrolled to."""
+        box = self.run(
+            f"""(element => {{
+                element.scrollIntoView({{ block: "center", behavior: "instant" }});
+                const box = element.getBoundingClientRect();
+                return [box.x + box.width / 2, box.y + box.height / 2];
+            }})(document.querySelector({json.dumps(selector)}))"""
+        )
+        return box[0], box[1]
+
+    def _next(self) -> dict[str, Any]:
+        """The next message; events are noted."""
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            assert ready, "the browser does not answer"
+            part = os.read(self._read, 1 << 20)
+            assert part, "the browser has ended"
+            self._rest += part
+        line, self._rest = self._rest.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(line)
+        method, parameters = message.get("method"), message.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            self.problems.append(json.dumps(parameters["exceptionDetails"])[:2000])
+        elif method in ("Runtime.consoleAPICalled", "Log.entryAdded"):
+            self.problems.append(json.dumps(parameters)[:2000])
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+        return message

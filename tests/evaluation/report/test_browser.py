@@ -1,0 +1,275 @@
+"""The page in a real browser: what a reader can do with it, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from s2s.evaluation.report.attention import AttentionMap
+from s2s.evaluation.report.files import as_csv, length_rows, sentence_rows
+from s2s.evaluation.report.page import write_page
+from s2s.evaluation.report.results import Results, TestSet, gather
+from tests.evaluation.report.browser import NAMES, Browser, installed
+
+pytestmark = pytest.mark.skipif(installed() is None, reason=f"no browser is installed: none of {', '.join(NAMES)}")
+
+EVIL = '<img src=x onerror=alert(1)> \\u003c/script> & "b"'
+SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def results(make_system, test_set: TestSet) -> Results:
+    systems = [
+        make_system("lstm", "fixed", 0.05),
+        make_system("gru", "fixed", 0.06),
+        make_system("gru_attention", "attention", 0.004),
+        make_system("transformer", "self-attention", 0.002, hypotheses=[EVIL, "", *test_set.references[2:]]),
+    ]
+    return gather(systems, test_set, trials=20)
+
+
+@pytest.fixture(scope="module")
+def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    draw = np.random.default_rng(0)
+    maps = []
+    for sentence in (4, 9):
+        source = [f"▁s{number}" for number in range(5)] + ["</s>"]
+        target = [f"▁t{number}" for number in range(3)] + ["</s>"]
+        peaked = np.full((4, 6), 0.02)
+        peaked[np.arange(4), [2, 0, 1, 5]] = 0.9
+        two = {f"layer1.head{n}": draw.dirichlet(np.ones(6), 4) for n in (1, 2)}
+        maps.append(AttentionMap("gru_attention", sentence, source, target, {"attention": peaked}))
+        maps.append(AttentionMap("transformer", sentence, source, target, two))
+    path = tmp_path_factory.mktemp("browser") / "index.html"
+    write_page(path, "A page", results, attentions=maps)
+    return path
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(str(installed()), tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(params=SIZES)
+def browser(started: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """The page, just opened; afterwards it must have asked for nothing but itself and complained of nothing."""
+    started.open(page, *SIZES[request.param])
+    yield started
+    assert started.problems == []
+    assert [one for one in started.requests if not one.startswith("data:")] == [page.as_uri()]
+
+
+def visible(browser: Browser, selector: str) -> list[str]:
+    """The texts of the elements that can be seen."""
+    found: list[str] = browser.run(
+        f"""[...document.querySelectorAll({json.dumps(selector)})]
+            .filter(one => one.checkVisibility()).map(one => one.textContent.trim().replace(/\\s+/g, " "))"""
+    )
+    return found
+
+
+def test_it_opens_on_the_answer(browser: Browser) -> None:
+    assert visible(browser, "h1") == ["A page"]
+    assert len(visible(browser, ".answer p")) == 3
+    (picture,) = visible(browser, "#lengths .picture")
+    assert "BLEU" in picture
+    assert "words in the source" in picture
+    assert browser.run("document.querySelector('#lengths .picture svg').getBoundingClientRect().top < 900")
+    # Nothing but tables, which scroll by themselves, is wider than the window.
+    assert browser.run("document.documentElement.scrollWidth") <= browser.width
+
+
+def test_the_picture_is_switched(browser: Browser, results: Results) -> None:
+    browser.run("document.querySelector('details.numbers').open = true")
+    assert visible(browser, ".bins tr.whole td:nth-child(3)")[0].count(".") == 3  # a score and its interval
+    browser.click("input[value=chrf] + span")
+    (picture,) = visible(browser, "#lengths .picture")
+    assert "chrF++" in picture
+    assert visible(browser, "#lengths figcaption")[0].startswith("chrF++ by source length")
+    browser.click("input[value=reference] + span")
+    browser.click("input[value=length_ratio] + span")
+    (picture,) = visible(browser, "#lengths .picture")
+    assert "length ratio" in picture
+    assert "words in the reference" in picture
+    (whole,) = visible(browser, ".bins tr.whole td:nth-child(3)")
+    assert whole.startswith(f"{results.first.length_ratio:.3f} ")
+
+
+def test_a_baseline_is_chosen(browser: Browser, results: Results) -> None:
+    def cells() -> list[str]:
+        return visible(browser, "#systems tbody [data-baseline]")
+
+    before = cells()
+    assert results.baseline == "gru"  # of the pair that the page opens with
+    assert [place for place, text in enumerate(before) if text == "baseline"] == [2, 3]
+    assert len(before) == 8
+    browser.choose("#baseline", "transformer")
+    after = cells()
+    assert [place for place, text in enumerate(after) if text == "baseline"] == [6, 7]
+    found = results.pairs.found["lstm", "transformer"]["bleu"]
+    assert after[0].startswith(f"−{-found.difference:.1f} −")  # type: ignore[operator]
+    assert after[0].endswith(f"p = {found.p_value:.4f}")
+    assert visible(browser, "[data-name-of-baseline]") == ["transformer"] * 2
+
+
+def numbers(browser: Browser) -> list[int]:
+    return [int(text.split("test sentence ")[1].split(" ")[0]) for text in visible(browser, "#list h3")]
+
+
+def test_translations_are_searched_and_sorted(browser: Browser, results: Results) -> None:
+    lengths = results.test.lengths()
+    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]  # 10 of 90
+    browser.click("#more")
+    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9] + sorted(lengths)[1::9]
+    browser.choose("#order", "shortest first")
+    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:10]
+    browser.choose("#order", "longest first")
+    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:-11:-1]
+
+    browser.type("#search", "ONERROR=alert")
+    assert numbers(browser) == [1]
+    assert visible(browser, "#found") == ["1 of 90 sentences"]
+    assert EVIL in visible(browser, "#list dd")
+    browser.type("#search", "no such text")
+    assert numbers(browser) == []
+    browser.type("#search", " ")
+    assert len(numbers(browser)) == 10
+
+    assert visible(browser, "#ahead") == []
+    browser.choose("#order", "difference in chrF++")
+    browser.choose("#ahead", "gru")
+    browser.choose("#behind", "lstm")
+    rows = {row["sentence"]: row for row in sentence_rows(results)}
+    gaps = {number: row["gru chrF++"] - row["lstm chrF++"] for number, row in rows.items()}
+    assert [gaps[n] for n in numbers(browser)] == pytest.approx(sorted(gaps.values(), reverse=True)[:10])
+    first = visible(browser, "#list h3")[0]
+    assert first.endswith(f"· +{max(gaps.values()):.1f} chrF++")
+    best = rows[numbers(browser)[0]]
+    assert [float(text) for text in visible(browser, "#list article:first-child .score")] == pytest.approx(
+        [best[f"{one.name} chrF++"] for one in results.systems], abs=0.051
+    )
+
+
+def test_differences_to_the_reference_are_marked(browser: Browser, results: Results) -> None:
+    browser.choose("#order", "shortest first")
+    browser.type("#search", "onerror=alert")
+    marked = browser.run(
+        "[...document.querySelectorAll('#list dd:last-child mark')].map(one => one.textContent).join('')"
+    )
+    assert marked.replace(" ", "") == EVIL.replace(" ", "")
+    assert visible(browser, "#list dd.reference mark") == []
+
+
+def lit(browser: Browser, side: str) -> list[float]:
+    found: list[float] = browser.run(
+        f"[...document.querySelectorAll('#{side}-words .word')].map(one => Number(one.style.getPropertyValue('--w')))"
+    )
+    return found
+
+
+def test_attention_follows_the_pointer(browser: Browser) -> None:
+    assert visible(browser, "#target-words .word") == ["t0", "t1", "t2", "(end)"]
+    assert lit(browser, "source") == [0.02, 0.02, 0.9, 0.02, 0.02, 0.02]  # of the first word, before any is chosen
+    browser.point("#target-words .word:nth-child(2)")
+    assert lit(browser, "source") == [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]
+    assert visible(browser, "#weights") == ["t1 ← s0 90 %"]
+    shown = browser.run("getComputedStyle(document.querySelector('#source-words .word')).backgroundColor")
+    assert float(shown.strip("rgba()").split(",")[3]) == pytest.approx(0.9 * 0.55, abs=0.01)
+    browser.away()
+    touch = browser.tap if browser.width < 600 else browser.click
+    touch("#source-words .word:nth-child(2)")
+    browser.until(lambda: visible(browser, "#weights")[0].startswith("s1"))
+    browser.away()
+    assert lit(browser, "target") == [0.02, 0.02, 0.9, 0.02]
+    assert visible(browser, "#weights") == ["s1 → t2 90 %"]
+    browser.run("document.querySelector('#target-words .word').focus()")
+    browser.press("Tab")
+    assert visible(browser, "#weights") == ["t1 ← s0 90 %"]
+
+    browser.choose("#looking", "transformer")
+    options = browser.run("[...document.querySelectorAll('#head option')].map(one => one.text)")
+    assert options == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
+    mean = lit(browser, "source")
+    browser.choose("#head", "layer 1, head 2")
+    second = lit(browser, "source")
+    assert second != mean
+    assert sum(second) == pytest.approx(1, abs=0.03)
+    browser.run("document.querySelector('#sentence').selectedIndex = 1")
+    browser.run("document.querySelector('#sentence').dispatchEvent(new Event('change'))")
+    assert browser.run("document.querySelector('#head').value") == "layer 1, head 2"  # a choice stays
+    assert lit(browser, "source") != second
+    browser.click("#all-weights summary")
+    browser.until(lambda: len(visible(browser, "#heat tbody td")) == 24)
+
+
+def test_learning_curves_are_switched(browser: Browser) -> None:
+    assert "seconds of training" in visible(browser, "#curves .picture")[0]
+    browser.click("input[value=updates] + span")
+    (picture,) = visible(browser, "#curves .picture")
+    assert "updates" in picture
+    assert "seconds of training" not in picture
+
+
+def saved(browser: Browser, selector: str) -> dict[str, Any]:
+    """What a button or link would save: its name, kind and text."""
+    browser.run(
+        """URL.createObjectURL = blob => { window.made = blob; return "#"; };
+           HTMLAnchorElement.prototype.click = function () { window.saved = this.download; }; window.saved = null;"""
+    )
+    browser.run(f"document.querySelector({json.dumps(selector)}).click()")
+    browser.until(lambda: bool(browser.run("window.saved")))
+    found: dict[str, Any] = browser.run(
+        "made.text().then(text => ({ name: saved, kind: made.type, size: made.size, text }))"
+    )
+    return found
+
+
+def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None:
+    picture = saved(browser, "[data-save=svg]")
+    assert (picture["name"], picture["kind"]) == ("length.svg", "image/svg+xml")
+    assert "var(--" not in picture["text"]
+    assert "words in the source" in picture["text"]
+    picture = saved(browser, "[data-save=png]")
+    assert (picture["name"], picture["kind"]) == ("length.png", "image/png")
+    assert picture["size"] > 10_000
+    browser.choose("#order", "shortest first")
+    table = saved(browser, "#save-sentences")
+    assert table["name"] == "sentences.csv"
+    kept = ("sentence", "source_length", "source", "reference", *[
+        key for one in results.systems for key in (one.name, f"{one.name} chrF++")
+    ])  # fmt: skip
+    order = [row[0] for row in sorted(enumerate(results.test.lengths()), key=lambda row: (row[1], row[0]))]
+    rows = sentence_rows(results)
+    expected = [{key: _as_script_writes(rows[place][key]) for key in kept} for place in order]
+    assert table["text"] == as_csv(expected)
+    link = browser.run("document.querySelector('a[download^=length]').href")
+    assert base64.b64decode(link.split("base64,")[1]).decode() == as_csv(length_rows(results))
+
+
+def _as_script_writes(value: Any) -> Any:
+    """A whole number without its decimal point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:
+    started.open(page, dark=True)
+    dark = started.run("getComputedStyle(document.body).backgroundColor")
+    assert dark == "rgb(22, 23, 26)"
+    assert started.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
+    started.open(page)
+    assert started.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    started.ask("Emulation.setEmulatedMedia", media="print")
+    assert visible(started, ".controls") == []
+    started.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
+    started.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
+    assert len(visible(started, ".bins")) == 1
+    assert started.run("document.documentElement.scrollWidth") <= 740  # a sheet of A4
+    started.ask("Emulation.setEmulatedMedia", media="")
