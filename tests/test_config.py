@@ -105,14 +105,27 @@ def test_one_error(composed: dict[str, Any], changes: dict[str, Any], part: str)
     assert part in str(caught.value)
 
 
-def test_what_a_constructor_refuses_is_found_without_data(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        (["model.encoder.heads=3"], "model.embedding_size=128 is not a multiple of heads=3; change one of them"),
+        (
+            ["model.decoder.positions=rotary", "model.decoder.heads=128"],
+            "positions=rotary turns pairs, and model.embedding_size=128 / heads=128 is odd; change one of them, or "
+            "take positions=sinusoidal",
+        ),
+        (
+            ["model.decoder.positions=rotatory"],
+            "model.decoder.positions='rotatory' is not one of: rotary, sinusoidal",
+        ),
+    ],
+)
+def test_what_a_constructor_refuses_is_found_without_data(root: Path, typed: list[str], error: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        config = compose("train", ["model=transformer", "model.encoder.heads=3"])
+        config = compose("train", ["model=transformer", *typed])
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    assert check_model(values["model"], False, ()) == [
-        "model.embedding_size=128 is not a multiple of heads=3; change one of them"
-    ]
+    assert check_model(values["model"], False, ()) == [error]
 
 
 @dataclass(frozen=True)

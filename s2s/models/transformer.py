@@ -2,13 +2,17 @@
 
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V                                  (eq. 1), in several heads side by side
     feed-forward(x)    = max(0, x W_1 + b_1) W_2 + b_2                          (eq. 2)
-    PE(pos, 2i) = sin(pos / 10000^(2i/E)),  PE(pos, 2i + 1) = cos(same)        (section 3.5)
+
+`positions` says how the layers learn where a word stands, see `s2s.nn.positions`: `sinusoidal`, the paper's vectors
+added to the embeddings, or `rotary`, where self-attention turns queries and keys by their positions and its scores see
+distances only. Attention over the source has no positions of its own in either.
 
 `norm="pre"` normalises the input of each sub-layer, x + f(LN(x)), with one more normalisation at the end; it trains
 without tricks (Xiong et al. 2020). `norm="post"` is the paper's LN(x + f(x)).
 
-In decoding each self-attention layer keeps the keys and values of the tokens so far (`DecodeState.rows`); those of the
-source are computed once and shared by all hypotheses of a sentence (`DecodeState.shared`).
+In decoding each self-attention layer keeps the keys and values of the tokens so far (`DecodeState.rows`), keys as they
+were turned, for they stay where they are; those of the source are computed once and shared by all hypotheses of a
+sentence (`DecodeState.shared`).
 """
 
 from __future__ import annotations
@@ -26,17 +30,9 @@ from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.dot_product import DotProduct
 from s2s.nn.kernels.stepping import compute_type
+from s2s.nn.positions import Positions, Turns, sinusoidal_positions, turned, turns
 
 Norm = Literal["pre", "post"]
-
-
-def sinusoidal_positions(start: int, length: int, like: Tensor) -> Tensor:
-    """Position vectors of positions start … start + length - 1: (length, E), E and type from `like` (…, E)."""
-    width = like.size(-1)
-    position = torch.arange(start, start + length, device=like.device, dtype=torch.float64).unsqueeze(1)
-    even = torch.arange(0, width, 2, device=like.device, dtype=torch.float64)
-    angle = position * torch.exp(-math.log(10000.0) * even / width)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width].to(like.dtype)
 
 
 class MultiHeadAttention(nn.Module):
@@ -59,14 +55,24 @@ class MultiHeadAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, E) -> keys and values, each (B, heads, S, E / heads)."""
+    def keys_values(self, x: Tensor, by: Turns | None = None) -> tuple[Tensor, Tensor]:
+        """(B, S, E) -> keys, turned where asked, and values, each (B, heads, S, E / heads)."""
         key, value = self.key_value(x).chunk(2, dim=-1)
-        return self._split(key), self._split(value)
+        return self._placed(key, by), self._split(value)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, T, E) queries -> (B, T, E). `bias` broadcasts to (B, heads, T, S), -inf where a query may not look."""
-        query = self._split(self.query(x))
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, by: Turns | None = None) -> Tensor:
+        """Looks.
+
+        Args:
+            x: (B, T, E), of which queries are made.
+            key, value: from `keys_values`.
+            bias: broadcasts to (B, heads, T, S), -inf where a query may not look.
+            by: what queries are turned by.
+
+        Returns:
+            (B, T, E).
+        """
+        query = self._placed(self.query(x), by)
         if x.is_cuda:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         else:
@@ -78,8 +84,30 @@ class MultiHeadAttention(nn.Module):
         query = self._split(self.query(x))
         return torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.size(-1)) + bias, dim=-1)
 
+    def _placed(self, x: Tensor, by: Turns | None) -> Tensor:
+        """(B, T, E) -> (B, heads, T, E / heads), turned where asked."""
+        split = self._split(x)
+        return split if by is None else turned(split, by)
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def check_positions(positions: Positions, size: int, heads: int) -> None:
+    """Raises S2SError where there are no pairs to turn."""
+    if positions == "rotary" and size // heads % 2:
+        raise S2SError(
+            f"config: positions=rotary turns pairs, and model.embedding_size={size} / heads={heads} is odd; "
+            "change one of them, or take positions=sinusoidal"
+        )
+
+
+def place(positions: Positions, start: int, embedded: Tensor, heads: int) -> tuple[Tensor, Turns | None]:
+    """What the first layer reads of tokens (B, T, E) from position `start` on, and what all layers turn by."""
+    time, size = embedded.size(1), embedded.size(2)
+    if positions == "rotary":
+        return embedded, turns(start, time, size // heads, embedded)
+    return embedded + sinusoidal_positions(start, time, embedded), None
 
 
 def looking_bias(mask: Tensor, like: Tensor) -> Tensor:
@@ -132,9 +160,9 @@ class EncoderLayer(nn.Module):
         self.around_attention = Residual(size, dropout, norm)
         self.around_feedforward = Residual(size, dropout, norm)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, by: Turns | None) -> Tensor:
         inner = self.around_attention.enter(x)
-        x = self.around_attention.leave(x, self.attention(inner, *self.attention.keys_values(inner), bias))
+        x = self.around_attention.leave(x, self.attention(inner, *self.attention.keys_values(inner, by), bias, by))
         return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x)))
 
 
@@ -150,17 +178,20 @@ class TransformerEncoder(Encoder, name="transformer"):
         feedforward: PositiveInt,
         dropout: Probability,
         norm: Norm,
+        positions: Positions = "sinusoidal",
     ) -> None:
         super().__init__()
+        check_positions(positions, input_size, heads)
+        self.positions, self.heads = positions, heads
         self.layers = nn.ModuleList(EncoderLayer(input_size, heads, feedforward, dropout, norm) for _ in range(layers))
         self.final = nn.LayerNorm(input_size) if norm == "pre" else nn.Identity()
         self.output_size = self.summary_size = input_size
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
-        x = embedded + sinusoidal_positions(0, embedded.size(1), embedded)
+        x, by = place(self.positions, 0, embedded, self.heads)
         looks = looking_bias(mask[:, None, None, :], embedded)
         for layer in self.layers:
-            x = layer(x, looks)
+            x = layer(x, looks, by)
         values = self.final(x).masked_fill(~mask.unsqueeze(-1), 0.0)
         return Memory(values, mask, values.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(values.dtype))
 
@@ -196,8 +227,11 @@ class TransformerDecoder(Decoder, name="transformer"):
         feedforward: PositiveInt,
         dropout: Probability,
         norm: Norm,
+        positions: Positions = "sinusoidal",
     ) -> None:
         super().__init__()
+        check_positions(positions, input_size, heads)
+        self.positions, self.heads = positions, heads
         self.layers = nn.ModuleList(
             DecoderLayer(input_size, memory_size, heads, feedforward, dropout, norm) for _ in range(layers)
         )
@@ -225,7 +259,7 @@ class TransformerDecoder(Decoder, name="transformer"):
         """Hidden vectors, the new key/value caches, and (where asked) the cross-attention's weights by head."""
         past, time = state.rows["0.key"].size(2), embedded.size(1)
         sentences = state.shared["mask"].size(0)
-        x = embedded + sinusoidal_positions(past, time, embedded)
+        x, by = place(self.positions, past, embedded, self.heads)
         source = looking_bias(state.shared["mask"][:, None, None, :], embedded)
         causal = None
         if time > 1:
@@ -234,12 +268,12 @@ class TransformerDecoder(Decoder, name="transformer"):
         rows, seen = {}, {}
         for n, layer in enumerate(self._layers()):
             inner = layer.around_self.enter(x)
-            key, value = layer.self_attention.keys_values(inner)
+            key, value = layer.self_attention.keys_values(inner, by)
             if past:
                 key = torch.cat([state.rows[f"{n}.key"], key], dim=2)
                 value = torch.cat([state.rows[f"{n}.value"], value], dim=2)
             rows[f"{n}.key"], rows[f"{n}.value"] = key, value
-            x = layer.around_self.leave(x, layer.self_attention(inner, key, value, causal))
+            x = layer.around_self.leave(x, layer.self_attention(inner, key, value, causal, by))
             # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
             inner = layer.around_cross.enter(x).reshape(sentences, -1, x.size(-1))
             key, value = state.shared[f"{n}.key"], state.shared[f"{n}.value"]

@@ -40,6 +40,8 @@ MAY_CHANGE = (
     *(f"training.{key}" for key in ("max_steps", "max_epochs", "patience", "log_every", "save_every", "tensorboard")),
     *("device", "recurrence", "decoding", "evaluation", "trust"),
 )
+# What a run does whose configuration is older than the key.
+OLDER = {f"model.{part}.positions": "sinusoidal" for part in ("encoder", "decoder")}
 
 
 @dataclass
@@ -231,9 +233,11 @@ class RunDirectory:
 def config_differences(saved: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What keeps a run of configuration `new` from resuming one of `saved`: `key: old → new`, for each such key.
 
-    Keys in `MAY_CHANGE`, and all below them, are left out.
+    Keys in `MAY_CHANGE`, and all below them, are left out; a missing key of `OLDER` has the value it has there.
     """
     old_values, new_values = _flat(saved), _flat(new)
+    added = {key: value for key, value in OLDER.items() if key in old_values or key in new_values}
+    old_values, new_values = added | old_values, added | new_values
     keys = [key for key in [*old_values, *(k for k in new_values if k not in old_values)] if not _may_change(key)]
     shown = "(not set)"
     return [

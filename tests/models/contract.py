@@ -48,8 +48,8 @@ def recurrent(cell: str, attention: str, bidirectional: bool = True, layers: int
     )
 
 
-def transformer(norm: str = "pre") -> dict[str, Any]:
-    part = {"type": "transformer", "layers": 2, "heads": 2, "feedforward": 10, "dropout": 0.1, "norm": norm}
+def transformer(norm: str = "pre", **more: Any) -> dict[str, Any]:
+    part = {"type": "transformer", "layers": 2, "heads": 2, "feedforward": 10, "dropout": 0.1, "norm": norm, **more}
     return section(part, part)
 
 
@@ -70,9 +70,11 @@ def models() -> dict[str, dict[str, Any]]:
         for layers in (1, 2, 3) if cell == "lstm" else (usual,):
             found[f"{cell}-{attention}-{'bi' if both else 'uni'}-{layers}"] = recurrent(cell, attention, both, layers)
     found |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
+    found |= {f"transformer-{norm}-rotary": transformer(norm, positions="rotary") for norm in ("pre", "post")}
     into = recurrent("gru", "bahdanau")
     found["transformer-into-gru"] = section(transformer()["encoder"], into["decoder"])
     found["gru-into-transformer"] = section(into["encoder"], transformer()["decoder"])
+    found["rotary-transformer-into-gru"] = section(transformer(positions="rotary")["encoder"], into["decoder"])
     found["tied-all"] = recurrent("lstm", "bahdanau") | {"tie_embeddings": "all"}
     found["untied"] = transformer() | {"tie_embeddings": "none"}
     return found

@@ -16,10 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_bf16(name: str) -> None:
+ROTARY = ["model.encoder.positions=rotary", "model.decoder.positions=rotary"]
+
+
+@pytest.mark.parametrize(("name", "typed"), [*((name, []) for name in MODELS), ("transformer", ROTARY)])
+def test_bf16(name: str, typed: list[str]) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = plain(compose("train", [f"model={name}"]))["model"]
+        config = plain(compose("train", [f"model={name}", *typed]))["model"]
     torch.manual_seed(1)
     model = build_model(config, 40, 40)
     draw = torch.Generator().manual_seed(2)

@@ -48,10 +48,10 @@ MODELS = {
     for cell in CELLS
     for attention in (("fixed", "bahdanau") if cell in VARIANTS else ATTENTIONS)
 }
-for norm in ("pre", "post"):
-    model = transformer(norm) | {"embedding_size": 32, "dropout": 0.0}
+for norm, positions in (("pre", "sinusoidal"), ("post", "sinusoidal"), ("pre", "rotary")):
+    model = transformer(norm, positions=positions) | {"embedding_size": 32, "dropout": 0.0}
     part = model["encoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}
-    MODELS[f"transformer-{norm}"] = model | {"encoder": part, "decoder": part}
+    MODELS[f"transformer-{norm}-{positions}"] = model | {"encoder": part, "decoder": part}
 
 
 @pytest.mark.parametrize("name", list(MODELS))

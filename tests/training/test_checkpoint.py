@@ -147,6 +147,17 @@ def test_some_keys_may_change() -> None:
     assert config_differences({"devices": 1}, {"devices": 2}) == ["devices: 1 → 2"]
 
 
+def test_a_run_is_older_than_a_key() -> None:
+    old = {"model": {"encoder": {"type": "transformer"}}}
+    same, other = (
+        {"model": {"encoder": {"type": "transformer", "positions": positions}}}
+        for positions in ("sinusoidal", "rotary")
+    )
+    assert config_differences(old, same) == []
+    assert config_differences(old, old) == []
+    assert config_differences(old, other) == ["model.encoder.positions: sinusoidal → rotary"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """Whichever write it is that fails, the run stops with one line and resumes from the state before."""

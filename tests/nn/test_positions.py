@@ -1,0 +1,134 @@
+"""Positions: both kinds against formulas written otherwise, and what each of them lets a Transformer see."""
+
+from __future__ import annotations
+
+import cmath
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2s.models import build_model, check_model
+from s2s.models.interface import Memory
+from s2s.models.seq2seq import EncoderDecoder
+from s2s.models.transformer import MultiHeadAttention, looking_bias
+from s2s.nn.positions import sinusoidal_positions, turned, turns
+from tests.models import contract
+
+
+def by_complex_numbers(x: Tensor, start: int) -> Tensor:
+    """(…, T, d): each pair of numbers as one complex number z, multiplied by e^(i m θ) one at a time."""
+    width = x.size(-1)
+    found = x.clone()
+    for row, into in zip(x.reshape(-1, *x.shape[-2:]), found.view(-1, *x.shape[-2:]), strict=True):
+        for step, vector in enumerate(row.tolist()):
+            for pair in range(width // 2):
+                angle = (start + step) / 10000 ** (2 * pair / width)
+                z = complex(vector[2 * pair], vector[2 * pair + 1]) * cmath.exp(1j * angle)
+                into[step, 2 * pair], into[step, 2 * pair + 1] = z.real, z.imag
+    return found
+
+
+@pytest.mark.parametrize(("kind", "tight"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("start", [0, 5, 4000])
+def test_turns_are_products_of_complex_numbers(kind: torch.dtype, tight: float, start: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 7, 10, dtype=torch.float64)
+    found = turned(x.to(kind), turns(start, 7, 10, x.to(kind)))
+    assert found.dtype == kind
+    torch.testing.assert_close(found.double(), by_complex_numbers(x, start), rtol=tight, atol=tight)
+
+
+def test_gradients_of_turns() -> None:
+    x = torch.randn(1, 2, 4, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z: turned(z, turns(3, 4, 6, z)), x)
+
+
+def test_scores_depend_on_the_difference_of_positions_only() -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 1, 8, dtype=torch.float64)  # the same at every position
+    time = 9
+
+    def scores(start: int) -> Tensor:
+        by = turns(start, time, 8, query)
+        return turned(query.expand(time, -1), by) @ turned(key.expand(time, -1), by).T
+
+    first = scores(0)
+    for start in (1, 17, 1000):
+        torch.testing.assert_close(scores(start), first, rtol=1e-10, atol=1e-10)
+    for distance in range(1 - time, time):
+        same = first.diagonal(distance)
+        torch.testing.assert_close(same, same[:1].expand_as(same), rtol=1e-10, atol=1e-10)
+    assert first[0].unique().numel() == time, "all distances score alike: the test shows nothing"
+    torch.testing.assert_close(first.diagonal(), (query @ key.T).squeeze().expand(time), rtol=1e-10, atol=1e-10)
+
+
+def test_self_attention_is_the_same_anywhere() -> None:
+    """A whole layer, moved: what it mixes does not change; queries moved against the keys change it."""
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(8, 2).double(), torch.randn(2, 5, 8, dtype=torch.float64)
+    bias = looking_bias(torch.ones(1, 1, 5, 5, dtype=torch.bool).tril(), x)
+
+    def mixed(of_queries: int, of_keys: int) -> Tensor:
+        key, value = layer.keys_values(x, turns(of_keys, 5, 4, x))
+        return layer(x, key, value, bias, turns(of_queries, 5, 4, x))  # type: ignore[no-any-return]
+
+    torch.testing.assert_close(mixed(30, 30), mixed(0, 0), rtol=1e-10, atol=1e-10)
+    assert (mixed(31, 30) - mixed(0, 0)).abs().max() > 1e-3
+
+
+def test_sinusoidal_positions_are_those_of_the_paper() -> None:
+    found = sinusoidal_positions(3, 4, torch.empty(0, 7, dtype=torch.float64))
+    for m, row in enumerate(found.tolist(), 3):
+        for j, value in enumerate(row):
+            angle = m / 10000 ** (2 * (j // 2) / 7)
+            assert value == pytest.approx(math.cos(angle) if j % 2 else math.sin(angle), abs=1e-12)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+def test_order_matters_in_self_attention_and_the_source_has_none_else(positions: str) -> None:
+    """A permuted sentence is not encoded as the permutation; a permuted memory is read as before.
+
+    One layer only: of two, the second would see an order that the first one's mask has made.
+    """
+    model = contract.make(contract.transformer(positions=positions, layers=1))
+    assert isinstance(model, EncoderDecoder)
+    torch.manual_seed(1)
+    x, order = torch.randn(1, 5, 8, dtype=torch.float64), torch.tensor([3, 0, 4, 1, 2])
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    memory = model.encoder(x, mask)
+    assert (model.encoder(x[:, order], mask).values - memory.values[:, order]).abs().max() > 1e-2
+
+    target = torch.randn(1, 4, 8, dtype=torch.float64)
+    hidden, _ = model.decoder(target, model.decoder.init_state(memory))
+    shuffled = Memory(memory.values[:, order], mask, memory.summary)
+    again, _ = model.decoder(target, model.decoder.init_state(shuffled))
+    torch.testing.assert_close(again, hidden, rtol=1e-10, atol=1e-10)
+    moved, _ = model.decoder(target[:, [1, 0, 2, 3]], model.decoder.init_state(memory))
+    assert (moved[:, -1] - hidden[:, -1]).abs().max() > 1e-2
+
+
+def test_rotary_turns_the_sentence_and_adds_nothing() -> None:
+    """With one word there is no distance: where it stands is then nowhere to be seen."""
+    model = contract.make(contract.transformer(positions="rotary"))
+    assert isinstance(model, EncoderDecoder)
+    word, mask = torch.randn(1, 1, 8, dtype=torch.float64), torch.ones(1, 4, dtype=torch.bool)
+    values = model.encoder(word.expand(1, 4, 8), mask).values
+    torch.testing.assert_close(values, values[:, :1].expand_as(values), rtol=1e-10, atol=1e-10)
+    sinusoidal = contract.make(contract.transformer())
+    assert isinstance(sinusoidal, EncoderDecoder)
+    values = sinusoidal.encoder(word.expand(1, 4, 8), mask).values
+    assert (values - values[:, :1]).abs().max() > 1e-2
+
+
+def test_a_section_without_the_key_is_sinusoidal() -> None:
+    """Configurations and weights of before remain what they were: positions have no parameters."""
+    section, told = contract.transformer(), contract.transformer(positions="sinusoidal")
+    assert "positions" not in section["encoder"]
+    assert check_model(section, True, []) == []
+    whole = contract.batch(contract.sentences(3, 6, 1), contract.sentences(3, 6, 2))
+    old, new = contract.make(section), contract.make(told)
+    assert torch.equal(old.log_probs(whole), new.log_probs(whole))
+    rotary = build_model(contract.transformer(positions="rotary"), contract.VOCABULARY, contract.VOCABULARY)
+    assert rotary.state_dict().keys() == old.state_dict().keys()
