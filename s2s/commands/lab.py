@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from hydra import compose
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
@@ -33,6 +33,9 @@ from s2s.models import count_parameters
 from s2s.runs import load
 
 log = logging.getLogger(__name__)
+
+# For conf/lab.yaml: several lists as one.
+OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists for item in one], replace=True)
 
 
 def lab(config: DictConfig) -> None:

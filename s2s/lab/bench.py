@@ -63,6 +63,10 @@ class Bench:
         self._compose, self._train = compose, train
         self._side_by_side, self._at_once = side_by_side, at_once
 
+    def configuration(self, typed: Sequence[str]) -> dict[str, Any]:
+        """The configuration of a training run, from what one would type after `scripts/train.py`."""
+        return self._compose(typed)
+
     def each(self, jobs: Mapping[str, Job]) -> dict[str, Any]:
         """The results of jobs, by the same names; only those that are not kept yet are done.
 

@@ -1,23 +1,34 @@
 """Gradients through time: a product of many matrices shrinks or grows like a power.
 
 Of the plain network h_t = tanh(W h_{t-1} + U x_t + b) the derivative of the last state with respect to an earlier one
-is ∂h_T/∂h_{T-k} = Π diag(1 - h_t²) W. Where the largest absolute eigenvalue of W, its spectral radius ρ, is below 1,
-that shrinks at least like ρ^k in the long run; above 1 it can grow, as far as the tanh is not saturated (Pascanu et al.
-2013). Gates change the product: along the memory of an LSTM it is that of the forget gates.
+is
+
+    ∂h_T/∂h_{T-k} = Π diag(1 - h_t²) W        (k factors, t = T … T-k+1)
+
+Without the tanh's share that is W^k, which in the long run shrinks or grows like ρ^k, where the spectral radius ρ is
+the largest absolute eigenvalue of W. As 1 - h² is at most 1, the tanh takes away from that: above ρ = 1 gradients can
+explode, as far as the states stay out of its flat ends (Pascanu et al. 2013). Nothing holds the factor of a step at 1,
+and any other one, over many steps, is as good as 0 or ∞.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
 
 from s2s.config import PositiveFloat, PositiveInt
+from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers
-from s2s.lab.look import axis_labels, legend, line, numbered, panels
+from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.fit import seeded
+from s2s.lab.look import axis_labels, legend, line, log_scale, numbered, panels
+from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
 from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
 
@@ -28,77 +39,140 @@ class Settings:
     distance: PositiveInt  # steps
     sequences: PositiveInt  # over which a norm is averaged
     radii: list[PositiveFloat]  # spectral radius of W
-    input_scale: PositiveFloat  # standard deviation of the inputs' share; a large one saturates the tanh
+    inputs: list[PositiveFloat]  # standard deviation of U x; large ones drive the tanh into its flat ends
     seeds: list[int]
 
 
 def measure(settings: Settings, bench: Bench) -> Numbers:
-    """Gradient norms by distance for each radius, one list for each seed."""
+    """For each size of the inputs and each radius the gradient's norm by distance, one list for each seed."""
     return {
         "distance": settings.distance,
         "norms": {
-            f"{radius:g}": [gradient_norms(radius, seed, settings) for seed in settings.seeds]
-            for radius in settings.radii
+            f"{inputs:g}": {
+                f"{radius:g}": [_random_network(radius, inputs, seed, settings) for seed in settings.seeds]
+                for radius in settings.radii
+            }
+            for inputs in settings.inputs
         },
     }
 
 
-def gradient_norms(radius: float, seed: int, settings: Settings) -> list[float]:
-    """‖∂(v·h_T)/∂h_{T-k}‖ for k = 0 … distance and a random v of norm 1, averaged (geometric mean) over sequences."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        size, time = settings.hidden, settings.distance + 1
-        cell = RNN(size, size)
-        layer = RecurrentLayer(cell).double()
+def _random_network(radius: float, inputs: float, seed: int, settings: Settings) -> list[float]:
+    size = settings.hidden
+    with seeded(seed):
         weight = torch.randn(size, size, dtype=torch.float64)
-        weight *= radius / torch.linalg.eigvals(weight).abs().max()
-        with torch.no_grad():
-            cell.weight_hh.copy_(weight)
-            cell.weight_ih.copy_(settings.input_scale * torch.eye(size))
-        x = torch.randn(settings.sequences, time, size, dtype=torch.float64, requires_grad=True)
-        last = layer.trace(x, None)["state0"][:, -1]
-        direction = torch.nn.functional.normalize(torch.randn_like(last), dim=1)
-        (gradient,) = torch.autograd.grad((last * direction).sum(), x)
-    # ∂/∂x_t = ∂/∂(pre-activation) · U with U = scale · 1: the same norm up to the factor.
-    norms = gradient.norm(dim=2) / settings.input_scale
-    return norms.clamp_min(1e-300).log().mean(dim=0).exp().flip(0).tolist()  # type: ignore[no-any-return]
+        driven = inputs * torch.randn(settings.sequences, settings.distance + 1, size, dtype=torch.float64)
+        direction = F.normalize(torch.randn(settings.sequences, size, dtype=torch.float64), dim=1)
+    return gradient_norms(with_radius(weight, radius), driven, direction)
 
 
-def _shrinkage(norms: list[float]) -> float:
-    """The factor of one step, over the second half of the distance (the first is transient)."""
+def with_radius(weight: Tensor, radius: float) -> Tensor:
+    """The matrix (H, H) scaled to this spectral radius."""
+    return weight * (radius / torch.linalg.eigvals(weight.double()).abs().max()).to(weight.dtype)  # type: ignore[no-any-return]
+
+
+def gradient_norms(weight: Tensor, driven: Tensor, direction: Tensor) -> list[float]:
+    """‖∂(v·h_T)/∂h_{T-k}‖ for k = 0 … T - 1: the geometric mean over sequences.
+
+    Args:
+        weight: W (H, H), float64.
+        driven: U x_t of each step (B, T, H); b is 0, and so is the first state.
+        direction: v (B, H), of norm 1.
+    """
+    size = len(weight)
+    cell = RNN(size, size).double()
+    with torch.no_grad():
+        cell.weight_hh.copy_(weight)
+        cell.weight_ih.copy_(torch.eye(size))
+    x = driven.detach().requires_grad_()
+    last = RecurrentLayer(cell).trace(x, None)["state0"][:, -1]
+    (through,) = torch.autograd.grad((last * direction).sum(), x)
+    # U is the identity: at x_t stands the derivative by what enters the tanh at step t, and one more factor W leads
+    # to h_{t-1}.
+    earlier = (through[:, 1:] @ weight).flip(1)
+    norms = torch.cat([direction.unsqueeze(1), earlier], dim=1).norm(dim=2)
+    return norms.clamp_min(1e-300).log().mean(dim=0).exp().tolist()  # type: ignore[no-any-return]
+
+
+def factor(norms: list[float]) -> float:
+    """The factor of one step, over the second half of the distance: in the first, directions still sort themselves."""
     half = len(norms) // 2
     return math.exp(math.log(norms[-1] / norms[half]) / (len(norms) - 1 - half))
 
 
+def _factors(numbers: Numbers) -> dict[str, dict[float, list[float]]]:
+    return {
+        inputs: {float(radius): [factor(norms) for norms in runs] for radius, runs in by_radius.items()}
+        for inputs, by_radius in numbers["norms"].items()
+    }
+
+
 def find(numbers: Numbers) -> Findings:
-    far = numbers["distance"]
-    rows, factors = [], {}
-    for radius, runs in numbers["norms"].items():
-        factors[float(radius)] = [_shrinkage(norms) for norms in runs]
-        first, last = runs[0][0], runs[0][-1]
-        rows.append([radius, f"{first:.2g}", f"{last:.2g}", f"{sum(factors[float(radius)]) / len(runs):.3f}"])
-    below = [factor for radius, found in factors.items() if radius < 1 for factor in found]
-    above = [factor for radius, found in factors.items() if radius > 1 for factor in found]
+    far, factors = numbers["distance"], _factors(numbers)
+    rows = []
+    for inputs, by_radius in factors.items():
+        for radius, found in by_radius.items():
+            last = statistics.geometric_mean(norms[-1] for norms in numbers["norms"][inputs][f"{radius:g}"])
+            rows.append([f"{radius:g}", inputs, f"{last:.2g}", mean_over_seeds(found).text(3)])
+    least, most = (end(factors, key=float) for end in (min, max))
+    quiet = {radius: statistics.fmean(found) for radius, found in factors[least].items()}
     sentences = [
-        f"Over {far} steps the gradient is multiplied by one factor at each step: it falls or rises like a power.",
-        "Above 1 the tanh holds the explosion back: where the state saturates, 1 - h² takes away what W adds.",
+        f"Step by step the gradient is multiplied by nearly the same factor, so over {far} steps it falls or rises "
+        "like a power. With small inputs that factor is "
+        + ", ".join(f"{value:.2f} at radius {radius:g}" for radius, value in quiet.items())
+        + ". Without a tanh it would be the radius itself."
     ]
-    supported = bool(below) and bool(above) and max(below) < 1 < max(above)
-    reason = (
-        f"factor of a step at most {max(below, default=0):.3f} below radius 1, up to {max(above, default=0):.3f} above"
-    )
-    columns = ["spectral radius", "norm at distance 0", f"at distance {far}", "factor of a step"]
-    return Findings(sentences, columns, rows, "supported" if supported else "not supported", reason)
+    loud = {radius: statistics.fmean(found) for radius, found in factors[most].items()}
+    calmed = [radius for radius in quiet if quiet[radius] > 1 > loud[radius]]
+    if calmed:
+        sentences.append(
+            f"Inputs of size {most} drive the tanh into its flat ends, where 1 - h² takes away what W adds: at radius "
+            + " and ".join(f"{radius:g}" for radius in calmed)
+            + " the gradient then vanishes, too. A radius above 1 alone makes no explosion."
+        )
+    verdict, reason = _judge(factors[least])
+    columns = ["spectral radius", "size of inputs", f"norm {far} steps back", "factor of a step"]
+    return Findings(sentences, columns, rows, verdict, reason)
+
+
+def _judge(factors: dict[float, list[float]]) -> tuple[Verdict | None, str]:
+    """Below radius 1 the factor must be below 1, above radius 1 above it."""
+    if min(len(found) for found in factors.values()) < SEEDS_FOR_A_VERDICT:
+        return None, ""
+    sides: list[tuple[str, list[Mean]]] = []
+    for side, sign in (("1 less the factor below radius 1", -1), ("the factor less 1 above it", 1)):
+        chosen = [found for radius, found in factors.items() if (radius - 1) * sign > 0]
+        distances = [mean_over_seeds([sign * (one - 1) for one in found]) for found in chosen]
+        sides.append((side, sorted(distances)))
+    verdict = all_of([above(one) for _, distances in sides for one in distances])
+    nearest = "; ".join(f"{side} is at least {found[0].text(3)}" for side, found in sides if found)
+    return verdict, f"with small inputs {nearest}"
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
-    figure, (axes,) = panels([""], narrow)
-    steps = list(range(numbers["distance"] + 1))
-    for place, (radius, runs) in enumerate(numbers["norms"].items()):
-        line(axes, steps, runs[0], numbered(place), f"ρ = {radius}")
-    axes.set_yscale("log")
-    axis_labels(axes, "steps back in time", "norm of the gradient")
-    legend(figure, axes)
+    figure, (by_distance, by_radius) = panels(["By distance (small inputs)", "The factor of one step"], narrow)
+    steps, norms = list(range(numbers["distance"] + 1)), numbers["norms"]
+    least = min(norms, key=float)
+    for place, (radius, runs) in enumerate(norms[least].items()):
+        mean = [statistics.geometric_mean(values) for values in zip(*runs, strict=True)]
+        line(by_distance, steps, mean, numbered(place), f"ρ = {radius}", marker="")
+        end = (steps[-1], mean[-1])
+        by_distance.annotate(
+            f"ρ = {radius}", end, (4, -3), textcoords="offset points", fontsize=8.5, color=numbered(place).light
+        )
+    log_scale(by_distance)
+    by_distance.set_xlim(0, steps[-1] * (1.32 if narrow else 1.2))
+    axis_labels(by_distance, "steps back in time", "norm of the gradient")
+    factors = _factors(numbers)
+    radii = sorted(factors[least])
+    by_radius.axhline(1, color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
+    by_radius.plot(radii, radii, color=SOFT, linewidth=1.0, label="ρ itself (no tanh)", zorder=2)
+    for place, (inputs, found) in enumerate(factors.items()):
+        means = [mean_over_seeds(found[radius]) for radius in radii]
+        low, high = [one.low for one in means], [one.high for one in means]
+        line(by_radius, radii, [one.mean for one in means], numbered(5 + place), f"inputs of size {inputs}", low, high)
+    axis_labels(by_radius, "spectral radius ρ of W", "factor of one step")
+    legend(figure, by_radius)
     return figure
 
 
@@ -107,8 +181,8 @@ EXPERIMENT = Experiment(
     title="Gradients vanish or explode",
     claim="The hidden state is multiplied by the matrix W again and again, so gradients must vanish or explode.",
     chapter="chapters 1.4 and 2: RNN, summary; LSTM",
-    setup="A plain RNN with a random recurrent matrix of a given spectral radius reads random inputs; the norm of the "
-    "gradient of its last state, by how many steps it was carried back. Geometric mean over sequences.",
+    setup="Plain RNNs with random recurrent matrices of given spectral radius ρ read random inputs; the norm of the "
+    "gradient of a component of the last state, by how many steps it was carried back. Geometric mean over sequences.",
     settings=Settings,
     measure=measure,
     find=find,

@@ -67,6 +67,9 @@ ENCODERS: dict[str, type[Encoder]] = {}
 DECODERS: dict[str, type[Decoder]] = {}
 
 
+Gates = dict[str, dict[str, Tensor]]  # values by layer and gate
+
+
 class Encoder(nn.Module):
     """Reads the source. `class Mine(Encoder, name="mine")` makes it known as `model.encoder.type=mine`.
 
@@ -87,6 +90,10 @@ class Encoder(nn.Module):
     def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
         """(B, S, E) embedded source, (B, S) mask -> Memory."""
         raise NotImplementedError
+
+    def gates(self, embedded: Tensor, mask: Tensor) -> Gates:
+        """(B, S, H) activations of the cells' gates, for looking; empty for an encoder without."""
+        return {}
 
 
 class Decoder(nn.Module):
@@ -124,6 +131,10 @@ class Decoder(nn.Module):
         """Attention weights by name, each (N, T, S), rows summing to 1; empty for a decoder without attention."""
         return {}
 
+    def gates(self, embedded: Tensor, state: DecodeState) -> Gates:
+        """(N, T, H) activations of the cells' gates, for looking; empty for a decoder without."""
+        return {}
+
 
 class Translatable(Protocol):
     """The part of `Seq2Seq` that search needs."""
@@ -155,6 +166,10 @@ class Seq2Seq(nn.Module):
 
     def attention(self, batch: Batch) -> dict[str, Tensor]:
         """Attention weights (B, T, S) by name, by teacher forcing; row i is what target token i was written with."""
+        raise NotImplementedError
+
+    def gates(self, batch: Batch) -> Gates:
+        """Activations (N, H) of the cells' gates by teacher forcing: a row for each real token, none for padding."""
         raise NotImplementedError
 
     @property

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.config import PositiveInt, Probability
-from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
+from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
 from s2s.nn.attention import AttentionCell, BahdanauAttention, Keys, Prepared, StackedCell
 from s2s.nn.cells import State, cell_class
 from s2s.nn.dropout import Dropout
@@ -87,6 +87,12 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         values, finals = self.stack(embedded, mask)
         summary = torch.cat([part for state in finals[-self.directions :] for part in state], dim=-1)
         return Memory(values, mask, summary)
+
+    def gates(self, embedded: Tensor, mask: Tensor) -> Gates:
+        """Layers are `encoder forward`, `encoder backward`, those of a stack `encoder 1 forward` and so on."""
+        ways = [""] if self.directions == 1 else [" forward", " backward"]
+        names = [level + way for level in _levels("encoder", len(self.stack.levels)) for way in ways]
+        return dict(zip(names, map(_gates, self.stack.trace(embedded, mask)), strict=True))
 
 
 class RecurrentDecoder(Decoder, name="recurrent"):
@@ -195,6 +201,19 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         outputs, _ = self.stack(embedded, None, self._by_layer(state))
         return {"attention": self.bahdanau(outputs, self._keys(state))[1]}
 
+    def gates(self, embedded: Tensor, state: DecodeState) -> Gates:
+        """Layers are `decoder`, those of a stack `decoder 1` and so on, bottom up."""
+        names = _levels("decoder", len(self.states_of))
+        if self.attending is None:
+            assert self.stack is not None
+            traces = self.stack.trace(embedded, None, self._by_layer(state), state.shared.get("summary"))
+            return dict(zip(names, map(_gates, traces), strict=True))
+        traced = _gates(self.attending.trace(embedded, None, self._flat(state), self._constants(state)))
+        traced.pop("attention")
+        if len(names) == 1:
+            return {names[0]: traced}
+        return {name: StackedCell.of_level(n, traced) for n, name in enumerate(names, 1)}
+
     def _read(self, parts: Tensor, summary: Tensor | None) -> Tensor:
         """The readout before its tanh; the summary's share in it is computed once for each sentence."""
         if summary is None:
@@ -223,3 +242,13 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             layers.append(flat[:count])
             flat = flat[count:]
         return layers
+
+
+def _levels(part: str, count: int) -> list[str]:
+    """Names for the levels of a stack; a single one needs no number."""
+    return [part] if count == 1 else [f"{part} {number}" for number in range(1, count + 1)]
+
+
+def _gates(traced: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A layer's trace without its states."""
+    return {name: values for name, values in traced.items() if not name.startswith("state")}

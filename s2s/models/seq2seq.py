@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from s2s.data.batching import Batch
 from s2s.data.tokenizer import PAD
-from s2s.models.interface import Decoder, DecodeState, Encoder, LossSums, Seq2Seq
+from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, LossSums, Seq2Seq
 from s2s.nn.dropout import Dropout
 from s2s.nn.loss import projected_cross_entropy, token_log_probs
 
@@ -86,6 +86,20 @@ class EncoderDecoder(Seq2Seq):
     def attention(self, batch: Batch) -> dict[str, Tensor]:
         state = self.start(batch.source, batch.source_mask)
         return self.decoder.attention(self._embed(self.target_embedding, batch.target_input), state)
+
+    def gates(self, batch: Batch) -> Gates:
+        source = self._embed(self.source_embedding, batch.source.masked_fill(~batch.source_mask, PAD))
+        state = self.start(batch.source, batch.source_mask)
+        target = self._embed(self.target_embedding, batch.target_input)
+        sides = [
+            (self.encoder.gates(source, batch.source_mask), batch.source_mask),
+            (self.decoder.gates(target, state), batch.target_mask),
+        ]
+        return {
+            layer: {gate: values[mask] for gate, values in gates.items()}
+            for side, mask in sides
+            for layer, gates in side.items()
+        }
 
     @property
     def reads(self) -> str:

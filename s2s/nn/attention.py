@@ -144,6 +144,12 @@ class StackedCell(Cell):
             for name, value in cell.gates(inputs, old).items()
         }
 
+    @staticmethod
+    def of_level(level: int, gates: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The gates of one cell, the lowest being 1, by their own names."""
+        own = f"layer{level}."
+        return {name.removeprefix(own): value for name, value in gates.items() if name.startswith(own)}
+
 
 class AttentionCell(Cell):
     """A cell and attention as one cell, so that `RecurrentLayer` still owns time in the decoder.

@@ -230,6 +230,25 @@ class RecurrentStack(nn.Module):
             x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
         return x, finals
 
+    def trace(
+        self, x: Tensor, mask: Tensor | None, states: list[State] | None = None, context: Tensor | None = None
+    ) -> list[dict[str, Tensor]]:
+        """`RecurrentLayer.trace` of each layer, in the order of the states.
+
+        Args: as of `forward`.
+        """
+        traces: list[dict[str, Tensor]] = []
+        for number, level in enumerate(self.levels):
+            if number > 0:
+                x = self.dropout(x)
+            layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
+            begin = [None if states is None else states[len(traces) + n] for n in range(len(layers))]
+            entering = context if number == 0 else None
+            found = [layer.trace(x, mask, state, context=entering) for layer, state in zip(layers, begin, strict=True)]
+            traces += found
+            x = torch.cat([one["state0"] for one in found], dim=-1)
+        return traces
+
 
 def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device) -> None:
     """Sets `recurrence` of all layers of a model, and logs once what each takes on this device and why."""

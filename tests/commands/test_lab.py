@@ -13,8 +13,9 @@ from s2s.commands.lab import asked
 from s2s.lab.experiments import EXPERIMENTS
 from tests.commands.conftest import Done
 
-TINY = ["only=vanishing", "lab.vanishing.quick={hidden: 4, distance: 3, sequences: 2, radii: [0.5, 2], "]
-TINY = [TINY[0], TINY[1] + "input_scale: 0.1, seeds: [1]}", "output=out"]
+TINY = ["only=vanishing", "output=out"]
+TINY += [f"lab.vanishing.quick.{one}" for one in ("hidden=4", "distance=3", "sequences=2", "inputs=[0.1]", "seeds=[1]")]
+TINY += ["lab.vanishing.quick.radii=[0.5,2]"]
 
 
 def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:

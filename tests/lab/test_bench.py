@@ -21,7 +21,7 @@ def noted(path: str, value: int) -> dict[str, int]:
 
 def composed(typed: Sequence[str]) -> dict[str, Any]:
     values = dict(one.split("=") for one in typed)
-    return {"model": {"name": values.get("model", "lstm")}, "seed": values.get("seed", "1"), **values}
+    return {"model": {"name": values["model"]}, "seed": values.get("seed", "1")}
 
 
 def trained(values: dict[str, Any], path: str) -> dict[str, Any]:

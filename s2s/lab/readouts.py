@@ -1,0 +1,360 @@
+"""Why a plain RNN cannot translate: where its outputs come from.
+
+A cell reads one symbol at each step. What can be read off it?
+
+- **N to N**: an output at each step. There are as many outputs as inputs, and the output at step t knows the inputs up
+  to t only (`both ways` adds a second layer that reads from the end, and lifts that limit).
+- **N to 1**: one output, from the last state. It knows all inputs, but is a single one.
+- **1 to N**: the first input sets the state, and the network then reads its own outputs until it writes an end. It can
+  write any number of them, but knows one input.
+- **N to M**, the encoder–decoder: N to 1 whose output is the whole last state, then 1 to N that begins with it. The
+  step at which a symbol is read has nothing to do any more with the step at which one is written.
+
+The toy language: each source symbol stands for 0 to 3 target symbols, and the translation comes in reversed order, so
+that its first symbol is known only when the source ends. An output shorter than what a readout has places for is filled
+up with ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2s.config import PositiveInt, build
+from s2s.data.batching import Batch, collate
+from s2s.data.tokenizer import EOS
+from s2s.evaluation.report.canvas import INK
+from s2s.lab.bench import Bench
+from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.fit import Recipe, fit, seeded
+from s2s.lab.look import axis_labels, legend, numbered, panels
+from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, differences, mean_over_seeds
+from s2s.models.recurrent import FixedContext, RecurrentDecoder, RecurrentEncoder
+from s2s.models.seq2seq import EncoderDecoder
+
+STANDS_FOR = [0, 0, 1, 1, 1, 2, 2, 3]  # target symbols, by source symbol
+FIRST = 4  # ids below are special
+SYMBOLS = 8  # of the target language
+LENGTHS = ["M < N", "M = N", "M > N"]
+ENCODER_DECODER = "N to M, encoder–decoder"
+READOUTS = ["N to 1", "1 to N", "N to N", "N to N, both ways", ENCODER_DECODER]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What every readout gets."""
+
+    cell: str
+    hidden: PositiveInt
+    embedding: PositiveInt
+    shortest: PositiveInt  # symbols of a source
+    longest: PositiveInt
+    batch: PositiveInt
+    examples: PositiveInt  # of the test
+    fit: Recipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    sizes: Sizes
+    seeds: list[int]
+
+
+class Examples(NamedTuple):
+    """Sources and their translations, as ids."""
+
+    source: list[list[int]]
+    target: list[list[int]]
+
+
+def measure(settings: Settings, bench: Bench) -> Numbers:
+    """For each readout a list over seeds of what `translated` returns."""
+    sizes = dataclasses.asdict(settings.sizes)
+    jobs = {
+        f"{name}, seed {seed}": partial(translated, name, seed, sizes) for seed in settings.seeds for name in READOUTS
+    }
+    done = bench.each(jobs)
+    return {"readouts": {name: [done[f"{name}, seed {seed}"] for seed in settings.seeds] for name in READOUTS}}
+
+
+# -------------------------------------------------------------------------------------------------- the toy language
+
+
+def lexicon(seed: int) -> list[list[int]]:
+    """What each source symbol stands for, all different but for those that stand for nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    words: list[list[int]] = []
+    for length in STANDS_FOR:
+        while True:
+            word = torch.randint(FIRST, FIRST + SYMBOLS, (length,), generator=generator).tolist()
+            if not word or word not in words:
+                break
+        words.append(word)
+    return words
+
+
+def draw_examples(words: list[list[int]], count: int, sizes: Sizes, generator: torch.Generator) -> Examples:
+    """Random sources of `shortest` to `longest` symbols, translated."""
+    lengths = torch.randint(sizes.shortest, sizes.longest + 1, (count,), generator=generator).tolist()
+    sources = [torch.randint(len(words), (length,), generator=generator).tolist() for length in lengths]
+    targets = [[symbol for number in reversed(source) for symbol in words[number]] for source in sources]
+    return Examples([[FIRST + number for number in source] for source in sources], targets)
+
+
+def length_class(source: Sequence[int], target: Sequence[int]) -> str:
+    """One of LENGTHS."""
+    return LENGTHS[(len(target) > len(source)) - (len(target) < len(source)) + 1]
+
+
+# ------------------------------------------------------------------------------------------------------ the readouts
+
+
+class OnePass(nn.Module):
+    """N to N and N to 1: a recurrent encoder and an output layer on its outputs.
+
+    Args:
+        last: read one output off the last state only.
+        both_ways: a second layer reads from the end.
+    """
+
+    def __init__(self, sizes: Sizes, last: bool, both_ways: bool) -> None:
+        super().__init__()
+        self.last = last
+        self.embedding = nn.Embedding(FIRST + len(STANDS_FOR), sizes.embedding)
+        self.encoder = RecurrentEncoder(
+            sizes.embedding, cell=sizes.cell, hidden_size=sizes.hidden, layers=1, bidirectional=both_ways, dropout=0.0
+        )
+        self.output = nn.Linear(self.encoder.output_size, FIRST + SYMBOLS)
+
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, places, V) of all that can be written, and which of them (B, places) there are."""
+        mask = batch.source_mask[:, 1:]  # as many as symbols: the end that every source has is not read
+        ids = batch.source[:, :-1]
+        outputs = self.output(self.encoder(self.embedding(ids), mask).values)
+        if not self.last:
+            return outputs, mask
+        at = mask.sum(dim=1) - 1
+        return outputs[torch.arange(len(at)), at].unsqueeze(1), torch.ones(len(at), 1, dtype=torch.bool)
+
+    def loss(self, batch: Batch) -> Tensor:
+        logits, mask = self.logits(batch)
+        wanted = self._wanted(batch, mask.size(1))
+        return F.cross_entropy(logits[mask], wanted[mask])
+
+    @torch.no_grad()
+    def right(self, batch: Batch) -> list[bool]:
+        """Whether what is written, up to the first end, is the translation."""
+        logits, mask = self.logits(batch)
+        symbols = batch.target_mask.sum(dim=1) - 1
+        counts = mask & (torch.arange(mask.size(1)) <= symbols.unsqueeze(1))  # what follows the first end does not
+        wrong = (logits.argmax(dim=2) != self._wanted(batch, mask.size(1))) & counts
+        fits = symbols <= mask.sum(dim=1)
+        return (fits & ~wrong.any(dim=1)).tolist()
+
+    @staticmethod
+    def _wanted(batch: Batch, places: int) -> Tensor:
+        """(B, places): as much of the translation as there are places for, then ends."""
+        ids = batch.target.masked_fill(~batch.target_mask, EOS)
+        return F.pad(ids, (0, max(0, places - ids.size(1))), value=EOS)[:, :places]
+
+
+class Unrolled(nn.Module):
+    """1 to N, and N to M: the product's encoder–decoder with a fixed-size encoding.
+
+    Args:
+        first: show it the first symbol only.
+    """
+
+    def __init__(self, sizes: Sizes, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        width, part = sizes.embedding, {"cell": sizes.cell, "hidden_size": sizes.hidden, "layers": 1, "dropout": 0.0}
+        encoder = RecurrentEncoder(width, bidirectional=False, **part)  # type: ignore[arg-type]
+        decoder = RecurrentDecoder(
+            width,
+            encoder.output_size,
+            encoder.summary_size,
+            attention=FixedContext("fixed"),
+            **part,  # type: ignore[arg-type]
+        )
+        vocabularies = FIRST + len(STANDS_FOR), FIRST + SYMBOLS
+        self.model = EncoderDecoder(encoder, decoder, *vocabularies, width, "output", 0.0)
+
+    def loss(self, batch: Batch) -> Tensor:
+        sums = self.model(self._shown(batch))
+        return sums.loss / sums.tokens  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def right(self, batch: Batch) -> list[bool]:
+        """Whether it writes the translation if each time the most probable symbol is taken.
+
+        As long as it is right it reads the translation itself, so that can be given to it.
+        """
+        shown = self._shown(batch)
+        state = self.model.start(shown.source, shown.source_mask)
+        right = torch.ones(batch.size, dtype=torch.bool)
+        for t in range(batch.target.size(1)):
+            logits, state = self.model.step(batch.target_input[:, t], state)
+            right &= (logits.argmax(dim=1) == batch.target[:, t]) | ~batch.target_mask[:, t]
+        return right.tolist()
+
+    def _shown(self, batch: Batch) -> Batch:
+        if not self.first:
+            return batch
+        return dataclasses.replace(batch, source=batch.source[:, :1], source_mask=batch.source_mask[:, :1])
+
+
+def readout(name: str, sizes: Sizes) -> OnePass | Unrolled:
+    """One of READOUTS, with new weights."""
+    if name in ("1 to N", ENCODER_DECODER):
+        return Unrolled(sizes, first=name == "1 to N")
+    return OnePass(sizes, last=name == "N to 1", both_ways=name == "N to N, both ways")
+
+
+def at_most(name: str, examples: Examples) -> list[bool]:
+    """Which translations the structure of a readout allows; no training can do better in these examples."""
+    source, target = examples
+    if name == "1 to N":  # the same for the same first symbol: at best what is most frequent after it
+        seen: dict[int, Counter[tuple[int, ...]]] = {}
+        for one, other in zip(source, target, strict=True):
+            seen.setdefault(one[0], Counter())[tuple(other)] += 1
+        best = {symbol: counts.most_common(1)[0][0] for symbol, counts in seen.items()}
+        return [tuple(other) == best[one[0]] for one, other in zip(source, target, strict=True)]
+    if name == ENCODER_DECODER:
+        return [True] * len(source)
+    return [len(other) <= (1 if name == "N to 1" else len(one)) for one, other in zip(source, target, strict=True)]
+
+
+def translated(name: str, seed: int, sizes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Trains and tests one readout.
+
+    Returns:
+        for each of LENGTHS: examples; right: share of exact translations; at_most: see `at_most`.
+    """
+    told = build(Sizes, sizes)
+    words = lexicon(seed)
+    with seeded(seed):
+        model = readout(name, told)
+    training, later = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1_000_000 + seed)
+
+    def batch(count: int, generator: torch.Generator) -> tuple[Examples, Batch]:
+        examples = draw_examples(words, count, told, generator)
+        return examples, collate(*examples, np.arange(count))
+
+    fit(model, lambda: model.loss(batch(told.batch, training)[1]), told.fit)
+    examples, whole = batch(told.examples, later)
+    classes = [length_class(*pair) for pair in zip(*examples, strict=True)]
+    right, found = model.right(whole), {}
+    for one in LENGTHS:
+        chosen = [number for number, other in enumerate(classes) if other == one]
+        these = Examples([examples.source[n] for n in chosen], [examples.target[n] for n in chosen])
+        found[one] = {
+            "examples": len(chosen),
+            "right": sum(right[number] for number in chosen) / max(1, len(chosen)),
+            "at_most": sum(at_most(name, these)) / max(1, len(chosen)),
+        }
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- what follows from it
+
+
+def find(numbers: Numbers) -> Findings:
+    readouts, rows, limits = numbers["readouts"], [], {}
+    right: dict[str, dict[str, list[float]]] = {}
+    for name, runs in readouts.items():
+        right[name] = {one: [100 * run[one]["right"] for run in runs] for one in LENGTHS}
+        limits[name] = {one: 100 * max(run[one]["at_most"] for run in runs) for one in LENGTHS}
+        cells = [
+            f"{mean_over_seeds(right[name][one]).text(0)} %"
+            + ("" if limits[name][one] == 100 else f" (at most {limits[name][one]:.0f})")
+            for one in LENGTHS
+        ]
+        rows.append([name, *cells])
+    mean = {name: {one: mean_over_seeds(values).mean for one, values in by.items()} for name, by in right.items()}
+    both = mean[ENCODER_DECODER]
+    sentences = [
+        f"N to N writes one symbol for each it reads, so there is no place for more: where M > N it is right in "
+        f"{mean['N to N']['M > N']:.0f} %. And the first symbol must be written when only one was read; reading both "
+        f"ways lifts that limit (M = N: {mean['N to N']['M = N']:.0f} % → {mean['N to N, both ways']['M = N']:.0f} %), "
+        f"but not the other (M > N: {mean['N to N, both ways']['M > N']:.0f} %).",
+        "N to 1 has read everything when it writes, but writes once; 1 to N writes as much as it likes, but has read "
+        f"one symbol. With M > N they are right in {mean['N to 1']['M > N']:.0f} % and "
+        f"{mean['1 to N']['M > N']:.0f} %.",
+        "The encoder–decoder puts these two together: N to 1 hands over its whole last state, 1 to M starts from it "
+        f"and says itself when it ends. It is right in {both['M < N']:.0f} % where the output is shorter, in "
+        f"{both['M = N']:.0f} % where it is as long, in {both['M > N']:.0f} % where it is longer.",
+    ]
+    verdict, reason = _judge(right)
+    return Findings(sentences, ["readout", *LENGTHS], rows, verdict, reason)
+
+
+def _judge(right: dict[str, dict[str, list[float]]]) -> tuple[Verdict | None, str]:
+    """The encoder–decoder against the best other readout; where M < N, against those of the claim."""
+    if len(right[ENCODER_DECODER]["M > N"]) < SEEDS_FOR_A_VERDICT:
+        return None, ""
+    gaps = {}
+    for one, others in (("M < N", READOUTS[:3]), ("M > N", READOUTS[:4])):
+        best = [max(values) for values in zip(*(right[name][one] for name in others), strict=True)]
+        gaps[one] = differences(right[ENCODER_DECODER][one], best)
+    return all_of([above(gap) for gap in gaps.values()]), (
+        "exact translations of the encoder–decoder less those of the best other readout, in points: M > N, "
+        f"{gaps['M > N'].text()}; M < N, {gaps['M < N'].text()} (there without the one that reads both ways, "
+        "which the claim does not name)"
+    )
+
+
+def draw(numbers: Numbers, narrow: bool) -> Figure:
+    figure, (axes,) = panels([""], narrow)
+    count, width, limited = len(READOUTS), 0.16, list[Any]()
+    for place, (name, runs) in enumerate(numbers["readouts"].items()):
+        for at, one in enumerate(LENGTHS):
+            x = at + (place - (count - 1) / 2) * width
+            score = mean_over_seeds([100 * run[one]["right"] for run in runs])
+            look, label = numbered(place), name if at == 0 else None
+            axes.bar(x, score.mean, width * 0.9, color=look.light, label=label, zorder=3)
+            most, top = 100 * max(run[one]["at_most"] for run in runs), score.mean
+            if most < 100:
+                limit = None if limited else "most possible"
+                limited = axes.plot(
+                    [x - width * 0.45, x + width * 0.45], [most] * 2, color=INK, lw=1.4, label=limit, zorder=4
+                )
+                top = most if most - top < 8 else top  # the number stands clear of the line
+            if not narrow:
+                axes.annotate(
+                    f"{score.mean:.0f}", (x, top), (0, 3),
+                    textcoords="offset points", ha="center", fontsize=8, color=INK,
+                )  # fmt: skip
+    words = ["output shorter: M < N", "as long: M = N", "longer: M > N"]
+    axes.set_xticks(range(len(LENGTHS)), [word.replace(": ", ":\n") if narrow else word for word in words])
+    axes.set_ylim(0, 112)
+    axis_labels(axes, "", "exact translations, %")
+    legend(figure, axes)
+    return figure
+
+
+EXPERIMENT = Experiment(
+    name="readouts",
+    title="N to N, 1 to N, N to 1, and N to M",
+    claim="Limited by its structure, an RNN can only do N to N, 1 to N or N to 1; such an N to M problem gives it a "
+    "headache (why?). Seq2seq, with an encoder and a decoder, solved it when the two sides differ in their number of "
+    "words.",
+    chapter="chapter 0 (3): what is seq2seq?",
+    setup="A toy language in which each of 8 source symbols stands for 0 to 3 target symbols, in reversed order. The "
+    "same cell is read out in four ways and in an encoder–decoder with a fixed-size encoding; the share of "
+    "exact translations of new sentences of N symbols, by the length M of the translation.",
+    settings=Settings,
+    measure=measure,
+    find=find,
+    draw=draw,
+)

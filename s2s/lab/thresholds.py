@@ -1,0 +1,54 @@
+"""Thresholds for gradients: floors, the opposite of clipping, and what a threshold does to a gradient.
+
+All of them work in place on the gradients of parameters; clipping itself is `s2s.training.optim.clip_gradients`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from s2s.training.optim import global_norm
+
+SMALL = 1e-3  # nats, see `small_step_descends`
+NEVER_ZERO = 1e-30
+
+
+def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
+    """A copy of all components in one row."""
+    return torch.cat([gradient.flatten() for gradient in _gradients(parameters)])
+
+
+def raise_norm(parameters: Sequence[Tensor], least: float) -> None:
+    """A floor for the whole gradient: a shorter one is scaled up to this norm."""
+    gradients = _gradients(parameters)
+    torch._foreach_mul_(gradients, (least / (global_norm(gradients) + NEVER_ZERO)).clamp(min=1.0))
+
+
+def raise_components(parameters: Sequence[Tensor], least: float) -> None:
+    """A floor for each component: one nearer to 0 is moved to ± this value; 0 stays, as it has no sign."""
+    for gradient in _gradients(parameters):
+        gradient.copy_(gradient.sign() * gradient.abs().clamp(min=least))
+
+
+@torch.no_grad()
+def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor], raw: float) -> bool:
+    """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
+
+    Args:
+        raw: norm of the gradient before any threshold. The step is so short that along it the loss would fall by SMALL,
+            if it went on falling as it does at the beginning.
+    """
+    before, kept = loss().item(), [parameter.clone() for parameter in parameters]
+    gradients = _gradients(parameters)
+    length = SMALL / max(raw, 1.0) / (global_norm(gradients).item() + NEVER_ZERO)
+    torch._foreach_sub_(list(parameters), gradients, alpha=length)
+    after = loss().item()
+    torch._foreach_copy_(list(parameters), kept)
+    return after < before
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]

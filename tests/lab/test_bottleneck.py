@@ -1,0 +1,77 @@
+"""The bottleneck: tiny models that learn to copy, the break against curves by hand, and the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2s.lab import bottleneck
+from s2s.lab.bottleneck import WITH, WITHOUT, Breaks, Settings, break_length, rank_correlation
+from s2s.lab.lengths import middles
+from tests.lab.copying import copying, tiny_bench
+
+
+def test_the_break_moves_with_the_size_of_the_state_and_is_gone_with_attention(tmp_path: Path) -> None:
+    training = copying(tmp_path, 4, 11, 350)
+    with tiny_bench(tmp_path) as bench:
+        numbers = bottleneck.measure(Settings(sizes=[16, 32], bins=[5, 7, 9, 11], training=training, seeds=[1]), bench)
+    lengths = middles(numbers["bins"])
+    small, large = Breaks(lengths, numbers["bleu"][WITHOUT]).by_seed()[0]
+    assert large > small
+    attending = Breaks(lengths, numbers["bleu"][WITH])
+    assert attending.never["32"]
+    assert attending.by_seed()[0][1] > large
+    assert bottleneck.find(numbers).verdict is None, "one seed"
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([80, 60, 20, 10], 15.0),  # 40 is half way between 60 and 20
+        ([80, 40, 20, 10], 10.0),
+        ([80, 79, 78, 41], None),
+        ([80, 0, 0, 0], 7.5),
+        ([0, 0, 0, 0], 5.0),  # nothing was learnt: it breaks at once
+    ],
+)
+def test_break(scores: list[float], expected: float | None) -> None:
+    assert break_length([5, 10, 20, 30], scores) == expected
+
+
+def test_rank_correlation() -> None:
+    assert rank_correlation([1, 2, 5]) == pytest.approx(1)
+    assert rank_correlation([5, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([3, 3, 3]) == 0
+    assert rank_correlation([1, 3, 2]) == pytest.approx(1 - 6 * 2 / (3 * 8))  # 1 - 6 Σd² / (n (n² - 1))
+    assert rank_correlation([1, 2, 2]) == pytest.approx(0.75**0.5)
+
+
+def made_up(breaks: dict[str, list[float]], seeds: int = 3) -> dict[str, object]:
+    """Numbers of systems of sizes 1, 2, 4 whose BLEU falls from 80 through 40 at these lengths."""
+
+    def curve(at: float, seed: int) -> list[float]:
+        falls = [80 - 40 * 10 * n / (at + seed / 10 - 5) for n in range(4)]
+        return [max(0.0, min(80.0, value)) for value in falls]
+
+    return {
+        "bins": [[1 + 10 * n, 10 * n + 9, 50] for n in range(4)],  # middles 5, 15, 25, 35
+        "bleu": {
+            system: {
+                str(size): [curve(at, seed) for seed in range(seeds)] for size, at in zip((1, 2, 4), ats, strict=True)
+            }
+            for system, ats in breaks.items()
+        },
+    }
+
+
+def test_what_follows_from_the_numbers() -> None:
+    moving = bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [90, 90, 90]}))
+    assert moving.verdict == "supported"
+    told = " ".join(moving.sentences)
+    assert "20.1 [19.9, 20.3] words with 4 units" in told
+    assert "at any size" in told
+    assert bottleneck.find(made_up({WITHOUT: [20, 15, 10], WITH: [90, 90, 90]})).verdict == "not supported"
+    assert bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [8, 8, 8]})).verdict == "not supported"
+    assert "it breaks too" in " ".join(bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [30] * 3})).sentences)
+    assert bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [90] * 3}, seeds=2)).verdict is None

@@ -1,0 +1,112 @@
+"""Gates of trained networks: the histogram counts what the equations say, and knows where training began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from s2s.data.batching import Batch, collate
+from s2s.lab.gates import BINS, GATES, Settings, count, draw, find, measure, pooled, tails
+from s2s.models import build_model
+from s2s.models.interface import Seq2Seq
+from tests.lab.translating import SMALL, said, small_bench, through_json
+from tests.models.contract import VOCABULARY, recurrent
+
+SOURCES, TARGETS = [[4, 5, 6, 7], [8]], [[6, 7], [4, 5, 8, 6]]
+
+
+def network(scale: float, **options: Any) -> tuple[Seq2Seq, Batch]:
+    """A small LSTM model whose matrices are multiplied, and a batch with padding on both sides."""
+    section = recurrent("lstm", "fixed")
+    for part in ("encoder", "decoder"):
+        section[part]["cell_options"] = options
+    torch.manual_seed(1)
+    model = build_model(section, VOCABULARY, VOCABULARY).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "weight_ih" in name or "weight_hh" in name:
+                parameter *= scale
+    return model, collate(SOURCES, TARGETS, [0, 1])
+
+
+def test_counts_are_those_of_the_equations() -> None:
+    """The encoder's forward layer, sentence by sentence with numpy."""
+    model, batch = network(1.0)
+    named = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    cell = {key: named[f"encoder.stack.levels.0.0.cell.{key}"] for key in ("weight_ih", "weight_hh", "bias")}
+    values: dict[str, list[float]] = {gate: [] for gate in GATES}
+    for row, length in enumerate(batch.source_lengths):
+        h, c = np.zeros(7), np.zeros(7)
+        for token in batch.source[row, :length]:
+            x = named["source_embedding.weight"][token] * np.sqrt(8)
+            sums = cell["weight_ih"] @ x + cell["weight_hh"] @ h + cell["bias"]
+            f, i, o = (1 / (1 + np.exp(-part)) for part in np.split(sums, 4)[:3])
+            c = f * c + i * np.tanh(np.split(sums, 4)[3])
+            h = o * np.tanh(c)
+            for gate, of_gate in zip(GATES, (f, i, o), strict=True):
+                values[gate] += of_gate.tolist()
+    found = count(model, [batch])
+    for gate in GATES:
+        expected, _ = np.histogram(values[gate], BINS, (0, 1))
+        assert found["encoder forward"][gate] == expected.tolist()
+    target_tokens = sum(batch.target_lengths)
+    assert all(sum(row) == 6 * target_tokens for row in found["decoder"].values())
+
+
+@pytest.mark.parametrize(("bias", "low", "high"), [(0.0, 0, 0), (3.0, 0, 1), (-3.0, 1, 0)])
+def test_without_weights_a_gate_is_what_its_bias_says(bias: float, low: float, high: float) -> None:
+    model, batch = network(0.0, forget_bias=bias)
+    found = count(model, [batch])
+    assert tails(pooled(found, ["forget"], list(found))) == (low, high)
+    assert tails(pooled(found, ["input", "output"], list(found))) == (0, 0)
+
+
+def test_large_weights_shut_and_open_all_gates() -> None:
+    shares = [sum(tails(pooled(count(*_one(network(scale))), GATES, ["decoder"]))) for scale in (0.3, 3.0, 300.0)]
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.9
+
+
+def _one(given: tuple[Seq2Seq, Batch]) -> tuple[Seq2Seq, list[Batch]]:
+    return given[0], [given[1]]
+
+
+def test_trained_networks_beside_untrained_ones(root: Path, tmp_path: Path) -> None:
+    with small_bench(root, tmp_path) as bench:
+        numbers = through_json(measure(Settings(SMALL, sentences=8, seeds=[1]), bench))
+    layers = ["encoder forward", "encoder backward", "decoder"]
+    outer = {
+        (start, gate): sum(tails(pooled(numbers[start]["untrained"][0], [gate], layers)))
+        for start in ("b_f = 3", "b_f = 0")
+        for gate in GATES
+    }
+    assert outer["b_f = 3", "forget"] > 0.8  # before anything is learnt
+    assert outer["b_f = 0", "forget"] < 0.1
+    assert outer["b_f = 3", "input"] < 0.4
+    assert numbers["b_f = 3"]["trained"] != numbers["b_f = 3"]["untrained"]
+    findings = find(numbers)
+    assert findings.verdict is None  # of one seed
+    share = sum(tails(pooled(numbers["b_f = 3"]["untrained"][0], ["forget"], layers)))
+    assert f"it was {100 * share:.0f} % of the forget gates" in said(findings)
+    for narrow in (False, True):
+        assert len(draw(numbers, narrow).axes) == 3
+
+
+def numbers_with(shares: dict[str, float], seeds: int) -> dict[str, Any]:
+    """Numbers of networks with this share of each gate's values at the upper end, the others in the middle."""
+    row = {g: [0.0] * (BINS // 2) + [100 * (1 - s)] + [0.0] * (BINS // 2 - 2) + [100 * s] for g, s in shares.items()}
+    counts = [{"decoder": row}] * seeds
+    return {name: {"trained": counts, "untrained": counts} for name in ("b_f = 3", "b_f = 0")}
+
+
+@pytest.mark.parametrize(
+    ("output", "seeds", "verdict"), [(0.6, 3, "supported"), (0.4, 3, "not supported"), (0.6, 2, None)]
+)
+def test_most_is_more_than_half_of_each_gate(output: float, seeds: int, verdict: str | None) -> None:
+    findings = find(numbers_with({"forget": 0.9, "input": 0.8, "output": output}, seeds))
+    assert findings.verdict == verdict
+    assert f"output {100 * output:.0f} %" in findings.sentences[0]

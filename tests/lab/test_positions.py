@@ -1,0 +1,48 @@
+"""Beyond the training length: tiny models that learn to copy, and the verdict on made-up numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from s2s.lab import positions
+from s2s.lab.positions import RECURRENT, ROTARY, SINUSOIDAL, Settings
+from tests.lab.copying import copying, tiny_bench
+
+
+def test_all_copy_what_is_as_long_as_in_training_and_sinusoidal_positions_nothing_longer(tmp_path: Path) -> None:
+    layers = ("model.encoder.layers=2", "model.decoder.layers=2")
+    training = copying(tmp_path, 4, 12, 300, *layers)
+    with tiny_bench(tmp_path) as bench:
+        numbers = positions.measure(Settings(limit=6, bins=[6, 12], training=training, seeds=[1]), bench)
+    assert [one[:2] for one in numbers["bins"]] == [[1, 6], [7, 12]]
+    for system, (bleu,) in numbers["bleu"].items():
+        assert bleu[0] > 80, f"{system} has not learnt to copy: {bleu}"
+    assert positions.kept(numbers, SINUSOIDAL)[0] < 0.6
+    found = positions.find(numbers)
+    assert found.verdict is None, "one seed"
+    assert [row[0] for row in found.rows] == [SINUSOIDAL, ROTARY, RECURRENT]
+
+
+def made_up(sinusoidal: float, rotary: float, recurrent: float, seeds: int) -> dict[str, object]:
+    """Numbers of systems that keep these shares of their BLEU, with a little noise by seed."""
+    kept = {SINUSOIDAL: sinusoidal, ROTARY: rotary, RECURRENT: recurrent}
+    return {
+        "limit": 10,
+        "bins": [[1, 10, 50], [11, 20, 50], [21, 30, 50]],
+        "bleu": {name: [[80.0, 80 * share + seed / 10, 1.0] for seed in range(seeds)] for name, share in kept.items()},
+        "ratio": {name: [[1.0, share, 0.1]] * seeds for name, share in kept.items()},
+    }
+
+
+def test_what_follows_from_the_numbers() -> None:
+    gone = positions.find(made_up(0.95, 0.99, 0.97, 3))
+    assert gone.verdict == "supported"
+    assert "none of them" in " ".join(gone.sentences)
+    there = positions.find(made_up(0.2, 0.95, 0.97, 3))
+    assert there.verdict == "not supported"
+    told = " ".join(there.sentences)
+    assert "one of them" in told
+    assert "75 points more" in told
+    assert f"loss of: {SINUSOIDAL} " in told
+    assert positions.find(made_up(0.95, 0.9, 0.97, 3)).verdict == "not decided"
+    assert positions.find(made_up(0.95, 0.99, 0.97, 1)).verdict is None
