@@ -5,14 +5,15 @@ longer the sentence, the more the vector has to hold, until it no longer does, a
 is the cause, then the length at which quality falls must rise with the size of the state. With attention the decoder
 reads all states of the encoder, and room is no limit.
 
-The *break* is the length at which BLEU has fallen to half of what the shortest sentences have, on a straight line
-between the middles of neighbouring bins of length.
+The *break* is the length at which BLEU has fallen to half of the best that any network of the same seed has on the
+shortest sentences, on a straight line between the middles of neighbouring bins of length. One level for all: a network
+that learns little would break late if it were measured by its own best.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,13 +66,20 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
     return {"bins": scored_bins(next(iter(facts.values()))), "bleu": bleu}
 
 
-def break_length(lengths: Sequence[float], scores: Sequence[float]) -> float | None:
-    """The length at which scores have fallen to half of the first; None where they never do."""
-    half = scores[0] / 2
+def break_length(lengths: Sequence[float], scores: Sequence[float], level: float) -> float | None:
+    """The length at which scores have fallen to a level: the first where none is above it, None where they never do."""
+    if scores[0] <= level:
+        return lengths[0]
     for (x0, y0), (x1, y1) in itertools.pairwise(zip(lengths, scores, strict=True)):
-        if y1 <= half:
-            return x0 + (x1 - x0) * (y0 - half) / (y0 - y1) if y0 > y1 else x0
+        if y1 <= level:
+            return x0 + (x1 - x0) * (y0 - level) / (y0 - y1)
     return None
+
+
+def levels(numbers: Numbers) -> list[float]:
+    """Half of the best BLEU of the shortest sentences, by seed."""
+    runs = [seeds for sizes in numbers["bleu"].values() for seeds in sizes.values()]
+    return [max(scores[0] for scores in same_seed) / 2 for same_seed in zip(*runs, strict=True)]
 
 
 def rank_correlation(values: Sequence[float]) -> float:
@@ -87,8 +95,13 @@ def rank_correlation(values: Sequence[float]) -> float:
 class Breaks:
     """The breaks of one system: {size: one for each seed}; where there is none, the longest length stands for it."""
 
-    def __init__(self, lengths: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]) -> None:
-        found = {size: [break_length(lengths, scores) for scores in seeds] for size, seeds in runs.items()}
+    def __init__(self, numbers: Numbers, system: str) -> None:
+        lengths, given = middles(numbers["bins"]), levels(numbers)
+        found = {
+            size: [break_length(lengths, scores, level) for scores, level in zip(seeds, given, strict=True)]
+            for size, seeds in numbers["bleu"][system].items()
+        }
+        self.at_once = {size: lengths[0] in seeds for size, seeds in found.items()}
         self.never = {size: None in seeds for size, seeds in found.items()}
         self.values = {size: [lengths[-1] if one is None else one for one in seeds] for size, seeds in found.items()}
 
@@ -96,7 +109,8 @@ class Breaks:
         return mean_over_seeds(self.values[size])
 
     def text(self, size: str) -> str:
-        return ("at least " if self.never[size] else "") + self.mean(size).text()
+        bound = "at least " if self.never[size] else "at most " if self.at_once[size] else ""
+        return bound + self.mean(size).text()
 
     def by_seed(self) -> list[tuple[float, ...]]:
         """For each seed the breaks of all sizes, the smallest size first."""
@@ -105,8 +119,7 @@ class Breaks:
 
 def find(numbers: Numbers) -> Findings:
     bins, bleu = numbers["bins"], numbers["bleu"]
-    lengths = middles(bins)
-    breaks = {system: Breaks(lengths, bleu[system]) for system in SYSTEMS}
+    breaks = {system: Breaks(numbers, system) for system in SYSTEMS}
     sizes = list(bleu[WITHOUT])
     small, large = sizes[0], sizes[-1]
 
@@ -130,12 +143,12 @@ def find(numbers: Numbers) -> Findings:
         sum(b - a for a, b in zip(without, attending, strict=True)) / len(sizes)
         for without, attending in zip(breaks[WITHOUT].by_seed(), breaks[WITH].by_seed(), strict=True)
     ]
-    told = ", ".join(f"at {breaks[WITHOUT].text(size)} words with {size} units" for size in sizes)
+    told = ", ".join(f"{breaks[WITHOUT].text(size)} words with {size} units" for size in sizes)
     whole = [size for size in sizes if breaks[WITH].never[size]]
     sentences = [
-        f"Without attention BLEU falls to half of that of the shortest sentences {told}.",
+        f"Without attention BLEU is down to half of the best there is on the shortest sentences: {told}.",
         f"{times:.0f} times the units move the break by a factor of {moved:.1f}"
-        + (" or more" if breaks[WITHOUT].never[large] else "")
+        + (" or more" if breaks[WITHOUT].never[large] or breaks[WITHOUT].at_once[small] else "")
         + (": room in the vector is not in proportion to its size." if moved < times / 2 else "."),
         "With attention BLEU does not fall to half within the measured lengths at "
         + ("any size." if whole == sizes else f"{' and '.join(whole)} units." if whole else "no size: it breaks too.")
@@ -157,7 +170,9 @@ def find(numbers: Numbers) -> Findings:
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
-    figure, (left, middle, right) = panels(["Without attention", "With attention", "Where BLEU has halved"], narrow)
+    figure, (left, middle, right) = panels(
+        ["Without attention", "With attention", "Length at half of the best"], narrow
+    )
     lengths = middles(numbers["bins"])
     for axes, system in ((left, WITHOUT), (middle, WITH)):
         runs = numbers["bleu"][system]
@@ -170,6 +185,11 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         axes.set_ylim(0, 104)
         axes.set_xlim(0, numbers["bins"][-1][1])
         axis_labels(axes, "words in the source", "BLEU")
+    level = mean_over_seeds(levels(numbers)).mean
+    for axes in (left, middle):
+        axes.axhline(level, color=SOFT, linewidth=1.1, zorder=1)
+    half: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8.5}
+    left.annotate("half of the best", (numbers["bins"][-1][1], level), color=SOFT, **half)
     _draw_breaks(right, numbers, lengths)
     legend(figure, left)
     for handle in figure.legends[0].get_lines():  # for sizes in both panels: of neither's colour
@@ -178,15 +198,15 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 
 
 def _draw_breaks(axes: Axes, numbers: Numbers, lengths: list[float]) -> None:
-    """Break by size; an open marker where BLEU has not halved up to the longest sentences."""
+    """Break by size; an open marker where it lies beyond the measured lengths."""
     for system, look in LOOKS.items():
-        found = Breaks(lengths, numbers["bleu"][system])
+        found = Breaks(numbers, system)
         sizes = [int(size) for size in found.values]
         means = [found.mean(size) for size in found.values]
         low, high = [mean.low for mean in means], [mean.high for mean in means]
         line(axes, sizes, [mean.mean for mean in means], look, system, low, high)
         for size, mean in zip(sizes, means, strict=True):
-            if found.never[str(size)]:
+            if found.never[str(size)] or found.at_once[str(size)]:
                 axes.plot(size, mean.mean, look.marker, color=look.light, markerfacecolor=PAPER, zorder=4)
         height = {WITHOUT: 0.04, WITH: 0.98}[system]  # corners that stay free: sentences are longer than both
         place: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "va": "bottom" if height < 0.5 else "top"}
@@ -206,8 +226,8 @@ EXPERIMENT = Experiment(
     chapter="chapter 0 (3): seq2seq, attention, Transformer",
     setup="LSTM encoders and decoders with more and more units, once handing over one vector of fixed size, once with "
     "attention, trained alike and evaluated by source length. The break is the length at which BLEU has fallen to half "
-    "of what the shortest sentences have. If the vector's room is the cause, the break moves with the size without "
-    "attention, and is later with it.",
+    "of the best there is on the shortest sentences. If the vector's room is the cause, the break moves with the size "
+    "without attention, and is later with it.",
     settings=Settings,
     measure=measure,
     find=find,

@@ -8,7 +8,6 @@ import pytest
 
 from s2s.lab import bottleneck
 from s2s.lab.bottleneck import WITH, WITHOUT, Breaks, Settings, break_length, rank_correlation
-from s2s.lab.lengths import middles
 from tests.lab.copying import copying, tiny_bench
 
 
@@ -16,10 +15,9 @@ def test_the_break_moves_with_the_size_of_the_state_and_is_gone_with_attention(t
     training = copying(tmp_path, 4, 11, 350)
     with tiny_bench(tmp_path) as bench:
         numbers = bottleneck.measure(Settings(sizes=[16, 32], bins=[5, 7, 9, 11], training=training, seeds=[1]), bench)
-    lengths = middles(numbers["bins"])
-    small, large = Breaks(lengths, numbers["bleu"][WITHOUT]).by_seed()[0]
+    small, large = Breaks(numbers, WITHOUT).by_seed()[0]
     assert large > small
-    attending = Breaks(lengths, numbers["bleu"][WITH])
+    attending = Breaks(numbers, WITH)
     assert attending.never["32"]
     assert attending.by_seed()[0][1] > large
     assert bottleneck.find(numbers).verdict is None, "one seed"
@@ -31,12 +29,12 @@ def test_the_break_moves_with_the_size_of_the_state_and_is_gone_with_attention(t
         ([80, 60, 20, 10], 15.0),  # 40 is half way between 60 and 20
         ([80, 40, 20, 10], 10.0),
         ([80, 79, 78, 41], None),
+        ([39, 20, 10, 5], 5.0),  # never above: it breaks at once
         ([80, 0, 0, 0], 7.5),
-        ([0, 0, 0, 0], 5.0),  # nothing was learnt: it breaks at once
     ],
 )
 def test_break(scores: list[float], expected: float | None) -> None:
-    assert break_length([5, 10, 20, 30], scores) == expected
+    assert break_length([5, 10, 20, 30], scores, 40) == expected
 
 
 def test_rank_correlation() -> None:
