@@ -36,21 +36,26 @@ class Settings:
 
 def measure(settings: Settings, bench: Bench) -> Numbers:
     """BLEU and validation loss of each network, for each seed."""
-    systems = {FULL: ["model=lstm"], **{gate: [f"model=lstm_no_{gate}"] for gate in GATES}}
+    systems = {FULL: ["model=lstm"], **{without(gate): [f"model=lstm_no_{gate}"] for gate in GATES}}
     facts = train(bench, systems, settings.train, settings.seeds)
     return scores(bench, facts)
+
+
+def without(gate: str) -> str:
+    """The name of the network that lacks a gate."""
+    return f"no {gate} gate"
 
 
 def lost(numbers: Numbers, gate: str) -> list[float]:
     """BLEU of the full network minus that without the gate, for each seed."""
     bleus = numbers["bleu"]
-    return [full - without for full, without in zip(bleus[FULL], bleus[gate], strict=True)]
+    return [full - this for full, this in zip(bleus[FULL], bleus[without(gate)], strict=True)]
 
 
 def gained(numbers: Numbers, gate: str) -> list[float]:
     """Validation loss without the gate minus that of the full network, for each seed."""
     losses = numbers["loss"]
-    return [without - full for full, without in zip(losses[FULL], losses[gate], strict=True)]
+    return [this - full for full, this in zip(losses[FULL], losses[without(gate)], strict=True)]
 
 
 def find(numbers: Numbers) -> Findings:
@@ -58,12 +63,12 @@ def find(numbers: Numbers) -> Findings:
     rows = [[FULL, *(mean_over_seeds(numbers[key][FULL]).text(d) for key, d in (("bleu", 1), ("loss", 3))), "", ""]]
     for gate in GATES:
         cells = [
-            mean_over_seeds(numbers["bleu"][gate]).text(1),
-            mean_over_seeds(numbers["loss"][gate]).text(3),
+            mean_over_seeds(numbers["bleu"][without(gate)]).text(1),
+            mean_over_seeds(numbers["loss"][without(gate)]).text(3),
             mean_over_seeds(lost(numbers, gate)).text(1),
             mean_over_seeds(gained(numbers, gate)).text(3),
         ]
-        rows.append([f"{gate} gate fixed at 1", *cells])
+        rows.append([without(gate), *cells])
     means = {gate: mean_over_seeds(lost(numbers, gate)).mean for gate in GATES}
     order = sorted(GATES, key=lambda gate: -means[gate])
     by_loss = sorted(GATES, key=lambda gate: -mean_over_seeds(gained(numbers, gate)).mean)

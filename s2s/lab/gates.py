@@ -35,7 +35,7 @@ GATES = ("forget", "input", "output")
 BINS = 50  # from 0 to 1
 OUTER = BINS // 10
 # What is typed for each network beside `model=lstm`.
-NETWORKS = {"b_f = 3": [], "b_f = 0": ["model.cell_options={forget_bias:0.0,output_bias:0.0}"]}
+NETWORKS = {"LSTM, b_f = 3": [], "LSTM, b_f = 0": ["model.cell_options={forget_bias:0.0,output_bias:0.0}"]}
 STATES = ("untrained", "trained")
 
 Counts = dict[str, dict[str, list[float]]]  # of the values in each bin, by layer and gate
@@ -123,16 +123,21 @@ def find(numbers: Numbers) -> Findings:
     after = {gate: _outer(ours["trained"], [gate], layers) for gate in GATES}
     before = {gate: _outer(ours["untrained"], [gate], layers) for gate in GATES}
     from_zero = {gate: _outer(zero["trained"], [gate], layers) for gate in GATES}
-    overall = _outer(ours["trained"], GATES, layers)
+    overall, at_zero = _outer(ours["trained"], GATES, layers), _outer(zero["untrained"], GATES, layers)
+    by_layer = sorted((_outer(ours["trained"], GATES, [layer]).mean, layer) for layer in layers)
     sentences = [
         f"{overall.mean:.0f} % of all gate values of the trained networks are below 0.1 or above 0.9: "
         + ", ".join(f"{gate} {after[gate].mean:.0f} %" for gate in GATES)
         + ".",
         f"Before the first update it was {before['forget'].mean:.0f} % of the forget gates already, which start at "
         f"σ(3) = 0.95, and {before['input'].mean:.0f} % and {before['output'].mean:.0f} % of the others.",
-        "Networks whose forget gates start at σ(0) = 0.5 end with "
+        f"Networks whose forget gates start at σ(0) = 0.5 begin with {at_zero.mean:.0f} % of all values there, and end "
+        + "with "
         + ", ".join(f"{from_zero[gate].mean:.0f} % ({gate})" for gate in GATES)
-        + ": what is open or shut there was learnt.",
+        + ".",
+        "By layer, of all three gates, it is "
+        + ", ".join(f"{share:.0f} % ({layer})" for share, layer in by_layer)
+        + ".",
     ]
     columns = ["gate, layer", "below 0.1", "above 0.9", "both", "both, untrained", "both, trained from b_f = 0"]
     return Findings(sentences, columns, rows, *_judged(overall, after, len(ours["trained"])))
@@ -167,6 +172,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         axes.set_yscale("log")
         axes.set_ylim(0.05, 100)
         axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+        axes.minorticks_off()
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.1, 0.5, 0.9, 1], ["0", "0.1", "0.5", "0.9", "1"])
         first = axes is found[0]

@@ -9,7 +9,7 @@ import pytest
 
 from s2s.data.batching import evaluation_batches
 from s2s.data.corpus import Split
-from s2s.lab.ablation import FULL, GATES, Settings, draw, find, measure
+from s2s.lab.ablation import FULL, GATES, Settings, draw, find, measure, without
 from s2s.lab.gates import count
 from s2s.models import count_parameters
 from s2s.runs import Run, load
@@ -45,10 +45,9 @@ def _load(path: Path) -> Run:
 def numbers_with(lost: dict[str, list[float]]) -> dict[str, Any]:
     """Numbers of networks that lose so much BLEU, and gain a tenth of it in loss."""
     full = [30.0, 32.0, 28.0][: len(lost["forget"])]
-    return {
-        "bleu": {FULL: full, **{g: [f - v for f, v in zip(full, values, strict=True)] for g, values in lost.items()}},
-        "loss": {FULL: [2.0] * len(full), **{g: [2 + v / 10 for v in values] for g, values in lost.items()}},
-    }
+    bleu = {without(gate): [f - value for f, value in zip(full, lost[gate], strict=True)] for gate in GATES}
+    loss = {without(gate): [2 + value / 10 for value in lost[gate]] for gate in GATES}
+    return {"bleu": {FULL: full, **bleu}, "loss": {FULL: [2.0] * len(full), **loss}}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +68,7 @@ def test_differences_are_between_runs_of_a_seed() -> None:
     numbers = numbers_with({"forget": [0.9, 0.9, 0.9], "input": [0.5, 0.5, 0.5], "output": [0.1, 0.1, 0.1]})
     assert find(numbers).verdict == "supported"
     assert "forget (0.9) > input (0.5) > output (0.1)" in said(find(numbers))
+    assert "0.9 [0.9, 0.9]" in said(find(numbers))
 
 
 def test_a_gate_that_is_not_missed_is_named() -> None:

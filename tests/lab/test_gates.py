@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from s2s.data.batching import Batch, collate
-from s2s.lab.gates import BINS, GATES, Settings, count, draw, find, measure, pooled, tails
+from s2s.lab.gates import BINS, GATES, NETWORKS, Settings, count, draw, find, measure, pooled, tails
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from tests.lab.translating import SMALL, said, small_bench, through_json
 from tests.models.contract import VOCABULARY, recurrent
 
+THREE, ZERO = NETWORKS
 SOURCES, TARGETS = [[4, 5, 6, 7], [8]], [[6, 7], [4, 5, 8, 6]]
 
 
@@ -81,16 +82,16 @@ def test_trained_networks_beside_untrained_ones(root: Path, tmp_path: Path) -> N
     layers = ["encoder forward", "encoder backward", "decoder"]
     outer = {
         (start, gate): sum(tails(pooled(numbers[start]["untrained"][0], [gate], layers)))
-        for start in ("b_f = 3", "b_f = 0")
+        for start in (THREE, ZERO)
         for gate in GATES
     }
-    assert outer["b_f = 3", "forget"] > 0.8  # before anything is learnt
-    assert outer["b_f = 0", "forget"] < 0.1
-    assert outer["b_f = 3", "input"] < 0.4
-    assert numbers["b_f = 3"]["trained"] != numbers["b_f = 3"]["untrained"]
+    assert outer[THREE, "forget"] > 0.8  # before anything is learnt
+    assert outer[ZERO, "forget"] < 0.1
+    assert outer[THREE, "input"] < 0.4
+    assert numbers[THREE]["trained"] != numbers[THREE]["untrained"]
     findings = find(numbers)
     assert findings.verdict is None  # of one seed
-    share = sum(tails(pooled(numbers["b_f = 3"]["untrained"][0], ["forget"], layers)))
+    share = sum(tails(pooled(numbers[THREE]["untrained"][0], ["forget"], layers)))
     assert f"it was {100 * share:.0f} % of the forget gates" in said(findings)
     for narrow in (False, True):
         assert len(draw(numbers, narrow).axes) == 3
@@ -100,7 +101,7 @@ def numbers_with(shares: dict[str, float], seeds: int) -> dict[str, Any]:
     """Numbers of networks with this share of each gate's values at the upper end, the others in the middle."""
     row = {g: [0.0] * (BINS // 2) + [100 * (1 - s)] + [0.0] * (BINS // 2 - 2) + [100 * s] for g, s in shares.items()}
     counts = [{"decoder": row}] * seeds
-    return {name: {"trained": counts, "untrained": counts} for name in ("b_f = 3", "b_f = 0")}
+    return {name: {"trained": counts, "untrained": counts} for name in (THREE, ZERO)}
 
 
 @pytest.mark.parametrize(
