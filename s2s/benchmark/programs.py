@@ -132,6 +132,13 @@ class Program:
         """
         return self._asked("memory")["memory"]  # type: ignore[no-any-return]
 
+    def operations(self) -> int:
+        """One pass of s2s that is not timed: its floating-point operations in products.
+
+        Counting leaves memory in pieces, so it comes after everything else that is measured.
+        """
+        return self._asked("operations")["operations"]  # type: ignore[no-any-return]
+
     def _asked(self, what: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         try:

@@ -171,7 +171,7 @@ def _costs(
                 given = {
                     **{"task": task, "shape": asdict(shape), "vocabulary": config.vocabulary, **more},
                     **{"precision": config.precision, "threads": torch.get_num_threads(), "device": str(device)},
-                    **{"memory": config.memory or _most_memory(device), "count_operations": False},
+                    "memory": config.memory or _most_memory(device),
                 }
                 turn.start(given, Path(name) / str(len(turns)), file)
                 turns.append((turn, given))

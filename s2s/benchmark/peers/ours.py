@@ -105,17 +105,14 @@ def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callabl
             updater.update(position + 1, 0, range(position, position + 1), stop=False)
         _finished(device)
 
-    return run, {"parameters": count_parameters(model)[0], **_operations(given, run)}
+    return run, {"parameters": count_parameters(model)[0]}
 
 
-def _operations(given: dict[str, Any], run: Callable[[], None]) -> dict[str, Any]:
-    """What a pass takes of floating-point operations in products, if that is asked for; int8's are none."""
-    if not given["count_operations"] or given["precision"] == "int8":
-        return {}
-    run()  # so that what is counted is a usual pass
+def operations(run: Callable[[], None]) -> int:
+    """What a pass takes of floating-point operations in products."""
     with FlopCounterMode(display=False) as counter:
         run()
-    return {"operations": counter.get_total_flops()}
+    return int(counter.get_total_flops())
 
 
 def _batch(arrays: dict[str, Any]) -> Batch:
@@ -141,4 +138,4 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
                 found = search(model, source.to(device), mask.to(device), config, lengths)
                 assert all(len(row[0].tokens) == batch["length"] for row in found)
 
-    return run, {"parameters": parameters, **_operations(given, run)}
+    return run, {"parameters": parameters}

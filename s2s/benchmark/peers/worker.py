@@ -2,7 +2,8 @@
 
     python worker.py MODULE.py SPEC.json BATCHES.npz
 
-The line says what to measure: `seconds`, or `memory`, at its most during the pass. Each answer is a line of JSON on
+The line says what to measure: `seconds`; `memory`, at its most during the pass; or the `operations` of its products
+(s2s only). Each answer is a line of JSON on
 stdout; what the peer prints goes to stderr.
 """
 
@@ -60,6 +61,8 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip() == "memory":
             answer = {"memory": most(run, before, given["device"])}
+        elif line.strip() == "operations":
+            answer = {"operations": peer.operations(run)}
         else:
             begun = time.perf_counter()
             run()
