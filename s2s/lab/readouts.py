@@ -10,9 +10,7 @@ A cell reads one symbol at each step. What can be read off it?
 - **N to M**, the encoder–decoder: N to 1 whose output is the whole last state, then 1 to N that begins with it. The
   step at which a symbol is read has nothing to do any more with the step at which one is written.
 
-The toy language: each source symbol stands for 0 to 3 target symbols, and the translation comes in reversed order, so
-that its first symbol is known only when the source ends. An output shorter than what a readout has places for is filled
-up with ends.
+What is translated is a toy language (`s2s.lab.toy_language`); the networks are those of `s2s.lab.readout_networks`.
 """
 
 from __future__ import annotations
@@ -22,59 +20,30 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from s2s.config import PositiveInt, build
+from s2s.config import build
 from s2s.data.batching import Batch, collate
-from s2s.data.tokenizer import EOS
 from s2s.evaluation.report.canvas import INK
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
-from s2s.lab.fit import Recipe, fit, seeded
+from s2s.lab.fit import fit, seeded
 from s2s.lab.look import axis_labels, legend, numbered, panels
+from s2s.lab.readout_networks import ENCODER_DECODER, READOUTS, Sizes, readout
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, differences, mean_over_seeds
-from s2s.models.recurrent import FixedContext, RecurrentDecoder, RecurrentEncoder
-from s2s.models.seq2seq import EncoderDecoder
+from s2s.lab.toy_language import Examples, draw_examples, lexicon
 
-STANDS_FOR = [0, 0, 1, 1, 1, 2, 2, 3]  # target symbols, by source symbol
-FIRST = 4  # ids below are special
-SYMBOLS = 8  # of the target language
 LENGTHS = ["M < N", "M = N", "M > N"]
-ENCODER_DECODER = "N to M, encoder–decoder"
-READOUTS = ["N to 1", "1 to N", "N to N", "N to N, both ways", ENCODER_DECODER]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What every readout gets."""
-
-    cell: str
-    hidden: PositiveInt
-    embedding: PositiveInt
-    shortest: PositiveInt  # symbols of a source
-    longest: PositiveInt
-    batch: PositiveInt
-    examples: PositiveInt  # of the test
-    fit: Recipe
 
 
 @dataclass(frozen=True)
 class Settings:
     sizes: Sizes
     seeds: list[int]
-
-
-class Examples(NamedTuple):
-    """Sources and their translations, as ids."""
-
-    source: list[list[int]]
-    target: list[list[int]]
 
 
 def measure(settings: Settings, bench: Bench) -> Numbers:
@@ -87,138 +56,9 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
     return {"readouts": {name: [done[f"{name}, seed {seed}"] for seed in settings.seeds] for name in READOUTS}}
 
 
-# -------------------------------------------------------------------------------------------------- the toy language
-
-
-def lexicon(seed: int) -> list[list[int]]:
-    """What each source symbol stands for, all different but for those that stand for nothing."""
-    generator = torch.Generator().manual_seed(seed)
-    words: list[list[int]] = []
-    for length in STANDS_FOR:
-        while True:
-            word = torch.randint(FIRST, FIRST + SYMBOLS, (length,), generator=generator).tolist()
-            if not word or word not in words:
-                break
-        words.append(word)
-    return words
-
-
-def draw_examples(words: list[list[int]], count: int, sizes: Sizes, generator: torch.Generator) -> Examples:
-    """Random sources of `shortest` to `longest` symbols, translated."""
-    lengths = torch.randint(sizes.shortest, sizes.longest + 1, (count,), generator=generator).tolist()
-    sources = [torch.randint(len(words), (length,), generator=generator).tolist() for length in lengths]
-    targets = [[symbol for number in reversed(source) for symbol in words[number]] for source in sources]
-    return Examples([[FIRST + number for number in source] for source in sources], targets)
-
-
 def length_class(source: Sequence[int], target: Sequence[int]) -> str:
     """One of LENGTHS."""
     return LENGTHS[(len(target) > len(source)) - (len(target) < len(source)) + 1]
-
-
-# ------------------------------------------------------------------------------------------------------ the readouts
-
-
-class OnePass(nn.Module):
-    """N to N and N to 1: a recurrent encoder and an output layer on its outputs.
-
-    Args:
-        last: read one output off the last state only.
-        both_ways: a second layer reads from the end.
-    """
-
-    def __init__(self, sizes: Sizes, last: bool, both_ways: bool) -> None:
-        super().__init__()
-        self.last = last
-        self.embedding = nn.Embedding(FIRST + len(STANDS_FOR), sizes.embedding)
-        self.encoder = RecurrentEncoder(
-            sizes.embedding, cell=sizes.cell, hidden_size=sizes.hidden, layers=1, bidirectional=both_ways, dropout=0.0
-        )
-        self.output = nn.Linear(self.encoder.output_size, FIRST + SYMBOLS)
-
-    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, places, V) of all that can be written, and which of them (B, places) there are."""
-        mask = batch.source_mask[:, 1:]  # as many as symbols: the end that every source has is not read
-        ids = batch.source[:, :-1]
-        outputs = self.output(self.encoder(self.embedding(ids), mask).values)
-        if not self.last:
-            return outputs, mask
-        at = mask.sum(dim=1) - 1
-        return outputs[torch.arange(len(at)), at].unsqueeze(1), torch.ones(len(at), 1, dtype=torch.bool)
-
-    def loss(self, batch: Batch) -> Tensor:
-        logits, mask = self.logits(batch)
-        wanted = self._wanted(batch, mask.size(1))
-        return F.cross_entropy(logits[mask], wanted[mask])
-
-    @torch.no_grad()
-    def right(self, batch: Batch) -> list[bool]:
-        """Whether what is written, up to the first end, is the translation."""
-        logits, mask = self.logits(batch)
-        symbols = batch.target_mask.sum(dim=1) - 1
-        counts = mask & (torch.arange(mask.size(1)) <= symbols.unsqueeze(1))  # what follows the first end does not
-        wrong = (logits.argmax(dim=2) != self._wanted(batch, mask.size(1))) & counts
-        fits = symbols <= mask.sum(dim=1)
-        return (fits & ~wrong.any(dim=1)).tolist()
-
-    @staticmethod
-    def _wanted(batch: Batch, places: int) -> Tensor:
-        """(B, places): as much of the translation as there are places for, then ends."""
-        ids = batch.target.masked_fill(~batch.target_mask, EOS)
-        return F.pad(ids, (0, max(0, places - ids.size(1))), value=EOS)[:, :places]
-
-
-class Unrolled(nn.Module):
-    """1 to N, and N to M: the product's encoder–decoder with a fixed-size encoding.
-
-    Args:
-        first: show it the first symbol only.
-    """
-
-    def __init__(self, sizes: Sizes, first: bool) -> None:
-        super().__init__()
-        self.first = first
-        width, part = sizes.embedding, {"cell": sizes.cell, "hidden_size": sizes.hidden, "layers": 1, "dropout": 0.0}
-        encoder = RecurrentEncoder(width, bidirectional=False, **part)  # type: ignore[arg-type]
-        decoder = RecurrentDecoder(
-            width,
-            encoder.output_size,
-            encoder.summary_size,
-            attention=FixedContext("fixed"),
-            **part,  # type: ignore[arg-type]
-        )
-        vocabularies = FIRST + len(STANDS_FOR), FIRST + SYMBOLS
-        self.model = EncoderDecoder(encoder, decoder, *vocabularies, width, "output", 0.0)
-
-    def loss(self, batch: Batch) -> Tensor:
-        sums = self.model(self._shown(batch))
-        return sums.loss / sums.tokens  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def right(self, batch: Batch) -> list[bool]:
-        """Whether it writes the translation if each time the most probable symbol is taken.
-
-        As long as it is right it reads the translation itself, so that can be given to it.
-        """
-        shown = self._shown(batch)
-        state = self.model.start(shown.source, shown.source_mask)
-        right = torch.ones(batch.size, dtype=torch.bool)
-        for t in range(batch.target.size(1)):
-            logits, state = self.model.step(batch.target_input[:, t], state)
-            right &= (logits.argmax(dim=1) == batch.target[:, t]) | ~batch.target_mask[:, t]
-        return right.tolist()
-
-    def _shown(self, batch: Batch) -> Batch:
-        if not self.first:
-            return batch
-        return dataclasses.replace(batch, source=batch.source[:, :1], source_mask=batch.source_mask[:, :1])
-
-
-def readout(name: str, sizes: Sizes) -> OnePass | Unrolled:
-    """One of READOUTS, with new weights."""
-    if name in ("1 to N", ENCODER_DECODER):
-        return Unrolled(sizes, first=name == "1 to N")
-    return OnePass(sizes, last=name == "N to 1", both_ways=name == "N to N, both ways")
 
 
 def at_most(name: str, examples: Examples) -> list[bool]:
@@ -248,7 +88,7 @@ def translated(name: str, seed: int, sizes: Mapping[str, Any]) -> dict[str, dict
     training, later = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1_000_000 + seed)
 
     def batch(count: int, generator: torch.Generator) -> tuple[Examples, Batch]:
-        examples = draw_examples(words, count, told, generator)
+        examples = draw_examples(words, count, told.shortest, told.longest, generator)
         return examples, collate(*examples, np.arange(count))
 
     fit(model, lambda: model.loss(batch(told.batch, training)[1]), told.fit)

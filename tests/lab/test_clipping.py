@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from s2s.lab.clipping import EXPERIMENT, Explosion, Vanishing, clipped, early_share, floored
+from s2s.lab.clipping import EXPERIMENT
 from s2s.lab.tasks import TASKS, Reader
+from s2s.lab.threshold_training import Explosion, Vanishing, clipped, early_share, floored
 from s2s.lab.thresholds import flat_gradient, raise_components, raise_norm, small_step_descends
 
 

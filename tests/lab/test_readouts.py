@@ -15,30 +15,16 @@ from s2s.data.tokenizer import EOS
 from s2s.decoding.search import search
 from s2s.lab.bench import Bench
 from s2s.lab.fit import Recipe
-from s2s.lab.readouts import (
-    ENCODER_DECODER,
-    EXPERIMENT,
-    FIRST,
-    LENGTHS,
-    READOUTS,
-    STANDS_FOR,
-    Examples,
-    OnePass,
-    Sizes,
-    Unrolled,
-    at_most,
-    draw_examples,
-    length_class,
-    lexicon,
-    readout,
-)
+from s2s.lab.readout_networks import ENCODER_DECODER, READOUTS, OnePass, Sizes, Unrolled, readout
+from s2s.lab.readouts import EXPERIMENT, LENGTHS, at_most, length_class
+from s2s.lab.toy_language import FIRST, STANDS_FOR, Examples, draw_examples, lexicon
 from tests.models.contract import decoding
 
 SIZES = Sizes("lstm", 24, 12, 2, 4, 32, 200, Recipe(1, 0.01))
 
 
 def _examples(count: int) -> tuple[Examples, Batch]:
-    examples = draw_examples(lexicon(1), count, SIZES, torch.Generator().manual_seed(2))
+    examples = draw_examples(lexicon(1), count, 2, 4, torch.Generator().manual_seed(2))
     return examples, collate(*examples, np.arange(count))
 
 
