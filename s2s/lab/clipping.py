@@ -77,11 +77,11 @@ def find(numbers: Numbers) -> Findings:
     large, small, rows = numbers["clipped"], numbers["floored"], []
     for way, words in CLIPPED.items():
         runs = large[way]
-        shares = [f"{_over_seeds(runs, key, 100).text(0)} %" for key in ("descends", "lowered")]
+        shares = [_over_seeds(runs, key, 100).percent() for key in ("descends", "lowered")]
         turned = _over_seeds(runs, "cosine").text(2) if way != "none" else ""
         rows.append([words, _over_seeds(runs, "loss").text(2), turned, *shares, ""])
     for way, words in FLOORED.items():
-        rows.append([words, "", "", "", "", f"{_over_seeds(small[way], 'right', 100).text(0)} %"])
+        rows.append([words, "", "", "", "", _over_seeds(small[way], "right", 100).percent()])
     loss = {way: _over_seeds(large[way], "loss").mean for way in CLIPPED}
     right = {way: _over_seeds(small[way], "right", 100).mean for way in FLOORED}
     early = {way: statistics.fmean(run["early"] for run in small[way]) for way in FLOORED}
@@ -124,7 +124,7 @@ def _judge(numbers: Numbers) -> tuple[Verdict | None, str]:
     )
     return verdict, (
         f"the loss ends lower by {gains['norm'].text(2)} (norm) and {gains['value'].text(2)} (value); a small step "
-        f"clipped by value descends in {down.text(0)} %; with a floor the RNN stays {gaps['norm'].text(0)} (norm) and "
+        f"clipped by value descends in {down.percent()}; with a floor the RNN stays {gaps['norm'].text(0)} (norm) and "
         f"{gaps['value'].text(0)} (components) points behind the LSTM"
     )
 

@@ -116,8 +116,10 @@ def find(numbers: Numbers) -> Findings:
                 [
                     f"{gate}, {layer}",
                     *(f"{100 * sum(side) / len(side):.0f} %" for side in sides),
-                    *(f"{_outer(each, gates, of_layers).text(0)} %" for each in (ours["trained"], ours["untrained"])),
-                    f"{_outer(zero['trained'], gates, of_layers).text(0)} %",
+                    *(
+                        _outer(each, gates, of_layers).percent()
+                        for each in (ours["trained"], ours["untrained"], zero["trained"])
+                    ),
                 ]
             )
     after = {gate: _outer(ours["trained"], [gate], layers) for gate in GATES}
@@ -149,7 +151,7 @@ def _judged(overall: Mean, gates: Mapping[str, Mean], seeds: int) -> tuple[Verdi
     shares = {"all gates": overall, **gates}
     verdict = all_of([above(share, 50) for share in shares.values()])
     return verdict, "in the outer tenths, where most is more than 50 %: " + ", ".join(
-        f"{name} {share.text()} %" for name, share in shares.items()
+        f"{name} {share.percent(1)}" for name, share in shares.items()
     )
 
 

@@ -205,7 +205,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
     titles = ["Translation", "Language model", "Time of training"]
     figure, (left, middle, right) = panels(titles, narrow, height=2.9 if narrow else 3.4)
     chosen = [looks()["lstm"], looks()["gru"], numbered(4)]
-    labels = [name.replace(", ", ",\n") for name in NETWORKS]
+    labels = [name.replace(", ", ",\n").replace(" ", "\n") for name in NETWORKS]
     points(left, labels, [numbers["bleu"][name] for name in NETWORKS], chosen)
     points(middle, labels, [numbers["perplexity"][name] for name in NETWORKS], chosen)
     points(right, labels, [[1e6 * s for s in numbers["seconds"][name]] for name in NETWORKS], chosen)

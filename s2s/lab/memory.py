@@ -126,9 +126,9 @@ def find(numbers: Numbers) -> Findings:
     for name, cells in numbers["tasks"].items():
         spans = {}
         for cell, runs in cells.items():
-            right = [mean_over_seeds([run[place]["right"] for run in runs]) for place in range(len(lengths))]
-            spans[cell] = span(lengths, [one.mean for one in right])
-            rows.append([f"{name}: {cell}", *(one.text(2) for one in right)])
+            right = [mean_over_seeds([100 * run[place]["right"] for run in runs]) for place in range(len(lengths))]
+            spans[cell] = span(lengths, [one.mean / 100 for one in right])
+            rows.append([f"{name}: {cell}", *(one.percent() for one in right)])
         told = ", ".join(f"{cell} {f'up to {most}' if most else 'at no length'}" for cell, most in spans.items())
         sentences.append(
             f"{name.capitalize()}, {100 * SOLVED:g} % right over so many steps: {told} "

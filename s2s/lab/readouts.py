@@ -116,7 +116,7 @@ def find(numbers: Numbers) -> Findings:
         right[name] = {one: [100 * run[one]["right"] for run in runs] for one in LENGTHS}
         limits[name] = {one: 100 * max(run[one]["at_most"] for run in runs) for one in LENGTHS}
         cells = [
-            f"{mean_over_seeds(right[name][one]).text(0)} %"
+            mean_over_seeds(right[name][one]).percent()
             + ("" if limits[name][one] == 100 else f" (at most {limits[name][one]:.0f})")
             for one in LENGTHS
         ]

@@ -29,6 +29,12 @@ class Mean(NamedTuple):
         interval = "" if self.low is None or self.high is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
         return f"{self.mean:.{digits}f}{interval}"
 
+    def percent(self, digits: int = 0) -> str:
+        """`97 [93, 100] %` of a share in percent; Student's interval ends where a share does."""
+        if self.low is None or self.high is None:
+            return f"{self.text(digits)} %"
+        return f"{Mean(self.mean, max(0.0, self.low), min(100.0, self.high)).text(digits)} %"
+
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:
     """The mean of one value for each seed, with Student's 95 % interval."""

@@ -182,7 +182,8 @@ EXPERIMENT = Experiment(
     claim="The hidden state is multiplied by the matrix W again and again, so gradients must vanish or explode.",
     chapter="chapters 1.4 and 2: RNN, summary; LSTM",
     setup="Plain RNNs with random recurrent matrices of given spectral radius ρ read random inputs; the norm of the "
-    "gradient of a component of the last state, by how many steps it was carried back. Geometric mean over sequences.",
+    "gradient of a component of the last state, by how many steps it was carried back. Geometric mean over sequences. "
+    "The last steps back are the first of a sequence, where the state is near 0 and the tanh takes nothing away.",
     settings=Settings,
     measure=measure,
     find=find,

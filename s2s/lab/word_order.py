@@ -186,7 +186,7 @@ def find(numbers: Numbers) -> Findings:
         nearest, farthest = min(run["nearest"] for run in runs), max(run["farthest"] for run in runs)
         scores = mean_over_seeds([100 * run["right"] for run in runs])
         right[name] = scores.mean
-        rows.append([name, _distance(nearest), _distance(farthest), f"{scores.text()} %"])
+        rows.append([name, _distance(nearest), _distance(farthest), scores.percent(1)])
     seeing = [name for name in numbers["encoders"] if name not in BLIND]
     same = {name: _all(numbers, name, "farthest", lambda value: value < ROUNDING) for name in BLIND}
     different = {name: _all(numbers, name, "nearest", lambda value: value > 1e-3) for name in seeing}

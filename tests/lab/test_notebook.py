@@ -82,6 +82,6 @@ def test_the_page(bench: Bench, tmp_path: Path) -> None:
     assert "python &lt;lab&gt;" in page
     assert page.count("<svg") == 4  # wide and narrow of each
     assert page.count('class="verdict supported"') == 2  # in the list and at the experiment
-    assert page.count('class="verdict shown"') == 2
+    assert page.count('class="verdict none"') == 2
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page

@@ -45,3 +45,9 @@ def test_verdicts() -> None:
 def test_words() -> None:
     assert Mean(1.25, 1.0, 1.5).text(2) == "1.25 [1.00, 1.50]"
     assert Mean(1.25, None, None).text() == "1.2"
+
+
+def test_a_share_ends_at_0_and_100() -> None:
+    assert mean_over_seeds([90.0, 100.0, 100.0]).percent() == "97 [82, 100] %"
+    assert mean_over_seeds([0.0, 1.0, 0.0]).percent(1) == "0.3 [0.0, 1.8] %"
+    assert mean_over_seeds([97.0]).percent() == "97 %"
