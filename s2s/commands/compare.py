@@ -21,6 +21,7 @@ from s2s.commands.compare_report import evaluated, test_set, write_report
 from s2s.commands.console import overrides, plain
 from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
 from s2s.commands.train import check, train_run
+from s2s.config import NonNegativeInt, PositiveInt, check_call, raise_all
 from s2s.decoding.translator import check_precision
 from s2s.devices import pick_device
 from s2s.errors import S2SError
@@ -30,8 +31,8 @@ from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
 
-# Keys of compare.yaml that train.yaml does not have, or must not share.
-OWN = ("models", "seeds", "ladder", "output", "jobs", "scaling", "run_dir")
+# Keys of compare.yaml that train.yaml does not have.
+OWN = ("models", "seeds", "ladder", "output", "jobs", "scaling")
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,31 @@ class Planned:
     values: dict[str, Any]  # its configuration
 
 
+def options(
+    *,
+    models: list[str],
+    seeds: list[NonNegativeInt] | None,
+    ladder: dict[str, Any],
+    output: str,
+    jobs: PositiveInt | None,
+    scaling: str | None,
+) -> None:
+    """The schema of what conf/compare.yaml adds to conf/train.yaml; see there for the meaning."""
+
+
 def compare(config: DictConfig) -> None:
     """Trains, evaluates, writes the report."""
     values = plain(config)
+    raise_all(check_call(options, {"ladder": {}} | {key: values[key] for key in OWN if key in values}, ""))
     output = Path(values["output"])
-    if not (values["jobs"] is None or (isinstance(values["jobs"], int) and values["jobs"] > 0)):
-        raise S2SError(f"config: jobs={values['jobs']} must be a number of models, at least 1, or null")
-    if not (values["scaling"] is None or isinstance(values["scaling"], str)):
-        raise S2SError(f"config: scaling={values['scaling']} must be a JSON file of benchmark.py task=scaling, or null")
-    wanted = plan(values["models"], _seeds(values), values.get("ladder", {}))
+    wanted = plan(values["models"], _seeds(values), values.get("ladder", {}), output)
     scaling = None if values["scaling"] is None else read_scaling(Path(values["scaling"]))
     for one in wanted:  # all mistakes are found before the first model trains for minutes
-        check(one.values, RunDirectory(output / one.folder))
+        data = check(one.values, RunDirectory(output / one.folder)).data
+        if not getattr(data, "tests", True):
+            raise S2SError("data.tests is empty: compare.py evaluates all models on the first test set, so name one")
         check_precision(one.values["decoding"]["precision"], pick_device(one.values["device"]))
-    at_once = values["jobs"] or jobs_at_once(pick_device(values["device"]), len(wanted))
+    at_once = min(len(wanted), values["jobs"] or jobs_at_once(pick_device(values["device"]), len(wanted)))
     # Ladders climb, so their last models take longest; started first, they leave no core idle at the end.
     jobs = {one.folder: partial(train_and_evaluate, one.values, output / one.folder) for one in reversed(wanted)}
     code = run_side_by_side(jobs, at_once)
@@ -68,7 +80,7 @@ def compare(config: DictConfig) -> None:
     for one in wanted:
         run = load(output / one.folder, one.values["device"], one.values["trust"])
         runs.setdefault(one.model, {})[one.seed] = run
-    write_report(runs, output / "report", at_once, scaling)
+    write_report(runs, output / "report", scaling)
 
 
 def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
@@ -78,14 +90,12 @@ def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
     evaluated(run, *test_set(run))
 
 
-def plan(models: list[str], seeds: list[int], ladder: dict[str, list[str]]) -> list[Planned]:
-    """Each model with each seed: configured by what `ladder` has for it, then by what was typed.
-
-    One seed leaves no trace in the names of the folders, several are their ends.
-    """
-    typed = [o for o in overrides() if o.lstrip("+~").split("=", 1)[0].split(".")[0] not in OWN]
-    if any(o.split("=", 1)[0] == "model" for o in typed):
-        raise S2SError("config: compare.py takes models=[…], a list, in place of model=…")
+def plan(models: list[str], seeds: list[int], ladder: dict[str, Any], output: Path) -> list[Planned]:
+    """Each model with each seed: configured by what `ladder` has for it, then by what was typed."""
+    typed = [o for o in overrides() if _key(o).split(".")[0] not in OWN]
+    for key, instead in {"model": "models=[…], a list,", "run_dir": "output=…, the folder of all runs,"}.items():
+        if key in map(_key, typed):
+            raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
     for name, settings in ladder.items():
@@ -96,8 +106,26 @@ def plan(models: list[str], seeds: list[int], ladder: dict[str, list[str]]) -> l
         for seed in seeds:
             values = plain(compose("train", [*ladder.get(name, []), *typed, f"model={name}", f"seed={seed}"]))
             del values["run_dir"]
-            found.append(Planned(name, seed, name if len(seeds) == 1 else f"{name}-s{seed}", values))
+            found.append(Planned(name, seed, _folder(output, name, seed, len(seeds) > 1), values))
     return found
+
+
+def _folder(output: Path, model: str, seed: int, several: bool) -> str:
+    """The name of a run below `output`: that of the model, where there are several seeds with the seed at its end.
+
+    Where the model was trained with this seed before, alone or beside others, it is the name that it got then.
+    """
+    names = [f"{model}-s{seed}", model] if several else [model, f"{model}-s{seed}"]
+    for name in names:
+        there = RunDirectory(output / name)
+        if there.config.exists() and there.load_config().get("seed") == seed:
+            return name
+    return names[0]
+
+
+def _key(typed: str) -> str:
+    """`data.path` of `++data.path=corpus`."""
+    return typed.lstrip("+~").split("=", 1)[0]
 
 
 def _seeds(values: dict[str, Any]) -> list[int]:
@@ -105,9 +133,8 @@ def _seeds(values: dict[str, Any]) -> list[int]:
     seeds = values["seeds"]
     if seeds is None:
         return [values["seed"]]
-    if any(o.split("=", 1)[0] == "seed" for o in overrides()):
+    if "seed" in map(_key, overrides()):
         raise S2SError("config: set seeds=[…] or seed=…, not both")
-    numbers = isinstance(seeds, list) and all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds)
-    if not numbers or not seeds or len(set(seeds)) < len(seeds):
+    if not seeds or len(set(seeds)) < len(seeds):
         raise S2SError(f"config: seeds={seeds} must be a list of numbers, such as [1,2,3], each once, or null")
     return list(seeds)

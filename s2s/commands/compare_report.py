@@ -14,7 +14,7 @@ from typing import Any
 from s2s.commands.console import overrides
 from s2s.commands.evaluate import evaluate_run, score_run, test_sets
 from s2s.errors import S2SError
-from s2s.evaluation.by_length import Evaluation, hash_of_test_set
+from s2s.evaluation.by_length import Evaluation, hash_of_lines, hash_of_test_set
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import write_files
 from s2s.evaluation.report.page import write_page
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 ATTENTION_SENTENCES = 30
 
 
-def write_report(runs: Mapping[str, Mapping[int, Run]], folder: Path, at_once: int, scaling: Scaling | None) -> None:
-    """The page, the pictures, the data and the table of runs that were trained `at_once` at a time.
+def write_report(runs: Mapping[str, Mapping[int, Run]], folder: Path, scaling: Scaling | None) -> None:
+    """The page, the pictures, the data and the table of trained runs.
 
     Args:
         runs: by model and seed.
@@ -50,7 +50,6 @@ def write_report(runs: Mapping[str, Mapping[int, Run]], folder: Path, at_once: i
         results,
         attentions=_attention(runs, results),
         command=shlex.join(["python", "scripts/compare.py", *overrides()]),
-        timing=f"Times and speeds are those of {at_once} models trained side by side." if at_once > 1 else "",
         scaling=scaling,
     )
     sys.stdout.write(systems_table(results.evaluations) + "\n")
@@ -68,17 +67,29 @@ def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str]
     Translations are made again where weights, decoding or test set have changed, scores also where the settings of the
     evaluation have.
     """
+    translated = _translated(run, name, test)
+    if translated is None:
+        return evaluate_run(run, name, test, run.config.decoding)
+    values, hypotheses = translated
+    seconds = values["decoding_seconds"]
+    found = _stored(values, test) or score_run(run, name, test, run.config.decoding, hypotheses, seconds)
+    return found, hypotheses, seconds
+
+
+def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], list[str]] | None:
+    """What is stored of a test set and its translations; None unless they are those of this run, decoding and text."""
     stored, text = run.directory.evaluation / f"{name}.json", run.directory.evaluation / f"{name}.hyp"
-    decoding = run.config.decoding
-    if stored.exists() and text.exists() and stored.stat().st_mtime > run.directory.weights.stat().st_mtime:
-        values = read_json(stored)
-        hypotheses = text.read_text(encoding="utf-8").split("\n")[:-1]
-        same = values["test_set"]["sha256"] == hash_of_test_set(test.sources, test.references)
-        if same and values["decoding"] == dataclasses.asdict(decoding) and len(hypotheses) == len(test.sources):
-            seconds = values["decoding_seconds"]
-            found = _stored(values, test)
-            return found or score_run(run, name, test, decoding, hypotheses, seconds), hypotheses, seconds
-    return evaluate_run(run, name, test, decoding)
+    if not (stored.exists() and text.exists() and stored.stat().st_mtime > run.directory.weights.stat().st_mtime):
+        return None
+    values, hypotheses = read_json(stored), text.read_text(encoding="utf-8").split("\n")[:-1]
+    expected = {
+        "test_set": {"name": name, "sha256": hash_of_test_set(test.sources, test.references)},
+        "decoding": dataclasses.asdict(run.config.decoding),
+        "hypotheses_sha256": hash_of_lines(hypotheses),
+    }
+    known = isinstance(values, dict) and "decoding_seconds" in values
+    same = known and all(values.get(key) == value for key, value in expected.items())
+    return (values, hypotheses) if same and len(hypotheses) == len(test.sources) else None
 
 
 def _stored(values: dict[str, Any], test: TestSet) -> Evaluation | None:
@@ -111,6 +122,7 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
         tokens_per_s=steps[-1]["tokens"] / steps[-1]["seconds"] if steps else None,
         tokens_seen=steps[-1]["tokens"] if steps else None,
         memory=max(memory, default=None),
+        threads=steps[-1].get("threads") if steps else None,
         decode_seconds=seconds,
         curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
     )

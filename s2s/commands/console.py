@@ -23,6 +23,7 @@ from tqdm import tqdm
 from s2s.errors import S2SError
 
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,9 @@ def run_script(script: str, task: Callable[[DictConfig], None]) -> None:
             raise
         report(error)  # Hydra has no type of its own for `model=null`
         sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:  # where nothing has to be saved first
+        tqdm.write("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of stdout went away, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -85,7 +89,7 @@ class _Job:
         self.started = True
         try:
             self.task(config)
-        except (S2SError, OmegaConfBaseException) as error:
+        except (S2SError, HydraException, OmegaConfBaseException) as error:
             report(error)
             if HydraConfig.get().mode == RunMode.RUN:
                 sys.exit(BAD_INPUT)  # Hydra adds a line of its own to anything else

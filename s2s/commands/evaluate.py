@@ -20,7 +20,7 @@ from s2s.data.corpus import load_corpus
 from s2s.decoding.output import read_lines
 from s2s.decoding.translator import check_precision
 from s2s.errors import S2SError
-from s2s.evaluation.by_length import SIDES, Evaluation, Side, report
+from s2s.evaluation.by_length import SIDES, Evaluation, Side, check_scoring, hash_of_lines, report
 from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
 from s2s.evaluation.report.length import Series, length_picture
 from s2s.evaluation.report.results import TestSet
@@ -61,6 +61,7 @@ def evaluate(config: DictConfig) -> None:
     settings = [dataclasses.replace(decoding, precision=p) for p in dict.fromkeys(values["precisions"] or [])]
     for one in (decoding, *settings):  # before minutes of work
         check_precision(one.precision, run.model.device)
+    check_scoring(evaluation, run.config.data.target_language)
     if values["source"] is None:
         tests = test_sets(run.config.data, values["splits"], evaluation)
     else:
@@ -74,8 +75,17 @@ def evaluate(config: DictConfig) -> None:
 
 
 def test_sets(data: DataConfig, splits: Sequence[str] | None, config: EvaluationConfig) -> dict[str, TestSet]:
-    """These splits of a data set, or all of its test sets, by name."""
+    """These splits of a data set, or all of its test sets, by name.
+
+    Raises:
+        S2SError: there is none; or as `load_corpus`.
+    """
     corpus = load_corpus(data, splits or ["test"])
+    if not corpus.splits:
+        raise S2SError(
+            "data.tests is empty, so there is nothing to evaluate on: name a split (splits=[validation]), or files "
+            "(source=… reference=…)"
+        )
     return {
         name: TestSet(list(split.source), list(split.target), data.source_language, data.target_language, config)
         for name, split in corpus.splits.items()
@@ -101,7 +111,9 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
         The evaluation, the hypotheses, and the seconds that decoding took.
     """
     hypotheses, seconds = _decode(run, test, decoding)
-    _write_lines(run.directory.evaluation / f"{name}.hyp", hypotheses)
+    folder = run.directory.evaluation
+    (folder / f"{name}.json").unlink(missing_ok=True)  # scores never stand beside translations of another time
+    _write_lines(folder / f"{name}.hyp", hypotheses)
     return score_run(run, name, test, decoding, hypotheses, seconds), hypotheses, seconds
 
 
@@ -125,7 +137,12 @@ def score_run(
     folder = run.directory.evaluation
     write_json(
         folder / f"{name}.json",
-        result.to_json() | {"decoding_seconds": round(seconds, 2), "evaluation": dataclasses.asdict(test.config)},
+        result.to_json()
+        | {
+            "decoding_seconds": round(seconds, 2),
+            "evaluation": dataclasses.asdict(test.config),
+            "hypotheses_sha256": hash_of_lines(hypotheses),
+        },
     )
     length_picture([Series(run.config.model["name"], result, run.model.reads)], folder / f"{name}.png")
     score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"

@@ -26,7 +26,8 @@ from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.translator import Translator
 from s2s.devices import keep_freed_memory, pick_device
 from s2s.errors import S2SError
-from s2s.evaluation.bleu import bleu, check_tokenizer, scorer_tokenizer
+from s2s.evaluation.bleu import bleu
+from s2s.evaluation.by_length import check_scoring, tokenizer_of
 from s2s.files import write_json
 from s2s.models import build_model, check_model, count_parameters, outside_module
 from s2s.models.interface import Seq2Seq
@@ -157,9 +158,7 @@ def check(values: dict[str, Any], directory: RunDirectory) -> RunConfig:
         return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"))
 
     config = parse(values, more)
-    language, tokenize = config.data.target_language, config.evaluation.tokenize
-    if tokenize is not None:
-        check_tokenizer(tokenize, language, config.evaluation.force)
+    check_scoring(config.evaluation, config.data.target_language)
     if directory.config.exists():
         differences = config_differences(directory.load_config(), values)
         if differences:
@@ -208,7 +207,7 @@ class Validation:
         self.batches = evaluation_batches(split, tokenizer, config.training.batch_tokens)
         self.sources, self.references = list(split.source), list(split.target)
         self.decoding = replace(config.decoding, strategy="greedy", n_best=1, precision=config.training.precision)
-        self.tokenize = config.evaluation.tokenize or scorer_tokenizer(config.data.target_language)
+        self.tokenize = tokenizer_of(config.data.target_language, config.evaluation)
 
     def __call__(self, model: Seq2Seq) -> dict[str, float]:
         half = self.decoding.precision == "bf16"

@@ -26,7 +26,16 @@ from numpy.typing import NDArray
 from s2s.config import EvaluationConfig
 from s2s.data.lengths import length_in_words, unit
 from s2s.errors import S2SError
-from s2s.evaluation.bleu import METRICS, Counted, Metric, check_tokenizer, count, resamples, scorer_tokenizer
+from s2s.evaluation.bleu import (
+    METRICS,
+    Counted,
+    Metric,
+    bleu_metric,
+    check_tokenizer,
+    count,
+    resamples,
+    scorer_tokenizer,
+)
 from s2s.version import __version__
 
 Indices = NDArray[np.intp]
@@ -190,7 +199,12 @@ def hash_of_test_set(sources: Sequence[str], references: Sequence[str]) -> str:
 
     For text that is stored that way it is what `cat test.en test.de | sha256sum` prints.
     """
-    text = "".join(f"{line}\n" for side in (sources, references) for line in side)
+    return hash_of_lines([*sources, *references])
+
+
+def hash_of_lines(lines: Sequence[str]) -> str:
+    """SHA-256 of lines, each ended by a line feed."""
+    text = "".join(f"{line}\n" for line in lines)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -303,6 +317,16 @@ def tokenizer_of(language: str, config: EvaluationConfig) -> str:
         return scorer_tokenizer(language)
     check_tokenizer(config.tokenize, language, config.force)
     return config.tokenize
+
+
+def check_scoring(config: EvaluationConfig, language: str) -> None:
+    """Everything about the scores of a target language that can be wrong before there is a translation.
+
+    Raises:
+        S2SError: the bins do not rise; the tokeniser does not fit the language or cannot be loaded.
+    """
+    bin_edges(config.bins)
+    bleu_metric(tokenizer_of(language, config))
 
 
 def describe_intervals(kind: str, config: EvaluationConfig) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2s.config import EvaluationConfig
+from s2s.errors import S2SError
 from s2s.evaluation.bleu import CorpusCounts, Counted, bleu_counts, count, resamples
 from s2s.evaluation.by_length import (
     Indices,
@@ -194,11 +195,16 @@ class Randomization:
     Args:
         sentences: of the test set.
         trials: how often sentences change places.
+
+    Raises:
+        S2SError: SACREBLEU_SEED, which sacrebleu reads as well, is no seed.
     """
 
     def __init__(self, sentences: int, trials: int = TRIALS) -> None:
         self.sentences, self.trials = sentences, trials
         self.seed = os.environ.get("SACREBLEU_SEED", "12345")  # as sacrebleu has it
+        if not (self.seed.lower() == "none" or self.seed.isdecimal()):
+            raise S2SError(f"SACREBLEU_SEED={self.seed} in the environment must be a whole number or None")
         generator = np.random.default_rng(None if self.seed.lower() == "none" else int(self.seed))
         self._first = generator.integers(2, size=(trials, sentences), dtype=bool)  # who is the first of the two
         self._sums: dict[CorpusCounts, NDArray[np.float64]] = {}

@@ -3,15 +3,15 @@
 The trainer tells its callbacks about the start, each update, each logged line, each validation and the end. A line is a
 flat dictionary of numbers with an `event`:
 
-    train    step, epoch, loss, nll, ppl, lr, grad_norm, tokens_per_s, waiting, memory, tokens, seconds
+    train    step, epoch, loss, nll, ppl, lr, grad_norm, tokens_per_s, waiting, memory, threads, tokens, seconds
     valid    step, epoch, tokens, seconds, what validation measured (valid_loss, valid_bleu …), best
     average  as valid, and the `steps` that were averaged; `best` says whether the average became the result
 
 Losses are nats per target token and means since the line before; `loss` has label smoothing in it, `nll` has not, and
 `ppl` is exp(nll). `grad_norm` is the mean norm before clipping. `waiting` is the share of the time in which the model
 waited for batches. `memory` is MiB, what the process has had at most so far, validation included (on a GPU what torch
-allocated there; null where the system does not say). `tokens` and `seconds` count the whole run, resumed parts
-included, validation excluded.
+allocated there; null where the system does not say); `threads` are those of the CPU (null on a GPU). `tokens` and
+`seconds` count the whole run, resumed parts included, validation excluded.
 """
 
 from __future__ import annotations

@@ -233,6 +233,7 @@ class Trainer:
             "tokens_per_s": window["tokens"] / max(window["seconds"], 1e-9),
             "waiting": window.get("waited", 0.0) / max(window["seconds"], 1e-9),
             "memory": most_memory(self.updater.device),
+            "threads": torch.get_num_threads() if self.updater.device.type == "cpu" else None,
             "tokens": state.tokens,
             "seconds": state.seconds,
         }

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from s2s.commands import compare_report
+from s2s.commands import compare_report, evaluate
 from s2s.evaluation.by_length import Evaluation
 from s2s.runs import load
 from tests.commands.conftest import SMALL, Done, Script, hear_interrupts
@@ -53,6 +53,7 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
     _check_against_sacrebleu(report, tmp_path / "out" / "lstm" / "evaluation" / "test.hyp", tmp_path)
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "gru_attention" in page
+    assert "Each training computed with 1 CPU thread." in page
     assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
     assert "How cost grows with length" not in page
 
@@ -79,7 +80,6 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
     assert not any(path.stat().st_mtime_ns == at for path, at in scores.items())
 
     # Another seed beside the one that is there.
-    (tmp_path / "out" / "lstm").rename(tmp_path / "out" / "lstm-s1")
     two = script("compare", *LADDER, *more, "models=[lstm]", "seeds=[1,2]", cwd=tmp_path)
     assert two.returncode == 0, two.stderr.decode()
     assert "is finished already" in two.stderr.decode()
@@ -90,6 +90,8 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
     assert mean == pytest.approx(sum(each) / 2)
     assert each[0] != each[1]
     assert all(row["memory_mib"] > 50 for row in found["systems"])
+    assert [row["threads"] for row in found["systems"]] == [None, 1, 1]
+    assert not (tmp_path / "out" / "lstm-s1").exists()
     assert "means of 2 trainings each" in (report / "index.html").read_text(encoding="utf-8")
 
 
@@ -186,22 +188,33 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
         (["models=[gru,gru]"], "each once"),
         (["models=[gru,gro]"], "gro"),
         (["model=gru"], "models=[…]"),
+        (["models=null"], "models=None must be"),
+        (["models=gru"], "models='gru' must be"),
+        (["models=[[gru]]"], "models[0]="),
+        (["output=null"], "output=None must be"),
+        (["run_dir=here"], "output=…, the folder of all runs, in place of run_dir=…"),
         (["jobs=0"], "jobs=0 must be"),
         (["seeds=[]"], "seeds=[] must be a list of numbers"),
         (["seeds=[1,1]"], "each once"),
-        (["seeds=3"], "seeds=3 must be a list"),
+        (["seeds=3"], "seeds=3 must be"),
         (["seeds=[1,2]", "seed=4"], "not both"),
-        (["seeds=[-1]"], "seed=-1 must be"),
-        (["scaling=5"], "scaling=5 must be a JSON file"),
+        (["seeds=[-1]"], "seeds[0]=-1 must be"),
+        (["scaling=5"], "scaling=5 must be"),
+        (["evaluation.bins=[20,10]"], "evaluation.bins=[20, 10] must rise"),
+        (
+            ["data=files", "data.source=en", "data.target=de", "data.train=in", "data.validation=in"],
+            "data.tests is empty: compare.py evaluates",
+        ),
         (["ladder.rnn=optim.lr"], "ladder.rnn=optim.lr must be a list of settings"),
         (['ladder.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
         (["optim.lr=-1"], "optim.lr=-1 must be more than 0"),
     ],
 )
 def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = inside("compare", *arguments, "output=out", cwd=tmp_path)
+    done = inside("compare", "output=out", *arguments, cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
+    assert "Error executing job" not in done.stderr
     assert message in done.errors[0]
     assert not (tmp_path / "out").exists()
 
@@ -242,3 +255,28 @@ def test_scores_that_an_older_version_stored_are_made_anew_from_its_translations
     assert text.stat().st_mtime_ns == written
     text.write_text("one line\n")
     assert compare_report.evaluated(run, name, test)[1] == hypotheses
+
+
+def test_scores_of_other_translations_are_not_taken_for_these(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load(shutil.copytree(trained, tmp_path / "run"), "cpu")
+    name, test = compare_report.test_set(run)
+    first, hypotheses, _ = compare_report.evaluated(run, name, test)
+    stored, text = tmp_path / "run" / "evaluation" / "test.json", tmp_path / "run" / "evaluation" / "test.hyp"
+
+    text.write_text("".join(f"{line} x\n" for line in hypotheses), encoding="utf-8")
+    assert compare_report.evaluated(run, name, test)[:2] == (first, hypotheses)
+
+    for other in ("[]", "{}", '{"test_set": 3}'):
+        stored.write_text(other)
+        assert compare_report.evaluated(run, name, test)[:2] == (first, hypotheses)
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "report", broken)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate_run(run, name, test, run.config.decoding)
+    assert text.exists()
+    assert not stored.exists()

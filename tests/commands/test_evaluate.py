@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
+from s2s.commands import evaluate
 from s2s.config import GrammarData, TokenizerConfig
 from s2s.data.corpus import load_corpus
 from tests.commands.conftest import Done, Script
@@ -94,3 +95,51 @@ def test_a_tokeniser_of_another_language_is_refused(trained: Path, script: Scrip
     assert "error: evaluation.tokenize=zh does not fit the target language de" in done.stderr.decode()
     half = script("evaluate", f"run={trained}", "source=in", cwd=tmp_path)
     assert "source=… and reference=… belong together" in half.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["evaluation.bins=[20,10]"], "evaluation.bins=[20, 10] must rise"),
+        (["evaluation.tokenize=13b"], "evaluation.tokenize='13b' is not one of: 13a"),
+    ],
+)
+def test_bad_settings_are_found_before_anything_is_translated(
+    trained: Path, inside: Callable[..., Done], tmp_path: Path, settings: list[str], message: str
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
+    done = inside("evaluate", f"run={run}", *settings, cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert message in done.errors[0]
+    assert not (run / "evaluation").exists()
+
+
+def test_a_run_without_test_sets_says_what_to_do(inside: Callable[..., Done], tmp_path: Path) -> None:
+    for side in ("en", "de"):
+        (tmp_path / f"t.{side}").write_text("".join(f"word{n % 7} {side}{n % 5} {n % 3}\n" for n in range(60)))
+    data = ["data=files", "data.source=en", "data.target=de", "data.train=t", "data.validation=t", "run_dir=run"]
+    small = ["data.tokenizer.vocab_size=60", "model.embedding_size=8", "model.encoder.hidden_size=8"]
+    small += ["model.decoder.hidden_size=8", "training.max_steps=2", "device=cpu"]
+    made = inside("train", *data, *small, cwd=tmp_path)
+    assert made.code == 0, made.stderr
+    done = inside("evaluate", "run=run", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert "data.tests is empty" in done.errors[0]
+    assert "splits=[validation]" in done.errors[0]
+    validated = inside("evaluate", "run=run", "splits=[validation]", cwd=tmp_path)
+    assert validated.code == 0, validated.stderr
+
+
+def test_ctrl_c_is_one_line(
+    trained: Path, inside: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "evaluate_run", stopped)
+    done = inside("evaluate", f"run={trained}", cwd=tmp_path)
+    assert done.code == 130
+    assert done.stderr.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in done.stderr

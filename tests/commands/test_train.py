@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -217,3 +218,15 @@ def test_run_directory_names() -> None:
     assert len(long.name) < 80
     order = [["optim.lr=1", "model.dropout=0"], ["model.dropout=0", "optim.lr=1"]]
     assert default_run_dir(values, order[0]) == default_run_dir(values, order[1])
+
+
+def test_a_scorer_that_is_not_installed_is_found_before_any_training(
+    inside: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("sacrebleu.tokenizers.tokenizer_ko_mecab"), "MeCab", None)
+    data = ["data=files", "data.source=en", "data.target=ko", "data.train=t", "data.validation=t"]
+    done = inside("train", *data, "run_dir=run", cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert "pip install 'sacrebleu[ko]'" in done.errors[0]
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
 from s2s.config import EvaluationConfig
+from s2s.errors import S2SError
 from s2s.evaluation.bleu import count
 from s2s.evaluation.paired import Paired, Randomization, every_pair, paired
 from tests.evaluation.test_by_length import CONFIG, corpus, damaged, evaluate
@@ -127,3 +128,9 @@ def test_the_seed_of_sacrebleu_is_heard(monkeypatch: pytest.MonkeyPatch) -> None
     assert "seed:12345" in usual.signature(a)
     assert "seed:7" in other.signature(a)
     assert usual.p_value([a], [b]) != other.p_value([a], [b])
+
+
+def test_a_seed_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", "abc")
+    with pytest.raises(S2SError, match="SACREBLEU_SEED=abc in the environment must be a whole number or None"):
+        Randomization(3)

@@ -123,6 +123,7 @@ def system_rows(results: Results) -> list[Row]:
             training = next((t for t in one.trainings if t.seed == seed), None)
             row |= {name: getattr(training, name) if training else one.mean(name) for name in measured}
             row["memory_mib"] = training.memory if training else one.memory
+            row["threads"] = training.threads if training else None
             rows.append(row)
     return rows
 

@@ -32,7 +32,7 @@ from s2s.evaluation.report.palette import FAMILY_WORDS, styles, swatch
 from s2s.evaluation.report.picture import Curve, draw_curves
 from s2s.evaluation.report.results import Results
 from s2s.evaluation.report.scaling import blocks, draw_scaling, how, sentences
-from s2s.evaluation.report.sentences import by_bins, evenly, for_the_page
+from s2s.evaluation.report.sentences import as_script, by_bins, evenly, for_the_page
 from s2s.evaluation.report.table import interval, number
 from s2s.evaluation.report.views import system_rows, view_table
 from s2s.evaluation.scaling import Scaling
@@ -53,7 +53,6 @@ def write_page(
     *,
     attentions: Sequence[AttentionMap] = (),
     command: str = "",
-    timing: str = "",
     scaling: Scaling | None = None,
 ) -> None:
     """Writes the page.
@@ -62,7 +61,6 @@ def write_page(
         results: systems in the order of the tables; colours follow from it.
         attentions: of some sentences, each with all systems that have attention.
         command: what the user typed.
-        timing: how times and speeds were measured, a sentence.
         scaling: cost by length, to show; of other models than `results`, so they have colours of their own.
 
     Raises:
@@ -95,7 +93,7 @@ def write_page(
         css=_resource("page.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_as_script(_data(results, shown, maps)),
+        data=as_script(_data(results, shown, maps)),
         results=results,
         rows=system_rows(results),
         looks=styles(families),
@@ -130,7 +128,7 @@ def write_page(
         configs={one.name: json.dumps(one.config, ensure_ascii=False, indent=2, default=str) for one in systems},
         downloads=_downloads(results),
         command=command,
-        timing=timing,
+        threads=prose.threads([training.threads for one in systems for training in one.trainings]),
         scaling=None if scaling is None else _scaling(scaling),
     )
     content = html.encode("utf-8", "replace")
@@ -249,11 +247,6 @@ def _data(results: Results, shown: list[list[Any]], maps: list[dict[str, Any]]) 
             "behind": results.baseline,
         },
     }
-
-
-def _as_script(data: Any) -> str:
-    """JSON that stands in a `<script>`: nothing in it can end the element or begin another."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _resource(name: str) -> str:

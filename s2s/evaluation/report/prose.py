@@ -33,20 +33,22 @@ class Comparison:
 
 
 def family_pairs(systems: Sequence[Scored]) -> list[tuple[str, str]]:
-    """(attention, fixed) names to compare: `lstm_attention` with `lstm`, and so on; else the best of each family.
+    """(attention, fixed) names to compare: `lstm_attention` with `lstm`, and so on.
 
-    The pair with the best fixed-size system comes first.
+    The best fixed-size system comes first, and where it has no partner, with the best one with attention.
     """
-    fixed = sorted((s for s in systems if s.family == "fixed"), key=_rank)
-    attention = sorted((s for s in systems if s.family == "attention"), key=_rank)
-    pairs = [(a.name, f.name) for f in fixed for a in attention if a.name.startswith(f"{f.name}_")]
-    if not pairs and fixed and attention:
-        pairs = [(attention[0].name, fixed[0].name)]
+    attention = ranked(systems, "attention")
+    pairs = []
+    for place, one in enumerate(ranked(systems, "fixed")):
+        partners = [other for other in attention if other.name.startswith(f"{one.name}_")]
+        partners = partners or ([] if place else attention[:1])
+        pairs += [(other.name, one.name) for other in partners]
     return pairs
 
 
-def _rank(system: Scored) -> float:
-    return -(system.evaluation.bleu or 0.0)
+def ranked(systems: Sequence[Scored], family: str) -> list[Scored]:
+    """Those of a family, the best on the whole test set first."""
+    return sorted((one for one in systems if one.family == family), key=lambda one: -(one.evaluation.bleu or 0.0))
 
 
 def ends(evaluation: Evaluation) -> tuple[LengthBin, LengthBin] | None:
@@ -54,8 +56,7 @@ def ends(evaluation: Evaluation) -> tuple[LengthBin, LengthBin] | None:
     usable = [row for row in evaluation.by_length if row.low is not None]
     limit = evaluation.training_limit
     inside = usable if limit is None else [row for row in usable if row.max is not None and row.max <= limit]
-    chosen = inside if len(inside) > 1 else usable
-    return (chosen[0], chosen[-1]) if len(chosen) > 1 else None
+    return (inside[0], inside[-1]) if len(inside) > 1 else None
 
 
 def headline(
@@ -67,23 +68,26 @@ def headline(
         seeds: how many trainings each score is the mean of.
     """
     span = ends(systems[0].evaluation)
+    pair = comparisons[0] if comparisons else None
     if span is None:
-        return [_overall(system) for system in systems[:3]]
+        if pair is None:
+            return [_overall(system) for system in systems[:3]]
+        return [_gap(pair, pair.paired.corpus, systems, confidence, "On the whole test set", seeds)]
     short, long = span
     unit = systems[0].evaluation.length_unit
-    if not comparisons:
+    if pair is None:
         return [_overall(system) for system in systems[:2]] + _changes(systems, short, long, unit)
+    at_short, at_long = difference_in(pair.paired, short), difference_in(pair.paired, long)
     return [
-        _gap(comparisons[0], long, systems, confidence, f"On sentences of {span_words(long, unit)}", seeds),
-        _gap(comparisons[0], short, systems, confidence, f"On those of {span_words(short, unit)}", 1),
+        _gap(pair, at_long, systems, confidence, f"On sentences of {span_words(long, unit)}", seeds),
+        _gap(pair, at_short, systems, confidence, f"On those of {span_words(short, unit)}", 1),
         *_changes(systems, short, long, unit),
     ]
 
 
 def _gap(
-    comparison: Comparison, row: LengthBin, systems: Sequence[Scored], confidence: float, opening: str, seeds: int
+    comparison: Comparison, found: Difference, systems: Sequence[Scored], confidence: float, opening: str, seeds: int
 ) -> str:
-    found = difference_in(comparison.paired, row)
     family = {system.name: system.family for system in systems}[comparison.b]
     text = (
         f"{opening}, {comparison.b} on a {FAMILY_WORDS[family]} reaches {found.b:.1f} BLEU and "
@@ -122,7 +126,8 @@ def _overall(system: Scored) -> str:
         return f"{system.name} has no test sentence to be scored on."
     known = one.bleu_low is not None and one.bleu_high is not None
     interval = f" (interval {one.bleu_low:.1f} to {one.bleu_high:.1f})" if known else ""
-    return f"{system.name} reaches {one.bleu:.1f} BLEU{interval} on {one.sentences:,} sentences."
+    number = f"{one.sentences:,} sentence{'' if one.sentences == 1 else 's'}"
+    return f"{system.name} reaches {one.bleu:.1f} BLEU{interval} on {number}."
 
 
 def between_seeds(seeds: Sequence[int], spreads: Mapping[str, float]) -> str:
@@ -143,13 +148,23 @@ def between_seeds(seeds: Sequence[int], spreads: Mapping[str, float]) -> str:
     )
 
 
+def threads(of: Sequence[int | None]) -> str:
+    """What the times of trainings hang on, a sentence; empty where one does not say how many CPU threads it had."""
+    known = [number for number in of if number is not None]
+    if not known or len(known) < len(of):
+        return ""
+    least, most = min(known), max(known)
+    if least == most:
+        return f"Each training computed with {least} CPU thread{'' if least == 1 else 's'}."
+    return f"Trainings computed with {least} to {most} CPU threads, so their times and speeds cannot be compared."
+
+
 def rows_to_show(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:
     """The shortest bin, the longest within the training limit, the longest of all, and the whole set."""
     found: list[tuple[str, Difference]] = []
-    span = ends(evaluation)
-    if span is not None:
-        last = [row for row in evaluation.by_length if row.low is not None][-1]
-        for row in dict.fromkeys([*span, last]):
+    usable = [row for row in evaluation.by_length if row.low is not None]
+    if len(usable) > 1:
+        for row in dict.fromkeys([*(ends(evaluation) or usable[:1]), usable[-1]]):
             found.append((span_words(row, evaluation.length_unit), difference_in(comparison.paired, row)))
     return [*found, ("whole test set", comparison.paired.corpus)]
 

@@ -19,7 +19,7 @@ from s2s.evaluation.bleu import Counted, count
 from s2s.evaluation.by_length import Evaluation, hash_of_test_set, mean, mean_of_seeds, tokenizer_of
 from s2s.evaluation.paired import TRIALS, EveryPair, Randomization, compare_counts, every_pair
 from s2s.evaluation.report.length import Series
-from s2s.evaluation.report.prose import Comparison, Scored, family_pairs
+from s2s.evaluation.report.prose import Comparison, Scored, family_pairs, ranked
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Training:
         tokens_per_s: target tokens, in training.
         tokens_seen: target tokens.
         memory: MiB at most while it trained.
+        threads: of the CPU, in training.
         curve: (update, seconds since the start, validation BLEU).
     """
 
@@ -40,6 +41,7 @@ class Training:
     tokens_per_s: float | None = None
     tokens_seen: int | None = None
     memory: float | None = None
+    threads: int | None = None
     decode_seconds: float | None = None
     curve: Sequence[tuple[int, float, float]] = ()
 
@@ -132,7 +134,8 @@ class Results:
     @property
     def baseline(self) -> str:
         """The system that others are compared with unless another is chosen: the best one on a fixed-size encoding."""
-        return self.families[0].b if self.families else self.systems[0].name
+        fixed = ranked(self.scored, "fixed")
+        return fixed[0].name if fixed else self.systems[0].name
 
 
 def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Results:

@@ -7,11 +7,13 @@ both (characters in languages without spaces between words): what is left over o
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from s2s.data.lengths import is_unspaced
+from s2s.data.lengths import is_unspaced, length_in_words
 from s2s.evaluation.by_length import assign
 from s2s.evaluation.report.results import Results
 
@@ -75,32 +77,42 @@ def sentence_scores(results: Results) -> dict[str, list[float]]:
 
 
 def for_the_page(results: Results, budget: int) -> list[list[Any]]:
-    """Sentences as [number, length, source, reference, scores by system, outputs by system], the shortest first.
+    """Sentences, the shortest first; where there is no room for all, about as many are left out in each length bin.
 
     Args:
-        budget: characters of text that the page has room for; where that is too little for all sentences, about as many
-            are left out in each length bin.
+        budget: bytes of JSON that the page has room for.
+
+    Returns:
+        rows of number, source length, reference length, source, reference, scores by system, outputs by system.
     """
     test, lengths = results.test, results.test.lengths()
     outputs = [one.trainings[0].hypotheses for one in results.systems]
-    size = [
-        sum(len(texts[i].encode("utf-8", "replace")) + 12 for texts in (test.sources, test.references, *outputs))
-        for i in range(len(lengths))
-    ]
     bins, scores = by_bins(lengths, test.config.bins), sentence_scores(results)
-    low, high = 0, len(lengths)
-    while low < high:  # the largest number that there is room for
-        middle = (low + high + 1) // 2
-        fits = sum(size[i] for i in evenly(bins, middle)) <= budget
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return [
-        [
+
+    @cache
+    def row(i: int) -> list[Any]:
+        return [
             i + 1,
             lengths[i],
+            length_in_words(test.references[i], test.target_language),
             test.sources[i],
             test.references[i],
             [scores[one.name][i] for one in results.systems],
             [differences(texts[i], test.references[i], test.target_language) for texts in outputs],
         ]
-        for i in sorted(evenly(bins, low), key=lambda i: (lengths[i], i))
-    ]
+
+    @cache
+    def size(i: int) -> int:
+        return 1 + len(as_script(row(i)).encode("utf-8", "replace"))
+
+    low, high = 0, len(lengths)
+    while low < high:  # the largest number that there is room for
+        middle = (low + high + 1) // 2
+        fits = sum(size(i) for i in evenly(bins, middle)) <= budget
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return [row(i) for i in sorted(evenly(bins, low), key=lambda i: (lengths[i], i))]
+
+
+def as_script(data: Any) -> str:
+    """JSON that stands in a `<script>`: nothing in it can end the element or begin another."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

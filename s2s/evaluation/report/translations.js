@@ -3,10 +3,10 @@
   const STEP = 10;
   const [search, order, ahead, behind] = ["search", "order", "ahead", "behind"].map(byId);
   const systems = data.systems;
-  const rows = data.sentences.map(([number, length, source, reference, scores, pieces]) => {
+  const rows = data.sentences.map(([number, length, referenceLength, source, reference, scores, pieces]) => {
     const outputs = pieces.map((parts) => parts.join(""));
     const text = [source, reference, ...outputs].join("\n").toLowerCase();
-    return { number, length, source, reference, scores, pieces, outputs, text };
+    return { number, length, referenceLength, source, reference, scores, pieces, outputs, text };
   });
   const { source, target } = data.languages;
   let found = rows;
@@ -26,12 +26,12 @@
 
   function article(row) {
     const list = make("dl", {});
-    list.append(make("dt", {}, "source"), make("dd", { lang: source }, row.source));
-    list.append(make("dt", {}, "reference"), make("dd", { lang: target, class: "reference" }, row.reference));
+    list.append(make("dt", {}, "source"), make("dd", { dir: "auto", lang: source }, row.source));
+    list.append(make("dt", {}, "reference"), make("dd", { dir: "auto", lang: target, class: "reference" }, row.reference));
     systems.forEach((system, place) => {
       list.append(make("dt", {}, who(system), " ", make("span", { class: "score" }, row.scores[place].toFixed(1))));
       const same = row.pieces[place].length === 1 ? { class: "same" } : {};
-      list.append(make("dd", { lang: target, ...same }, ...marked(row.pieces[place])));
+      list.append(make("dd", { dir: "auto", lang: target, ...same }, ...marked(row.pieces[place])));
     });
     let about = `· test sentence ${row.number}`;
     if (order.value === "difference") about += ` · ${signed(gap(row))} chrF++`;
@@ -43,7 +43,7 @@
     byId("list").replaceChildren(...found.slice(0, shown).map(article));
     const count = found.length === rows.length ? `${rows.length}` : `${found.length} of ${rows.length}`;
     const beginning = shown < found.length ? `, the first ${shown} of them below` : "";
-    byId("found").textContent = `${count} sentences${beginning}`;
+    byId("found").textContent = `${count} ${count === "1" ? "sentence" : "sentences"}${beginning}`;
     byId("more").hidden = shown >= found.length;
   }
 
@@ -67,11 +67,12 @@
 
   /** The sentences of the page as the file beside it has them. */
   function table() {
-    const head = ["sentence", "source_length", "source", "reference", ...systems.flatMap((one) => [one, `${one} chrF++`])];
+    const head = ["sentence", "source_length", "reference_length", "source", "reference", ...systems.flatMap((one) => [one, `${one} chrF++`])];
     const quoted = (value) => (/[",\r\n]/.test(value) ? `"${`${value}`.replaceAll('"', '""')}"` : `${value}`);
     const cells = (row) => [
       row.number,
       row.length,
+      row.referenceLength,
       row.source,
       row.reference,
       ...row.outputs.flatMap((output, place) => [output, row.scores[place]]),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from s2s.evaluation.by_length import report
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import as_csv, length_rows, sentence_rows
 from s2s.evaluation.report.page import write_page
-from s2s.evaluation.report.results import Results, TestSet, gather
+from s2s.evaluation.report.results import Results, System, TestSet, Training, gather
 from tests.evaluation.report.browser import NAMES, Browser, installed
 
 pytestmark = pytest.mark.skipif(installed() is None, reason=f"no browser is installed: none of {', '.join(NAMES)}")
@@ -108,8 +110,8 @@ def test_a_baseline_is_chosen(browser: Browser, results: Results) -> None:
         return visible(browser, "#systems tbody [data-baseline]")
 
     before = cells()
-    assert results.baseline == "gru"  # of the pair that the page opens with
-    assert [place for place, text in enumerate(before) if text == "baseline"] == [2, 3]
+    assert results.baseline == "lstm"  # the best on a fixed-size encoding
+    assert [place for place, text in enumerate(before) if text == "baseline"] == [0, 1]
     assert len(before) == 8
     browser.choose("#baseline", "transformer")
     after = cells()
@@ -243,12 +245,9 @@ def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None
     browser.choose("#order", "shortest first")
     table = saved(browser, "#save-sentences")
     assert table["name"] == "sentences.csv"
-    kept = ("sentence", "source_length", "source", "reference", *[
-        key for one in results.systems for key in (one.name, f"{one.name} chrF++")
-    ])  # fmt: skip
     order = [row[0] for row in sorted(enumerate(results.test.lengths()), key=lambda row: (row[1], row[0]))]
     rows = sentence_rows(results)
-    expected = [{key: _as_script_writes(rows[place][key]) for key in kept} for place in order]
+    expected = [{key: _as_script_writes(value) for key, value in rows[place].items()} for place in order]
     assert table["text"] == as_csv(expected)
     link = browser.run("document.querySelector('a[download^=length]').href")
     assert base64.b64decode(link.split("base64,")[1]).decode() == as_csv(length_rows(results))
@@ -257,6 +256,28 @@ def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None
 def _as_script_writes(value: Any) -> Any:
     """A whole number without its decimal point."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_system, test_set, tmp_path: Path) -> None:
+    arabic = replace(test_set, target_language="ar", references=["ذهب الرجل إلى البيت."] * len(test_set.sources))
+    outputs = ["ذهب الكلب إلى البيت."] * len(test_set.sources)
+    evaluation = report(
+        arabic.sources, outputs, arabic.references, source_language="en", target_language="ar", config=arabic.config,
+        training_limit=None, decoding={},
+    )  # fmt: skip
+    system = System("lstm", "fixed", 9, 9, {}, [Training(1, evaluation, outputs)])
+    pieces = ["▁ذهب", "▁الكلب", "</s>"]
+    maps = [AttentionMap("lstm", 3, ["▁a", "</s>"], pieces, {"attention": np.full((3, 2), 0.5)})]
+    path = tmp_path / "index.html"
+    write_page(path, "A page", gather([system], arabic, trials=5), attentions=maps)
+    started.open(path)
+
+    def directions(selector: str) -> set[str]:
+        found = f"[...document.querySelectorAll({json.dumps(selector)})].map(one => getComputedStyle(one).direction)"
+        return set(started.run(found))
+
+    assert directions("#list dd:not(:first-of-type)") == directions("#target-words") == {"rtl"}
+    assert directions("#list dd:first-of-type") == directions("#source-words") == {"ltr"}
 
 
 def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:

@@ -15,7 +15,9 @@ from s2s.evaluation.report.prose import (
     mebibytes,
     millions,
     quantity,
+    rows_to_show,
     signed,
+    threads,
 )
 from s2s.evaluation.report.results import TestSet
 
@@ -93,12 +95,46 @@ def test_pairs_share_their_cell_and_the_strongest_fixed_system_comes_first(make_
     other = make_system("mine", "attention", 0.004)
     assert family_pairs(scored(weak, strong, other)) == [("mine", "gru")]
     assert family_pairs(scored(weak, strong)) == []
+    # The best fixed system is compared also where only a weaker one has a partner of its cell.
+    assert family_pairs(scored(weak, strong, partners[0], other)) == [
+        ("rnn_attention", "gru"),
+        ("rnn_attention", "rnn"),
+    ]
 
 
 def test_the_ends_stay_within_the_training_limit(make_system) -> None:
     inside, without = make_system("a", "fixed", 0.03), make_system("a", "fixed", 0.03, limit=None)
     assert [row.label for row in ends(inside.trainings[0].evaluation)] == ["≤5", "6–10"]
     assert [row.label for row in ends(without.trainings[0].evaluation)] == ["≤5", ">12"]
+    assert ends(make_system("a", "fixed", 0.03, limit=7).trainings[0].evaluation) is None
+
+
+def test_with_one_bin_within_the_limit_the_headline_is_about_the_whole_test_set(make_system, test_set: TestSet) -> None:
+    fixed, attention = (
+        make_system("lstm", "fixed", 0.06, limit=7),
+        make_system("lstm_attention", "attention", 0.002, limit=7),
+    )
+    compared = comparison(attention, fixed, test_set)
+    (only,) = headline(scored(fixed, attention), [compared], 0.95)
+    whole = compared.paired.corpus
+    assert only.startswith("On the whole test set, lstm on a fixed-size encoding reaches ")
+    assert f"{whole.b:.1f} BLEU and lstm_attention {whole.a:.1f}: {whole.difference:.1f} ahead" in only
+    labels = [label for label, _ in rows_to_show(compared, fixed.trainings[0].evaluation)]
+    assert labels == ["up to 5 words", "more than 12 words", "whole test set"]
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ([1, 1], "Each training computed with 1 CPU thread."),
+        ([4], "Each training computed with 4 CPU threads."),
+        ([1, 2, 1], "Trainings computed with 1 to 2 CPU threads, so their times and speeds cannot be compared."),
+        ([1, None], ""),
+        ([None], ""),
+    ],
+)
+def test_threads_are_those_of_the_trainings(of: list[int | None], said: str) -> None:
+    assert threads(of) == said
 
 
 @pytest.mark.parametrize(

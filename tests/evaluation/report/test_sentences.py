@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2s.evaluation.report.results import TestSet, gather
-from s2s.evaluation.report.sentences import by_bins, differences, evenly, for_the_page, sentence_scores
+from s2s.evaluation.report.sentences import (
+    as_script,
+    by_bins,
+    differences,
+    evenly,
+    for_the_page,
+    sentence_scores,
+)
 
 
 @given(st.lists(st.lists(st.integers(), max_size=30), min_size=1, max_size=6), st.integers(0, 100))
@@ -60,8 +67,22 @@ def test_scores_are_sacrebleus_of_the_sentence_alone(make_system, test_set: Test
     rows = for_the_page(results, 10**9)
     assert [row[1] for row in rows] == sorted(test_set.lengths())
     assert sorted(row[0] for row in rows) == list(range(1, 91))
-    for number, length, source, reference, (score,), (pieces,) in rows:
+    for number, length, reference_length, source, reference, (score,), (pieces,) in rows:
+        assert reference_length == len(reference.split())
         assert (source, reference) == (test_set.sources[number - 1], test_set.references[number - 1])
         assert length == len(source.split())
         assert "".join(pieces) == system.trainings[0].hypotheses[number - 1]
         assert score == scores[number - 1]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 1.0])
+def test_what_is_shown_fits_its_bytes(make_system, test_set: TestSet, share: float) -> None:
+    """Text that is written longer than it is: quotes and angle brackets, and outputs in many pieces."""
+    outputs = [f'<"{line}" a b' for line in test_set.references]
+    results = gather([make_system("lstm", "fixed", 0, hypotheses=outputs)], test_set, trials=5)
+    everything = len(as_script(for_the_page(results, 10**9)).encode())
+    budget = int(share * everything)
+    shown = for_the_page(results, budget)
+    assert len(as_script(shown).encode()) <= max(budget, len("[]")) + len(shown)
+    assert (len(shown) == 90) == (share == 1.0)
+    assert abs(len(shown) - 90 * share) <= 15
