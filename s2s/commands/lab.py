@@ -41,8 +41,8 @@ OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists 
 def lab(config: DictConfig) -> None:
     """Carries out the experiments that are asked for, prints what they found, and writes the page."""
     values = plain(config)
-    output = Path(values["output"])
     size, chosen = asked(values)
+    output = Path(values["output"])
     device = pick_device("cpu")
     at_once = values["jobs"] or jobs_at_once(device, max(1, len(chosen)))
     bench = Bench(output, training_configuration, trained, run_side_by_side, at_once)
@@ -73,6 +73,8 @@ def asked(values: Mapping[str, Any]) -> tuple[Size, dict[str, tuple[Experiment, 
     errors = []
     if size not in get_args(Size):
         errors.append(f"lab.size={size!r} is not one of: {', '.join(get_args(Size))}")
+    if not isinstance(values["output"], str):
+        errors.append(f"output={values['output']!r} must be a folder")
     if not (jobs is None or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs > 0)):
         errors.append(f"jobs={jobs!r} must be a number of jobs, at least 1, or null")
     names = list(known) if only is None else only if isinstance(only, list) else [only]

@@ -51,20 +51,25 @@ def carry_out(experiment: Experiment, size: Size, settings: Mapping[str, Any], b
         StoppedError: before its end; the same again goes on.
     """
     path, told = folder / "result.json", dict(settings)
-    if path.exists():
-        kept = read_json(path)
-        if kept["settings"] == told and kept["size"] == size:
-            log.info("%s: there already (%s)", experiment.name, path)
-            return Entry(experiment, size, told, kept["numbers"], kept["seconds"])
-    began = time.perf_counter()
-    numbers = experiment.measure(build(experiment.settings, told), bench)
-    entry = Entry(experiment, size, told, numbers, time.perf_counter() - began)
-    found = dataclasses.asdict(entry.findings)
+    kept = read_json(path) if path.exists() else {}
+    if (kept.get("settings"), kept.get("size")) == (told, size):
+        log.info("%s: there already (%s)", experiment.name, path)
+        entry = Entry(experiment, size, told, kept["numbers"], kept["seconds"])
+    else:
+        began = time.perf_counter()
+        numbers = experiment.measure(build(experiment.settings, told), bench)
+        entry = Entry(experiment, size, told, numbers, round(time.perf_counter() - began, 1))
+    _write(entry, folder)
+    return entry
+
+
+def _write(entry: Entry, folder: Path) -> None:
+    """The files of an experiment; of one that was carried out before, what is said and drawn today of its numbers."""
+    experiment = entry.experiment
     with drawing():
-        figure = experiment.draw(numbers, False)
+        figure = experiment.draw(entry.numbers, False)
         for suffix in ("png", "svg"):
             save(figure, folder / f"picture.{suffix}")
-    kept = {"experiment": experiment.name, "claim": experiment.claim, "size": size, "settings": told}
-    kept |= {"seconds": round(entry.seconds, 1), "s2s_version": __version__, "findings": found, "numbers": numbers}
-    write_json(path, kept)  # last: it says that all is there
-    return entry
+    kept = {"experiment": experiment.name, "claim": experiment.claim, "size": entry.size, "settings": entry.settings}
+    kept |= {"seconds": entry.seconds, "s2s_version": __version__, "findings": dataclasses.asdict(entry.findings)}
+    write_json(folder / "result.json", kept | {"numbers": entry.numbers})  # last: it says that all is there

@@ -35,13 +35,14 @@ def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
     [
         ("lab.size=huge", "lab.size='huge' is not one of: quick, full"),
         ("only=vanishin", "only=vanishin is not one of: vanishing"),
+        ("output=null", "output=None must be a folder"),
         ("jobs=0", "jobs=0 must be a number of jobs, at least 1, or null"),
         ("lab.vanishing.quick.hidden=0", "lab.vanishing.quick.hidden=0 must be"),
         ("+lab.vanishing.quick.hiden=3", "unknown key lab.vanishing.quick.hiden"),
     ],
 )
 def test_bad_input(inside: Callable[..., Done], tmp_path: Path, typed: str, message: str) -> None:
-    done = inside("lab", typed, "output=out", cwd=tmp_path)
+    done = inside("lab", "output=out", typed, cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1
     assert message in done.errors[0]

@@ -56,6 +56,14 @@ def test_it_is_carried_out_once(bench: Bench, tmp_path: Path) -> None:
     again = carry_out(EXPERIMENT, "quick", {"height": 2}, bench, tmp_path / "climb")
     assert again.numbers == first.numbers
     assert CARRIED_OUT == [2]
+    # What is said and drawn of the same numbers is that of today's code.
+    reworded = dataclasses.replace(EXPERIMENT, find=lambda numbers: Findings(["Higher."], [], []))
+    picture = tmp_path / "climb" / "picture.png"
+    picture.unlink()
+    assert carry_out(reworded, "quick", {"height": 2}, bench, tmp_path / "climb").seconds == first.seconds
+    assert CARRIED_OUT == [2]
+    assert picture.exists()
+    assert read_json(tmp_path / "climb" / "result.json")["findings"]["sentences"] == ["Higher."]
     other = carry_out(EXPERIMENT, "quick", {"height": 5}, bench, tmp_path / "climb")
     assert other.numbers == {"heights": [0, 5]}
     assert CARRIED_OUT == [2, 5]
