@@ -70,6 +70,11 @@ def _write(entry: Entry, folder: Path) -> None:
         figure = experiment.draw(entry.numbers, False)
         for suffix in ("png", "svg"):
             save(figure, folder / f"picture.{suffix}")
-    kept = {"experiment": experiment.name, "claim": experiment.claim, "size": entry.size, "settings": entry.settings}
+    kept: dict[str, Any] = {
+        "experiment": experiment.name,
+        "claim": experiment.claim,
+        "size": entry.size,
+        "settings": entry.settings,
+    }
     kept |= {"seconds": entry.seconds, "s2s_version": __version__, "findings": dataclasses.asdict(entry.findings)}
     write_json(folder / "result.json", kept | {"numbers": entry.numbers})  # last: it says that all is there
