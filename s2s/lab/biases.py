@@ -164,7 +164,7 @@ def _starts(axes: Axes, names: Sequence[str], seeds: Sequence[Sequence[float]], 
 
 EXPERIMENT = Experiment(
     name="biases",
-    title="A bias of 1 brings the LSTM close to the GRU",
+    title="Does a bias of 1 bring the LSTM close to the GRU?",
     claim="With the mean of the output gate's bias b_o initialised to 1, an LSTM performs about as well as a GRU.",
     chapter="chapters 2.1.4 and 4: LSTM, the output gate; CNN, RNN, LSTM, GRU",
     setup="LSTMs and GRUs of as many parameters translate through an encoding of fixed size; their gates' first "

@@ -99,8 +99,7 @@ def find(numbers: Numbers) -> Findings:
         f"{100 * TASK.chance:.1f} %), with a floor for the gradient's norm in {right['norm']:.0f} %, with one for its "
         f"components in {right['value']:.0f} %; an LSTM without a floor in {right['lstm']:.0f} %.",
         "At the beginning the loss depends on the first symbol "
-        f"{early['none']:.1g} times as much as on the last one in the RNN ({early['lstm']:.1g} times in the LSTM). A "
-        "floor makes the gradient longer, or its components larger; it does not change this ratio.",
+        f"{early['none']:.1g} times as much as on the last one in the RNN ({early['lstm']:.1g} times in the LSTM).",
     ]
     verdict, reason = _judge(numbers)
     columns = ["training", "loss at the end", "cosine", "small step descends", "update descends", "right answers"]
@@ -157,7 +156,7 @@ def _curve(axes: Axes, runs: list[list[list[float]]], look: Any, label: str, sca
 
 EXPERIMENT = Experiment(
     name="clipping",
-    title="Clipping tames large gradients; no threshold revives small ones",
+    title="Thresholds for gradients too large and too small",
     claim="Exploding gradients can be clipped: values above a threshold θ are set to θ. That changes the direction of "
     "the gradient to some degree, but it still points to where the loss gets smaller. Vanishing gradients cannot be "
     "cured by a threshold in such a way.",

@@ -185,7 +185,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 
 EXPERIMENT = Experiment(
     name="gates",
-    title="Gates are open or shut",
+    title="Are gates open or shut?",
     claim="When you look at a trained LSTM, you find that most of the gate's values are very close to 0 or 1; the "
     "others are few.",
     chapter="chapter 2.1.1: LSTM, the forget gate",

@@ -215,7 +215,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 
 EXPERIMENT = Experiment(
     name="influence",
-    title="What came early counts less",
+    title="Does it count less what came early?",
     claim="The earlier an input, the smaller its share in the hidden state: when a sentence is long, an RNN forgets "
     "what was said at the beginning.",
     chapter="chapter 0 (1): what is an RNN?",

@@ -59,7 +59,7 @@ def above(difference: Mean, by: float = 0.0) -> Verdict:
 
 
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """A claim of several parts: supported if all parts are, not supported if one is not."""
+    """A claim of several parts: supported if all parts are, not supported if one is not, not decided without any."""
     if "not supported" in verdicts:
         return "not supported"
-    return "supported" if all(verdict == "supported" for verdict in verdicts) else "not decided"
+    return "supported" if verdicts and all(verdict == "supported" for verdict in verdicts) else "not decided"

@@ -178,7 +178,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 
 EXPERIMENT = Experiment(
     name="vanishing",
-    title="Gradients vanish or explode",
+    title="Do gradients vanish or explode?",
     claim="The hidden state is multiplied by the matrix W again and again, so gradients must vanish or explode.",
     chapter="chapters 1.4 and 2: RNN, summary; LSTM",
     setup="Plain RNNs with random recurrent matrices of given spectral radius ρ read random inputs; the norm of the "

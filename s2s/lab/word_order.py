@@ -252,7 +252,7 @@ def _bars(axes: Axes, names: list[str], values: list[float], labels: list[str]) 
 
 EXPERIMENT = Experiment(
     name="word_order",
-    title="The order of words matters",
+    title="Does the order of words matter?",
     claim="Order is very important to language: [I eat an apple] and [the apple eats me] mean something entirely "
     "different. To capture it, the RNN was found, a network that pays great attention to sequence.",
     chapter="chapter 0 (1): what is an RNN?",

@@ -21,7 +21,7 @@ TINY += ["lab.vanishing.quick.radii=[0.5,2]"]
 def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
     done = inside("lab", *TINY, cwd=tmp_path)
     assert done.code == 0, done.stderr
-    assert "Gradients vanish or explode" in done.stdout
+    assert "Do gradients vanish or explode?" in done.stdout
     assert "spectral radius" in done.stdout
     assert (tmp_path / "out" / "index.html").exists()
     assert (tmp_path / "out" / "vanishing" / "picture.png").exists()

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
+from s2s.benchmark.peers.ours import section
 from s2s.lab import parallel
 from s2s.lab.parallel import Chain, Settings, chain
+from s2s.models import build_model, count_parameters
 from tests.lab.copying import tiny_bench
 
 SMALL = {"embedding": 6, "encoder": 5, "decoder": 7, "dropout": 0.1}
@@ -46,7 +49,15 @@ def test_recurrence_makes_a_chain_and_self_attention_does_not(tmp_path: Path) ->
     assert len(set(chains["transformer"])) == 1
     assert numbers["recurrent"] == ["lstm", "lstm_attention"]
     assert all(len(rounds) == 3 and min(map(min, rounds)) > 0 for rounds in numbers["seconds"].values())
-    assert parallel.find(numbers).verdict in ("supported", "not supported", "not decided")
+    assert parallel.find(numbers).verdict is not None
+
+
+def test_the_models_that_are_timed_have_about_as_many_weights(root: Path) -> None:
+    told = OmegaConf.load(root / "conf" / "lab" / "parallel.yaml").quick
+    shapes = [section(OmegaConf.to_container(shape)) for shape in told.models.values()]
+    weights = [count_parameters(build_model(shape, told.vocabulary, told.vocabulary))[1] for shape in shapes]
+    assert len(weights) == 3
+    assert max(weights) < 1.06 * min(weights)
 
 
 def test_the_chain_of_self_attention_is_the_same_at_any_length() -> None:

@@ -40,6 +40,7 @@ def test_verdicts() -> None:
     assert all_of(["supported", "not decided"]) == "not decided"
     assert all_of(["not decided", "not supported"]) == "not supported"
     assert all_of(["supported", "supported"]) == "supported"
+    assert all_of([]) == "not decided"
 
 
 def test_words() -> None:
