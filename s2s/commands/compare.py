@@ -18,7 +18,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from s2s.commands.compare_report import evaluated, test_set, write_report
-from s2s.commands.console import overrides, plain
+from s2s.commands.console import key_of, overrides, plain
 from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
 from s2s.commands.train import check, train_run
 from s2s.config import NonNegativeInt, PositiveInt, check_call, raise_all
@@ -92,9 +92,9 @@ def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
 
 def plan(models: list[str], seeds: list[int], ladder: dict[str, Any], output: Path) -> list[Planned]:
     """Each model with each seed: configured by what `ladder` has for it, then by what was typed."""
-    typed = [o for o in overrides() if _key(o).split(".")[0] not in OWN]
+    typed = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
     for key, instead in {"model": "models=[…], a list,", "run_dir": "output=…, the folder of all runs,"}.items():
-        if key in map(_key, typed):
+        if key in map(key_of, typed):
             raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
@@ -123,17 +123,12 @@ def _folder(output: Path, model: str, seed: int, several: bool) -> str:
     return names[0]
 
 
-def _key(typed: str) -> str:
-    """`data.path` of `++data.path=corpus`."""
-    return typed.lstrip("+~").split("=", 1)[0]
-
-
 def _seeds(values: dict[str, Any]) -> list[int]:
     """What every model is trained with."""
     seeds = values["seeds"]
     if seeds is None:
         return [values["seed"]]
-    if "seed" in map(_key, overrides()):
+    if "seed" in map(key_of, overrides()):
         raise S2SError("config: set seeds=[…] or seed=…, not both")
     if not seeds or len(set(seeds)) < len(seeds):
         raise S2SError(f"config: seeds={seeds} must be a list of numbers, such as [1,2,3], each once, or null")

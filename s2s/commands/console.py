@@ -141,3 +141,8 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
 def overrides() -> list[str]:
     """What the user typed after the script's name, Hydra's own settings left out."""
     return list(HydraConfig.get().overrides.task)
+
+
+def key_of(typed: str) -> str:
+    """`data.path` of `++data.path=corpus`."""
+    return typed.lstrip("+~").split("=", 1)[0]

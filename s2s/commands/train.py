@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from s2s.commands.console import LineFormatter, overrides, plain
+from s2s.commands.console import LineFormatter, key_of, overrides, plain
 from s2s.config import RunConfig, parse
 from s2s.data.batching import TrainingData, evaluation_batches
 from s2s.data.corpus import Corpus, Split, load_corpus
@@ -60,9 +60,7 @@ def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
     """
     own = ("data", "model", "seed", "run_dir", *MAY_CHANGE)
     said = [o.lstrip("+~") for o in typed]
-    told = sorted(
-        o for o in said if (key := o.split("=", 1)[0]) not in own and not key.startswith(("decoding.", "evaluation."))
-    )
+    told = sorted(o for o in said if (key := key_of(o)) not in own and not key.startswith(("decoding.", "evaluation.")))
     short = "-".join(re.sub(r"^.*\.(?=[^.=]*=)|^.*/(?=[^/=]*=)", "", o) for o in told)
     words = re.sub(r"[^\w.=+-]+", "_", short).strip("_")
     if len(words) > 60 or words != short:
