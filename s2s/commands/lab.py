@@ -10,9 +10,9 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
@@ -20,13 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
+from s2s.commands.lab_settings import asked
 from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
-from s2s.config import check_call, nearest, raise_all
 from s2s.devices import pick_device
 from s2s.evaluation.report.table import align
 from s2s.lab.bench import Bench, StoppedError
-from s2s.lab.experiment import Experiment, Size
-from s2s.lab.experiments import EXPERIMENTS
 from s2s.lab.notebook import Entry, carry_out
 from s2s.lab.page import write_page
 from s2s.models import count_parameters
@@ -41,7 +39,7 @@ OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists 
 def lab(config: DictConfig) -> None:
     """Carries out the experiments that are asked for, prints what they found, and writes the page."""
     values = plain(config)
-    size, chosen = asked(values)
+    size, chosen = asked(values, training_configuration)
     output = Path(values["output"])
     device = pick_device("cpu")
     at_once = values["jobs"] or jobs_at_once(device, max(1, len(chosen)))
@@ -59,31 +57,6 @@ def lab(config: DictConfig) -> None:
         sys.stdout.flush()
     write_page(output / "index.html", entries, shlex.join(["python", "scripts/lab.py", *overrides()]))
     sys.stdout.write(f"open {output / 'index.html'} in a browser\n")
-
-
-def asked(values: Mapping[str, Any]) -> tuple[Size, dict[str, tuple[Experiment, dict[str, Any]]]]:
-    """The size, and each experiment that is asked for with its checked settings.
-
-    Raises:
-        S2SError: naming every error of the configuration.
-    """
-    sections = values["lab"]
-    known = {one.name: one for one in EXPERIMENTS}
-    size, only, jobs = sections["size"], values["only"], values["jobs"]
-    errors = []
-    if size not in get_args(Size):
-        errors.append(f"lab.size={size!r} is not one of: {', '.join(get_args(Size))}")
-    if not isinstance(values["output"], str):
-        errors.append(f"output={values['output']!r} must be a folder")
-    if not (jobs is None or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs > 0)):
-        errors.append(f"jobs={jobs!r} must be a number of jobs, at least 1, or null")
-    names = list(known) if only is None else only if isinstance(only, list) else [only]
-    errors += [f"only={name} is not one of: {nearest(str(name), list(known))}" for name in names if name not in known]
-    raise_all(errors)
-    for name in names:
-        errors += check_call(known[name].settings, sections[name][size], f"lab.{name}.{size}")
-    raise_all(errors)
-    return size, {name: (known[name], sections[name][size]) for name in known if name in names}
 
 
 def training_configuration(typed: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, Verdict
 from s2s.lab.look import axis_labels, numbered, panels, points
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, differences, mean_over_seeds
 from s2s.lab.translation import scores, train
@@ -30,7 +30,7 @@ FULL = "all gates"
 
 @dataclass(frozen=True)
 class Settings:
-    train: list[str]  # what the models are trained with, as one types it for train.py
+    train: Typed  # of the models
     seeds: list[int]
 
 

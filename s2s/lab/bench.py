@@ -1,9 +1,10 @@
 """Where experiments are carried out: every job is done once, its result is kept, and several run side by side.
 
 A job is a function and its arguments (`functools.partial`). Its result is stored under the name of the function and a
-hash of the arguments, so an experiment that was stopped goes on with the jobs that are missing, and one whose settings
-were changed does only what changed. Translation models are ordinary runs of `scripts/train.py`, shared by all
-experiments that ask for the same configuration.
+hash of the arguments and of the version of s2s, so an experiment that was stopped goes on with the jobs that are
+missing, and one whose settings were changed, or the configuration of the models that it trains, does only what changed.
+Translation models are ordinary runs of `scripts/train.py`, shared by all experiments that ask for the same
+configuration.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from s2s.files import read_json, write_json
+from s2s.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,9 @@ class Bench:
             facts about it; see `s2s.commands.lab.trained`.
         side_by_side: carries out named jobs, at most so many at a time; returns an exit code.
         at_once: how many.
+
+    Attributes:
+        seconds: that all jobs so far took, one added to the other; those that were done before count, too.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Bench:
         self.folder = folder
         self._compose, self._train = compose, train
         self._side_by_side, self._at_once = side_by_side, at_once
+        self.seconds = 0.0
 
     def configuration(self, typed: Sequence[str]) -> dict[str, Any]:
         """The configuration of a training run, from what one would type after `scripts/train.py`."""
@@ -80,7 +87,11 @@ class Bench:
             code = self._side_by_side(work, min(self._at_once, len(work)))
             if code:
                 raise StoppedError(code)
-        return {name: read_json(path) for name, path in files.items()}
+        if there := len(set(files.values())) - len(missing):
+            log.info("%d of %d results are there already", there, there + len(missing))
+        kept = {path: read_json(path) for path in files.values()}
+        self.seconds += sum(one["seconds"] for one in kept.values())
+        return {name: kept[path]["result"] for name, path in files.items()}
 
     def trained(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Facts about trained and evaluated translation models, by name.
@@ -100,12 +111,18 @@ class Bench:
 
     def _file(self, job: Job) -> Path:
         function = f"{job.func.__module__}.{job.func.__qualname__}"
-        return self.folder / "parts" / f"{job.func.__name__}-{_digest([function, job.args, job.keywords])}.json"
+        return (
+            self.folder
+            / "parts"
+            / f"{job.func.__name__}-{_digest([__version__, function, job.args, job.keywords])}.json"
+        )
 
 
 def keep(job: Job, path: Path) -> None:
-    """Does a job and stores its result."""
-    write_json(path, job())
+    """Does a job and stores its result, and how long it took."""
+    began = time.perf_counter()
+    result = job()
+    write_json(path, {"seconds": round(time.perf_counter() - began, 1), "result": result})
 
 
 def _digest(values: Any) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2s.evaluation.report.palette import Style
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Findings, Numbers, Typed, Verdict
 from s2s.lab.look import axis_labels, looks, panels, points
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, differences, mean_over_seeds
 from s2s.lab.translation import equal_parameters, of_widths, scores, train
@@ -26,9 +26,9 @@ from s2s.nn.cells import cell_class
 
 @dataclass(frozen=True)
 class Settings:
-    train: list[str]  # what the models are trained with, as one types it for train.py
-    lstm: list[tuple[float, float]]  # b_f and b_o of further LSTMs
-    gru: list[float]  # b_z of further GRUs
+    train: Typed  # of the models
+    lstm: Annotated[list[tuple[float, float]], MAY_BE_EMPTY]  # b_f and b_o of further LSTMs
+    gru: Annotated[list[float], MAY_BE_EMPTY]  # b_z of further GRUs
     seeds: list[int]
 
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from s2s.config import PositiveInt
 from s2s.evaluation.report.canvas import PAPER, SOFT
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers
+from s2s.lab.experiment import Experiment, Findings, Numbers, Typed
 from s2s.lab.lengths import by_length, middles, scored_bins, words
 from s2s.lab.look import axis_labels, legend, line, looks, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
@@ -38,7 +38,7 @@ MARKERS = "os^Dv"  # by size
 class Settings:
     sizes: list[PositiveInt]  # of the state: each direction of the encoder, and the decoder
     bins: list[PositiveInt]  # of the test by source words
-    training: list[str]  # of all systems, as one types it for train.py
+    training: Typed  # of all systems
     seeds: list[int]
 
 

@@ -2,14 +2,14 @@
 
 An experiment's module has four short parts, in this order: the settings as a frozen dataclass (the keys of its file in
 `conf/lab/`), `measure` with the functions it needs, `find` and `draw`. `measure` returns plain values that JSON can
-hold; `find` and `draw` see nothing else, so that the page can be written again without measuring again.
+hold, and everything in it that takes time is a job of the bench; `find` and `draw` see nothing but its values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from matplotlib.figure import Figure
 
@@ -18,6 +18,13 @@ from s2s.lab.bench import Bench
 Size = Literal["quick", "full"]
 Verdict = Literal["supported", "not supported", "not decided"]
 Numbers = dict[str, Any]  # what JSON can hold
+Typed = Annotated[list[str], "typed for train.py"]  # a setting: what one would type after `scripts/train.py`
+MAY_BE_EMPTY = "may be empty"  # annotates a list among the settings; others may not
+
+
+def all_fit(settings: Any) -> list[str]:
+    """The check of settings of which none depends on another."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Experiment:
         measure: does the work.
         find: the conclusion from the numbers of `measure`.
         draw: the picture of the same numbers; True asks for one that fits a phone (4.3 inches wide).
+        check: errors in settings of the right types: each begins with a key and says what is wrong.
     """
 
     name: str
@@ -64,3 +72,4 @@ class Experiment:
     measure: Callable[[Any, Bench], Numbers]
     find: Callable[[Numbers], Findings]
     draw: Callable[[Numbers, bool], Figure]
+    check: Callable[[Any], list[str]] = all_fit

@@ -23,7 +23,7 @@ from s2s.config import PositiveInt
 from s2s.data.batching import Batch, evaluation_batches
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, Verdict
 from s2s.lab.look import axis_labels, legend, looks, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
 from s2s.lab.translation import known_pairs, train
@@ -43,7 +43,7 @@ Counts = dict[str, dict[str, list[float]]]  # of the values in each bin, by laye
 
 @dataclass(frozen=True)
 class Settings:
-    train: list[str]  # what the models are trained with, as one types it for train.py
+    train: Typed  # of the models
     sentences: PositiveInt  # of the validation split, that are looked at
     seeds: list[int]
 

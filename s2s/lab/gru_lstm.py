@@ -22,7 +22,7 @@ from s2s.config import PositiveInt, build
 from s2s.data.batching import TrainingData
 from s2s.data.corpus import load_corpus
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, Verdict
 from s2s.lab.language import LanguageSettings, perplexity, read_text, train_language_model
 from s2s.lab.look import axis_labels, looks, numbered, panels, points
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, differences, mean_over_seeds
@@ -38,7 +38,7 @@ WIDTHS = 8  # hidden sizes of language models are multiples of it
 
 @dataclass(frozen=True)
 class Settings:
-    train: list[str]  # what the translation models are trained with, as one types it for train.py
+    train: Typed  # of the translation models
     language: LanguageSettings  # `hidden` is the LSTM's
     timed_batches: PositiveInt  # of training, in each round of the timing
     rounds: PositiveInt

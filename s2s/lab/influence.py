@@ -26,7 +26,7 @@ from s2s.config import PositiveInt, build
 from s2s.data.tokenizer import BOS
 from s2s.errors import S2SError
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, Verdict
 from s2s.lab.fit import seeded
 from s2s.lab.language import (
     LanguageModel,
@@ -46,7 +46,7 @@ LEAST = 1e-30  # a derivative below is taken as this
 
 @dataclass(frozen=True)
 class Settings:
-    text: list[str]  # of what, as one types it for train.py
+    text: Typed  # whose target side is read
     cells: list[str]
     distance: PositiveInt  # steps back
     lines: PositiveInt  # held-out lines over which the influence is averaged, those of more than `distance` tokens

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +10,10 @@ from typing import Any
 
 from s2s.config import build
 from s2s.evaluation.report.canvas import drawing, save
-from s2s.files import read_json, write_json
+from s2s.files import write_json
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Size
 from s2s.version import __version__
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Entry:
 
     Attributes:
         settings: with which.
-        seconds: how long it took, jobs side by side.
+        seconds: of computing, jobs one added to the other.
     """
 
     experiment: Experiment
@@ -41,7 +37,7 @@ class Entry:
 
 
 def carry_out(experiment: Experiment, size: Size, settings: Mapping[str, Any], bench: Bench, folder: Path) -> Entry:
-    """The experiment with these settings, from its folder if it is there already.
+    """The experiment with these settings; what the bench has of it already is not done again.
 
     Args:
         settings: checked values for `experiment.settings`.
@@ -50,21 +46,14 @@ def carry_out(experiment: Experiment, size: Size, settings: Mapping[str, Any], b
     Raises:
         StoppedError: before its end; the same again goes on.
     """
-    path, told = folder / "result.json", dict(settings)
-    kept = read_json(path) if path.exists() else {}
-    if (kept.get("settings"), kept.get("size")) == (told, size):
-        log.info("%s: there already (%s)", experiment.name, path)
-        entry = Entry(experiment, size, told, kept["numbers"], kept["seconds"])
-    else:
-        began = time.perf_counter()
-        numbers = experiment.measure(build(experiment.settings, told), bench)
-        entry = Entry(experiment, size, told, numbers, round(time.perf_counter() - began, 1))
+    before = bench.seconds
+    numbers = experiment.measure(build(experiment.settings, settings), bench)
+    entry = Entry(experiment, size, dict(settings), numbers, round(bench.seconds - before, 1))
     _write(entry, folder)
     return entry
 
 
 def _write(entry: Entry, folder: Path) -> None:
-    """The files of an experiment; of one that was carried out before, what is said and drawn today of its numbers."""
     experiment = entry.experiment
     with drawing():
         figure = experiment.draw(entry.numbers, False)

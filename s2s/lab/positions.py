@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from s2s.config import PositiveInt
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers
+from s2s.lab.experiment import Experiment, Findings, Numbers, Typed
 from s2s.lab.lengths import by_length, middles, scored_bins, words
 from s2s.lab.look import axis_labels, legend, line, looks, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, differences, mean_over_seeds
@@ -38,7 +38,7 @@ KEPT = 0.9  # of its BLEU a system keeps at least, if there is no limit
 class Settings:
     limit: PositiveInt  # words; longer pairs are left out of the training data
     bins: list[PositiveInt]  # of the test by source words; `limit` and twice as many are ends of bins
-    training: list[str]  # of all systems, as one types it for train.py
+    training: Typed  # of all systems
     seeds: list[int]
 
 

@@ -9,26 +9,33 @@ Without the tanh's share that is W^k, which in the long run shrinks or grows lik
 the largest absolute eigenvalue of W. As 1 - h² is at most 1, the tanh takes away from that: above ρ = 1 gradients can
 explode, as far as the states stay out of its flat ends (Pascanu et al. 2013). Nothing holds the factor of a step at 1,
 and any other one, over many steps, is as good as 0 or ∞.
+
+A network that begins with a state of 0 is not yet what it will be: its first states are small, where the tanh takes
+nothing away. So it reads for a while before the steps that are measured.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2s.config import PositiveFloat, PositiveInt
+from s2s.config import PositiveFloat, PositiveInt, build
 from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
 from s2s.lab.fit import seeded
 from s2s.lab.look import axis_labels, legend, line, log_scale, numbered, panels
-from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
+from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, differences, mean_over_seeds
 from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
 
@@ -37,6 +44,7 @@ from s2s.nn.recurrent import RecurrentLayer
 class Settings:
     hidden: PositiveInt
     distance: PositiveInt  # steps
+    before: PositiveInt  # steps that the network reads before these
     sequences: PositiveInt  # over which a norm is averaged
     radii: list[PositiveFloat]  # spectral radius of W
     inputs: list[PositiveFloat]  # standard deviation of U x; large ones drive the tanh into its flat ends
@@ -45,11 +53,13 @@ class Settings:
 
 def measure(settings: Settings, bench: Bench) -> Numbers:
     """For each size of the inputs and each radius the gradient's norm by distance, one list for each seed."""
+    given = asdict(settings)
+    done = bench.each({f"seed {seed}": partial(random_networks, given, seed) for seed in settings.seeds})
     return {
         "distance": settings.distance,
         "norms": {
             f"{inputs:g}": {
-                f"{radius:g}": [_random_network(radius, inputs, seed, settings) for seed in settings.seeds]
+                f"{radius:g}": [done[f"seed {seed}"][f"{inputs:g}"][f"{radius:g}"] for seed in settings.seeds]
                 for radius in settings.radii
             }
             for inputs in settings.inputs
@@ -57,13 +67,26 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
     }
 
 
-def _random_network(radius: float, inputs: float, seed: int, settings: Settings) -> list[float]:
-    size = settings.hidden
+def random_networks(given: Mapping[str, Any], seed: int) -> dict[str, dict[str, list[float]]]:
+    """For each size of the inputs and each radius the gradient's norm by distance, with the same W but for its scale.
+
+    Args:
+        given: `Settings` as plain values.
+    """
+    settings = build(Settings, given)
+    size, steps = settings.hidden, settings.before + settings.distance + 1
     with seeded(seed):
         weight = torch.randn(size, size, dtype=torch.float64)
-        driven = inputs * torch.randn(settings.sequences, settings.distance + 1, size, dtype=torch.float64)
+        noise = torch.randn(settings.sequences, steps, size, dtype=torch.float64)
         direction = F.normalize(torch.randn(settings.sequences, size, dtype=torch.float64), dim=1)
-    return gradient_norms(with_radius(weight, radius), driven, direction)
+    scaled = {radius: with_radius(weight, radius) for radius in settings.radii}
+    return {
+        f"{inputs:g}": {
+            f"{radius:g}": gradient_norms(w, inputs * noise, direction)[: settings.distance + 1]
+            for radius, w in scaled.items()
+        }
+        for inputs in settings.inputs
+    }
 
 
 def with_radius(weight: Tensor, radius: float) -> Tensor:
@@ -107,6 +130,11 @@ def _factors(numbers: Numbers) -> dict[str, dict[float, list[float]]]:
     }
 
 
+def change(norms: list[float]) -> float:
+    """Powers of ten by which the norm has grown at the farthest step, negative where it has shrunk."""
+    return math.log10(norms[-1] / norms[0])
+
+
 def find(numbers: Numbers) -> Findings:
     far, factors = numbers["distance"], _factors(numbers)
     rows = []
@@ -130,23 +158,48 @@ def find(numbers: Numbers) -> Findings:
             + " and ".join(f"{radius:g}" for radius in calmed)
             + " the gradient then vanishes, too. A radius above 1 alone makes no explosion."
         )
-    verdict, reason = _judge(factors[least])
+    neither = [
+        f"radius {radius} (inputs of size {inputs})"
+        for inputs, by_radius in numbers["norms"].items()
+        for radius, runs in by_radius.items()
+        if abs(statistics.fmean(map(change, runs))) < 1
+    ]
+    if neither:
+        sentences.append(
+            f"Less than tenfold either way, over these {far} steps, is the change at {', '.join(neither)}."
+        )
+    verdict, reason = _judge(numbers)
     columns = ["spectral radius", "size of inputs", f"norm {far} steps back", "factor of a step"]
     return Findings(sentences, columns, rows, verdict, reason)
 
 
-def _judge(factors: dict[float, list[float]]) -> tuple[Verdict | None, str]:
-    """Below radius 1 the factor must be below 1, above radius 1 above it."""
-    if min(len(found) for found in factors.values()) < SEEDS_FOR_A_VERDICT:
+def _judge(numbers: Numbers) -> tuple[Verdict | None, str]:
+    """Vanishing below radius 1, explosion at the largest one (inputs small), and the more, the larger the radius."""
+    norms, inputs = numbers["norms"], min(numbers["norms"], key=float)
+    if min(len(runs) for by_radius in norms.values() for runs in by_radius.values()) < SEEDS_FOR_A_VERDICT:
         return None, ""
-    sides: list[tuple[str, list[Mean]]] = []
-    for side, sign in (("1 less the factor below radius 1", -1), ("the factor less 1 above it", 1)):
-        chosen = [found for radius, found in factors.items() if (radius - 1) * sign > 0]
-        distances = [mean_over_seeds([sign * (one - 1) for one in found]) for found in chosen]
-        sides.append((side, sorted(distances)))
-    verdict = all_of([above(one) for _, distances in sides for one in distances])
-    nearest = "; ".join(f"{side} is at least {found[0].text(3)}" for side, found in sides if found)
-    return verdict, f"with small inputs {nearest}"
+    changes = {
+        size: {float(radius): [change(run) for run in runs] for radius, runs in by_radius.items()}
+        for size, by_radius in norms.items()
+    }
+    lost = [
+        mean_over_seeds([-one for one in found])
+        for by_radius in changes.values()
+        for radius, found in by_radius.items()
+        if radius < 1
+    ]
+    largest = max(changes[inputs])
+    gained = mean_over_seeds(changes[inputs][largest]) if largest > 1 else None
+    rising = [differences(more, less) for less, more in itertools.pairwise(changes[inputs].values())]
+    parts = [above(min(lost), 1)] if lost else []
+    parts += [above(gained, 1)] if gained else []
+    verdict = all_of([*parts, *map(above, rising)]) if lost and gained else "not decided"
+    return verdict, (
+        f"powers of ten over {numbers['distance']} steps, of which more than one is asked: below radius 1 the norm "
+        f"loses at least {min(lost).text(1) if lost else 'n/a'}; at radius {largest:g}, with small inputs, it gains "
+        f"{gained.text(1) if gained else 'n/a'}; from one radius to the next it is larger by at least "
+        f"{min(rising).text(1) if rising else 'n/a'}"
+    )
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
@@ -179,11 +232,14 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 EXPERIMENT = Experiment(
     name="vanishing",
     title="Do gradients vanish or explode?",
-    claim="The hidden state is multiplied by the matrix W again and again, so gradients must vanish or explode.",
+    claim="The hidden state is multiplied by the matrix W again and again, so one is bound to meet the problem of "
+    "vanishing and of exploding gradients.",
     chapter="chapters 1.4 and 2: RNN, summary; LSTM",
     setup="Plain RNNs with random recurrent matrices of given spectral radius ρ read random inputs; the norm of the "
-    "gradient of a component of the last state, by how many steps it was carried back. Geometric mean over sequences. "
-    "The last steps back are the first of a sequence, where the state is near 0 and the tanh takes nothing away.",
+    "gradient of a component of the last state, by how many steps it was carried back: geometric mean over sequences. "
+    "The networks have read for a while before these steps, so that the start from a state of 0 plays no part. A "
+    "gradient has vanished if less than a tenth of its norm is left, and exploded if it is more than ten times as "
+    "large.",
     settings=Settings,
     measure=measure,
     find=find,

@@ -9,13 +9,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from s2s.commands.console import plain
-from s2s.commands.lab import asked
+from s2s.commands.lab import training_configuration
+from s2s.commands.lab_settings import asked
 from s2s.lab.experiments import EXPERIMENTS
 from tests.commands.conftest import Done
 
 TINY = ["only=vanishing", "output=out"]
-TINY += [f"lab.vanishing.quick.{one}" for one in ("hidden=4", "distance=3", "sequences=2", "inputs=[0.1]", "seeds=[1]")]
-TINY += ["lab.vanishing.quick.radii=[0.5,2]"]
+TINY += [f"lab.vanishing.quick.{one}" for one in ("hidden=4", "distance=3", "before=2", "sequences=2", "seeds=[1]")]
+TINY += ["lab.vanishing.quick.radii=[0.5,2]", "lab.vanishing.quick.inputs=[0.1]"]
 
 
 def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "index.html").exists()
     assert (tmp_path / "out" / "vanishing" / "picture.png").exists()
     again = inside("lab", *TINY, cwd=tmp_path)
-    assert "there already" in again.stderr
+    assert "1 of 1 results are there already" in again.stderr
     assert again.stdout == done.stdout
 
 
@@ -39,6 +40,11 @@ def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
         ("jobs=0", "jobs=0 must be a number of jobs, at least 1, or null"),
         ("lab.vanishing.quick.hidden=0", "lab.vanishing.quick.hidden=0 must be"),
         ("+lab.vanishing.quick.hiden=3", "unknown key lab.vanishing.quick.hiden"),
+        ("lab.vanishing.quick.seeds=[]", "lab.vanishing.quick.seeds=[] must not be empty"),
+        ("lab.vanishing.quick.seeds=[1,2,1]", "lab.vanishing.quick.seeds=[1, 2, 1] names something twice"),
+        ("lab.word_order.quick.cells=[lsmt]", "lab.word_order.quick.cells: lsmt is not one of: lstm"),
+        ('lab.gates.quick.train=["data=grammer"]', "lab.gates.quick.train: In 'train': Could not find 'data/grammer'"),
+        ('lab.gates.quick.train=["optim.lr=0"]', "lab.gates.quick.train: optim.lr=0 must be more than 0"),
     ],
 )
 def test_bad_input(inside: Callable[..., Done], tmp_path: Path, typed: str, message: str) -> None:
@@ -49,10 +55,16 @@ def test_bad_input(inside: Callable[..., Done], tmp_path: Path, typed: str, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_what_all_experiments_would_train_is_said_once(inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("lab", "output=out", "lab.size=full", 'lab.text=["data=multi30"]', cwd=tmp_path)
+    assert done.code == 2
+    assert done.errors[0].count("Could not find 'data/multi30'") == 1
+
+
 @pytest.mark.parametrize("size", ["quick", "full"])
 def test_every_experiment_has_both_sizes(root: Path, size: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         values = plain(compose("lab", [f"lab.size={size}"]))
-    _, chosen = asked(values)
+        _, chosen = asked(values, training_configuration)
     assert list(chosen) == [experiment.name for experiment in EXPERIMENTS]
     assert {path.stem for path in (root / "conf" / "lab").glob("*.yaml")} == set(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from s2s.lab import bench as module
 from s2s.lab.bench import Bench, StoppedError
 
 
@@ -28,6 +30,10 @@ def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
     folder = Path(path)
     folder.mkdir(parents=True)  # fails at a second time
     return {"run": path, "seed": values["seed"]}
+
+
+def slow() -> None:
+    time.sleep(0.15)
 
 
 @pytest.fixture
@@ -72,3 +78,20 @@ def test_runs_of_one_configuration_are_shared(bench: Bench) -> None:
     again = bench.trained({"full cell": ["model=lstm"], "third": ["model=lstm", "seed=3"]})
     assert again["full cell"]["run"] == first["plain"]["run"]
     assert len({facts["run"] for facts in (*first.values(), *again.values())}) == 3
+
+
+def test_what_an_earlier_version_found_is_found_again(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
+    trace = tmp_path / "trace"
+    job = partial(noted, str(trace), 7)
+    bench.each({"a": job})
+    monkeypatch.setattr(module, "__version__", "another")
+    bench.each({"a": job})
+    assert trace.read_text().split() == ["7", "7"]
+
+
+def test_the_time_of_jobs_is_kept_with_them(bench: Bench, tmp_path: Path) -> None:
+    bench.each({"a": partial(slow), "the same": partial(slow)})
+    assert 0.1 <= bench.seconds < 0.3
+    again = Bench(tmp_path / "lab", composed, trained)
+    again.each({"a": partial(slow)})
+    assert again.seconds == bench.seconds

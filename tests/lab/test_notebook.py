@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,13 @@ class Settings:
     height: int
 
 
+def climbed(height: int) -> int:
+    CARRIED_OUT.append(height)
+    return height
+
+
 def measure(settings: Settings, bench: Bench) -> Numbers:
-    CARRIED_OUT.append(settings.height)
-    return {"heights": [0, settings.height]}
+    return {"heights": [0, bench.each({"climb": partial(climbed, settings.height)})["climb"]]}
 
 
 def find(numbers: Numbers) -> Findings:

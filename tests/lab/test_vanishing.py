@@ -77,8 +77,8 @@ def test_radius(radius: float) -> None:
 
 
 def _measured(tmp_path: Path, **changes: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {"hidden": 64, "distance": 40, "sequences": 4, "radii": [0.8, 2.0], "inputs": [0.1, 2.0]}
-    values |= {"seeds": [1, 2, 3]} | changes
+    values: dict[str, Any] = {"hidden": 64, "distance": 40, "before": 20, "sequences": 4, "seeds": [1, 2, 3]}
+    values |= {"radii": [0.8, 2.5], "inputs": [0.1, 2.0]} | changes
     bench = Bench(tmp_path, lambda _: {}, lambda *_: {})
     numbers: dict[str, Any] = json.loads(json.dumps(EXPERIMENT.measure(build(EXPERIMENT.settings, values), bench)))
     return numbers
@@ -88,8 +88,8 @@ def test_the_claim_on_random_networks(tmp_path: Path) -> None:
     numbers = _measured(tmp_path)
     for runs in numbers["norms"].values():
         assert all(norms[0] == pytest.approx(1) and norms[-1] < 0.01 for norms in runs["0.8"])
-    assert all(norms[-1] > 10 for norms in numbers["norms"]["0.1"]["2"])
-    assert all(norms[-1] < 1 for norms in numbers["norms"]["2"]["2"])
+    assert all(norms[-1] > 10 for norms in numbers["norms"]["0.1"]["2.5"])
+    assert all(norms[-1] < 1 for norms in numbers["norms"]["2"]["2.5"])
     found = EXPERIMENT.find(numbers)
     assert found.verdict == "supported"
     assert "Inputs of size 2" in found.sentences[1]
@@ -99,3 +99,15 @@ def test_the_claim_on_random_networks(tmp_path: Path) -> None:
 def test_no_verdict_for_what_does_not_explode(tmp_path: Path) -> None:
     found = EXPERIMENT.find(_measured(tmp_path, inputs=[2.0]))
     assert found.verdict == "not supported"
+
+
+@pytest.mark.parametrize("radii", [[0.5, 0.8], [1.5, 2.5]])
+def test_no_verdict_from_one_side_alone(tmp_path: Path, radii: list[float]) -> None:
+    assert EXPERIMENT.find(_measured(tmp_path, radii=radii)).verdict == "not decided"
+
+
+def test_the_start_of_a_sequence_plays_no_part(tmp_path: Path) -> None:
+    """States begin at 0, where the tanh takes nothing away: without steps before, the last factors are larger."""
+    longer, shorter = (_measured(tmp_path, before=before, radii=[1.5], inputs=[0.1]) for before in (60, 1))
+    settled, starting = (numbers["norms"]["0.1"]["1.5"] for numbers in (longer, shorter))
+    assert all(with_start[-1] > 2 * without[-1] for with_start, without in zip(starting, settled, strict=True))

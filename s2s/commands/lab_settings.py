@@ -1,0 +1,90 @@
+"""The settings of the lab, checked before any work: types, lists, names, and whatever would be typed for train.py.
+
+An experiment that comes last may begin hours after the first; what is wrong with its settings is said at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from s2s.commands.console import one_line
+from s2s.config import build, check_call, nearest, parse, raise_all
+from s2s.errors import S2SError
+from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Size, Typed
+from s2s.lab.experiments import EXPERIMENTS
+from s2s.models import check_model
+from s2s.nn.cells import CELLS
+
+Compose = Callable[[Sequence[str]], dict[str, Any]]  # what `scripts/train.py` would train if this were typed after it
+
+
+def asked(values: Mapping[str, Any], configuration: Compose) -> tuple[Size, dict[str, tuple[Experiment, Any]]]:
+    """The size, and each experiment that is asked for with its checked settings as plain values.
+
+    Raises:
+        S2SError: naming every error of the configuration.
+    """
+    sections = values["lab"]
+    known = {one.name: one for one in EXPERIMENTS}
+    size, only, jobs = sections["size"], values["only"], values["jobs"]
+    errors = []
+    if size not in get_args(Size):
+        errors.append(f"lab.size={size!r} is not one of: {', '.join(get_args(Size))}")
+    if not isinstance(values["output"], str):
+        errors.append(f"output={values['output']!r} must be a folder")
+    elif Path(values["output"]).exists() and not Path(values["output"]).is_dir():
+        errors.append(f"output={values['output']} is a file: name a folder")
+    if not (jobs is None or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs > 0)):
+        errors.append(f"jobs={jobs!r} must be a number of jobs, at least 1, or null")
+    names = list(known) if only is None else only if isinstance(only, list) else [only]
+    errors += [f"only={name} is not one of: {nearest(str(name), list(known))}" for name in names if name not in known]
+    raise_all(errors)
+    for name in names:
+        errors += setting_errors(known[name], sections[name][size], f"lab.{name}.{size}", configuration)
+    said: dict[str, str] = {}  # what several experiments would train, and cannot, is said of the first
+    for error in errors:
+        said.setdefault(error.split(": ", 1)[-1], error)
+    raise_all(list(said.values()))
+    return size, {name: (known[name], sections[name][size]) for name in known if name in names}
+
+
+def setting_errors(experiment: Experiment, values: Mapping[str, Any], where: str, configuration: Compose) -> list[str]:
+    """All errors in an experiment's settings, each as one clause with its key."""
+    errors = check_call(experiment.settings, values, where)
+    if errors:
+        return errors
+    settings = build(experiment.settings, values)
+    hints = typing.get_type_hints(experiment.settings, include_extras=True)
+    for field in dataclasses.fields(settings):
+        key, value = f"{where}.{field.name}", getattr(settings, field.name)
+        if hints[field.name] == Typed:
+            errors += _typed_errors(value, key, configuration)
+        elif isinstance(value, list):
+            optional = MAY_BE_EMPTY in getattr(hints[field.name], "__metadata__", ())
+            errors += _list_errors(value, key, optional)
+        if field.name == "cells":
+            errors += [
+                f"{key}: {cell} is not one of: {nearest(cell, list(CELLS))}" for cell in value if cell not in CELLS
+            ]
+    return errors + ([] if errors else [f"{where}.{one}" for one in experiment.check(settings)])
+
+
+def _list_errors(value: list[Any], key: str, optional: bool) -> list[str]:
+    if not value and not optional:
+        return [f"{key}=[] must not be empty"]
+    return [f"{key}={value} names something twice"] if any(one in value[:n] for n, one in enumerate(value)) else []
+
+
+def _typed_errors(typed: list[str], key: str, configuration: Compose) -> list[str]:
+    try:
+        parse(configuration(typed), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"]))
+    except (S2SError, HydraException, OmegaConfBaseException, ValueError) as error:
+        return [f"{key}: {one_line(error).removeprefix('config: ')}"]
+    return []
