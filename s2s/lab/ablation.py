@@ -112,7 +112,7 @@ def _losses(axes: Axes, seeds: list[list[float]], label: str) -> None:
 
 EXPERIMENT = Experiment(
     name="ablation",
-    title="Which gate matters most",
+    title="Which gate matters most?",
     claim="In an LSTM the gates rank by importance: forget gate > input gate > output gate.",
     chapter="chapter 4: CNN, RNN, LSTM, GRU",
     setup="LSTMs that translate through an encoding of fixed size, one gate fixed at 1 and its parameters taken away "

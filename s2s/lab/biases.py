@@ -19,7 +19,7 @@ from s2s.evaluation.report.palette import Style
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Findings, Numbers, Typed, Verdict
 from s2s.lab.look import axis_labels, looks, panels, points
-from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, differences, mean_over_seeds
+from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, below, differences, mean_over_seeds
 from s2s.lab.translation import equal_parameters, of_widths, scores, train
 from s2s.nn.cells import cell_class
 
@@ -97,9 +97,7 @@ class Closing(NamedTuple):
     @property
     def verdict(self) -> Verdict:
         """Whether there was a gap, it shrinks, and less than `CLOSE` is left."""
-        rest = self.rest
-        ahead = Mean(-rest.mean, None if rest.high is None else -rest.high, None if rest.low is None else -rest.low)
-        return all_of([above(self.gap), above(self.gain), above(ahead, -CLOSE)])
+        return all_of([above(self.gap), above(self.gain), below(self.rest, CLOSE)])
 
     def text(self) -> str:
         return f"gap {self.gap.text()}, gain {self.gain.text()}, left {self.rest.text()}"

@@ -7,6 +7,7 @@ hold, and everything in it that takes time is a job of the bench; `find` and `dr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -25,6 +26,11 @@ MAY_BE_EMPTY = "may be empty"  # annotates a list among the settings; others may
 def all_fit(settings: Any) -> list[str]:
     """The check of settings of which none depends on another."""
     return []
+
+
+def rising(key: str, values: Sequence[float]) -> list[str]:
+    """The error of a list among the settings that does not rise."""
+    return [f"{key}={list(values)} must rise"] if any(b <= a for a, b in itertools.pairwise(values)) else []
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ from s2s.lab.language import (
     train_language_model,
 )
 from s2s.lab.look import axis_labels, legend, line, log_scale, looks, panels
-from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, mean_over_seeds
+from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, mean_over_seeds
 from s2s.nn.recurrent import RecurrentLayer
 
 WHEN = {"before": "before training", "after": "after training"}
@@ -129,11 +130,11 @@ def _mean(runs: list[dict[str, Any]], when: str) -> list[float]:
     return [statistics.geometric_mean(shares) for shares in zip(*(run[when] for run in runs), strict=True)]
 
 
-def _fall(shares: list[float]) -> float:
-    """How many powers of ten the influence loses from the first quarter of the distance to the last."""
-    quarter = max(1, (len(shares) - 1) // 4)
-    near, far = shares[1 : 1 + quarter], shares[-quarter:]
-    return math.log10(statistics.geometric_mean(near) / statistics.geometric_mean(far))
+def falls(shares: list[float]) -> list[float]:
+    """How many powers of ten the influence loses from each quarter of the distance to the next: three numbers."""
+    ends = [1 + round((len(shares) - 1) * n / 4) for n in range(5)]
+    means = [statistics.geometric_mean(shares[a:b]) for a, b in itertools.pairwise(ends)]
+    return [math.log10(near / far) for near, far in itertools.pairwise(means)]
 
 
 def _rises(shares: list[float]) -> bool:
@@ -144,15 +145,15 @@ def _rises(shares: list[float]) -> bool:
 def find(numbers: Numbers) -> Findings:
     far, cells = numbers["distance"], numbers["cells"]
     middle = max(1, far // 3)
-    rows, falls, reached = [], {}, {}
+    rows, lost, reached = [], {}, {}
     for cell, runs in cells.items():
         before, after = _mean(runs, "before"), _mean(runs, "after")
-        falls[cell] = [_fall(run["after"]) for run in runs]
+        lost[cell] = [sum(falls(run["after"])) for run in runs]
         reached[cell] = reach(after)
         shares = [f"{100 * shares[k]:.2g} %" for shares in (before, after) for k in (middle, far)]
         scores = mean_over_seeds([run["perplexity"] for run in runs])
         rows.append([cell, *shares, f"> {far}" if reached[cell] is None else str(reached[cell]), scores.text()])
-    fell = [cell for cell, found in falls.items() if statistics.fmean(found) > 0]
+    fell = [cell for cell, found in lost.items() if statistics.fmean(found) > 0]
     rest = [cell for cell in cells if cell not in fell]
     every = "every cell" if not rest else ", ".join(fell) if fell else "no cell"
     sentences = [
@@ -178,21 +179,22 @@ def find(numbers: Numbers) -> Findings:
         f"σ(3) = {kept:.2f} (of a memory {100 * kept**far:.0f} % is left after {far} steps), and the plain network's "
         f"matrix W is orthogonal, which by itself carries everything on; what is lost there is the tanh's work."
     )
-    verdict, reason = _judge(falls)
+    verdict, reason = _judge(cells)
     columns = ["cell", f"before: {middle} steps back", f"{far} steps back"]
     columns += [f"after: {middle} steps back", f"{far} steps back", "below 10 % after", "perplexity"]
     return Findings(sentences, columns, rows, verdict, reason)
 
 
-def _judge(falls: dict[str, list[float]]) -> tuple[Verdict | None, str]:
-    """The note says it of the plain network."""
-    found = falls.get("rnn", [])
+def _judge(cells: Mapping[str, list[dict[str, Any]]]) -> tuple[Verdict | None, str]:
+    """Of the plain network, as the note says it: less from quarter to quarter, and in the last less than a tenth."""
+    found = [falls(run["after"]) for run in cells.get("rnn", [])]
     if len(found) < SEEDS_FOR_A_VERDICT:
         return None, ""
-    lost = mean_over_seeds(found)
-    return above(lost), (
-        "in the trained plain RNN, from the nearest quarter of the distance to the farthest, the influence loses "
-        f"{lost.text(2)} powers of ten"
+    steps = [mean_over_seeds(values) for values in zip(*found, strict=True)]
+    whole = mean_over_seeds([sum(one) for one in found])
+    return all_of([*map(above, steps), above(whole, 1)]), (
+        "in the trained plain RNN the influence loses so many powers of ten from each quarter of the distance to the "
+        f"next: {', '.join(one.text(2) for one in steps)}; in all {whole.text(2)}, where more than 1 is to forget"
     )
 
 
@@ -221,9 +223,11 @@ EXPERIMENT = Experiment(
     chapter="chapter 0 (1): what is an RNN?",
     setup="Each cell reads sentences; the norm of the derivative of its last hidden state with respect to each "
     "input, relative to the most recent one: geometric mean over held-out sentences, with first weights and "
-    "after training as a language model on the same text.",
+    "after training as a language model on the same text. An RNN forgets if the influence falls from each quarter of "
+    "the distance to the next, and less than a tenth of the first quarter's is left in the last.",
     settings=Settings,
     measure=measure,
     find=find,
     draw=draw,
+    check=lambda settings: ["distance must be at least 4: it is cut into quarters"] if settings.distance < 4 else [],
 )

@@ -14,7 +14,7 @@ have been done at once: with few cores much less than on a graphics processor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -34,7 +34,7 @@ from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
 from s2s.devices import keep_freed_memory
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers
+from s2s.lab.experiment import Experiment, Findings, Numbers, rising
 from s2s.lab.look import axis_labels, legend, line, looks, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
 from s2s.models import build_model
@@ -60,13 +60,12 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
     """Chain and step times of each model by length; times have one list for each round."""
     given = asdict(settings)
     timed = bench.each({"training steps": partial(step_times, given)})["training steps"]
+    counted = bench.each({"chains": partial(chains, given["models"], settings.lengths)})["chains"]
     return {
         "lengths": settings.lengths,
         "tokens": settings.tokens,
         "recurrent": [name for name, shape in settings.models.items() if not isinstance(shape, TransformerShape)],
-        "chains": {
-            name: [chain(shape, length) for length in settings.lengths] for name, shape in given["models"].items()
-        },
+        "chains": counted,
         **timed,
     }
 
@@ -95,6 +94,11 @@ def step_times(given: Mapping[str, Any]) -> dict[str, Any]:
         },
         "machine": {key: machine[key] for key in ("processor", "threads")},
     }
+
+
+def chains(models: Mapping[str, Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, list[int]]:
+    """The chain of each model at each length."""
+    return {name: [chain(shape, length) for length in lengths] for name, shape in models.items()}
 
 
 def random_batch(sentences: int, length: int, vocabulary: int) -> Batch:
@@ -257,7 +261,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
 
 EXPERIMENT = Experiment(
     name="parallel",
-    title="One by one, or all at once",
+    title="One by one, or all at once?",
     claim="This way of computing is too slow: an RNN has to read the words of a sentence one by one before it can put "
     "anything out. Self-attention can be computed in parallel and is more efficient.",
     chapter="chapter 0 (3): seq2seq, attention, Transformer",
@@ -269,4 +273,5 @@ EXPERIMENT = Experiment(
     measure=measure,
     find=find,
     draw=draw,
+    check=lambda settings: rising("lengths", settings.lengths),
 )

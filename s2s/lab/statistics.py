@@ -58,6 +58,12 @@ def above(difference: Mean, by: float = 0.0) -> Verdict:
     return "supported" if difference.low > by else "not supported" if difference.high < by else "not decided"
 
 
+def below(value: Mean, limit: float) -> Verdict:
+    """Is the value less than a limit? Not decided where its interval holds the limit."""
+    low, high = (None if end is None else -end for end in (value.high, value.low))
+    return above(Mean(-value.mean, low, high), -limit)
+
+
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:
     """A claim of several parts: supported if all parts are, not supported if one is not, not decided without any."""
     if "not supported" in verdicts:

@@ -115,14 +115,15 @@ def floored(way: str, seed: int, hidden: int, batch: int, examples: int, told: V
     """A training over a long delay, with one of the ways of FLOORED.
 
     Returns:
-        right: [update, share of right answers] rows; early: the norm of the loss's derivative by the first symbol,
-        relative to that by the last input, before training.
+        right: [update, share of right answers] rows; early, early_trained: the norm of the loss's derivative by the
+        first symbol, relative to that by the last input, before and after training.
     """
     recipe = Recipe(told.updates, told.lr, "sgd", clip_norm=told.clip_norm)
     model = _start("lstm" if way == "lstm" else "rnn", seed, hidden, told.radius)
     training, later = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1_000_000 + seed)
     test = TASK.draw(examples, told.delay, later)
-    early = early_share(model, TASK.draw(batch, told.delay, later))
+    looked_at = TASK.draw(batch, told.delay, later)
+    early = early_share(model, looked_at)
 
     def loss() -> Tensor:
         x, wanted = TASK.draw(batch, told.delay, training)
@@ -142,7 +143,7 @@ def floored(way: str, seed: int, hidden: int, batch: int, examples: int, told: V
             rows.append([update, TASK.accuracy(model, test)])
 
     fit(model, loss, recipe, limit, watch)
-    return {"right": rows, "early": early}
+    return {"right": rows, "early": early, "early_trained": early_share(model, looked_at)}
 
 
 def early_share(model: Reader, examples: tuple[Tensor, Tensor]) -> float:

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from s2s.config import PositiveFloat, PositiveInt, build
 from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
+from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict, rising
 from s2s.lab.fit import seeded
 from s2s.lab.look import axis_labels, legend, line, log_scale, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, differences, mean_over_seeds
@@ -190,15 +190,15 @@ def _judge(numbers: Numbers) -> tuple[Verdict | None, str]:
     ]
     largest = max(changes[inputs])
     gained = mean_over_seeds(changes[inputs][largest]) if largest > 1 else None
-    rising = [differences(more, less) for less, more in itertools.pairwise(changes[inputs].values())]
+    steps = [differences(more, less) for less, more in itertools.pairwise(changes[inputs].values())]
     parts = [above(min(lost), 1)] if lost else []
     parts += [above(gained, 1)] if gained else []
-    verdict = all_of([*parts, *map(above, rising)]) if lost and gained else "not decided"
+    verdict = all_of([*parts, *map(above, steps)]) if lost and gained else "not decided"
     return verdict, (
         f"powers of ten over {numbers['distance']} steps, of which more than one is asked: below radius 1 the norm "
         f"loses at least {min(lost).text(1) if lost else 'n/a'}; at radius {largest:g}, with small inputs, it gains "
         f"{gained.text(1) if gained else 'n/a'}; from one radius to the next it is larger by at least "
-        f"{min(rising).text(1) if rising else 'n/a'}"
+        f"{min(steps).text(1) if steps else 'n/a'}"
     )
 
 
@@ -244,4 +244,5 @@ EXPERIMENT = Experiment(
     measure=measure,
     find=find,
     draw=draw,
+    check=lambda settings: rising("radii", settings.radii),
 )

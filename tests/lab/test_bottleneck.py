@@ -71,5 +71,7 @@ def test_what_follows_from_the_numbers() -> None:
     assert "at any size" in told
     assert bottleneck.find(made_up({WITHOUT: [20, 15, 10], WITH: [90, 90, 90]})).verdict == "not supported"
     assert bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [8, 8, 8]})).verdict == "not supported"
+    level = bottleneck.find(made_up({WITHOUT: [70, 80, 90], WITH: [900] * 3}))
+    assert level.verdict == "not supported", "a rank correlation of breaks that are not there"
     assert "it breaks too" in " ".join(bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [30] * 3})).sentences)
     assert bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [90] * 3}, seeds=2)).verdict is None

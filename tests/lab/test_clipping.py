@@ -83,12 +83,17 @@ def test_early_share_of_a_network_without_a_tanh_to_speak_of() -> None:
 def test_findings() -> None:
     def way(loss: float, cosine: float, right: float) -> tuple[dict[str, object], dict[str, object]]:
         share = {"cut": 0.1, "cosine": cosine, "descends": 0.99, "lowered": 0.9, "longest": 40.0}
-        return {"loss": [[1, 2.0], [2, loss]], **share}, {"right": [[0, 0.1], [1, right]], "early": 1e-7}
+        return {"loss": [[1, 2.0], [2, loss]], **share}, {
+            "right": [[n, 0.1] for n in range(6)] + [[6, right], [7, right]],
+            "early": 1e-7,
+            "early_trained": 1e-5,
+        }
 
     none, norm, value = way(2.0, 1.0, 0.12), way(0.1, 1.0, 0.13), way(0.2, 0.7, 0.14)
-    ways = {"none": none, "norm": norm, "value": value, "lstm": way(0.0, 1.0, 0.99)}
+    ways = {"none": none, "norm": norm, "value": value}
 
-    def numbers(seeds: int, floor: float) -> dict[str, object]:
+    def numbers(seeds: int, floor: float, lstm: float = 0.99) -> dict[str, object]:
+        ways["lstm"] = way(0.0, 1.0, lstm)
         small = {
             name: [one | {"right": [[1, floor]]} if name == "value" else one] * seeds for name, (_, one) in ways.items()
         }
@@ -101,3 +106,9 @@ def test_findings() -> None:
     assert EXPERIMENT.find(numbers(1, 0.14)).verdict is None
     assert EXPERIMENT.find(numbers(3, 0.14)).verdict == "supported"
     assert EXPERIMENT.find(numbers(3, 0.97)).verdict == "not supported"
+    assert EXPERIMENT.find(numbers(3, 0.14, lstm=0.5)).verdict == "not supported", "an LSTM that has not learnt"
+    value[0]["cosine"] = 1.0
+    assert EXPERIMENT.find(numbers(3, 0.14)).verdict == "not decided", "a direction that does not change"
+    found = EXPERIMENT.find(numbers(1, 0.14))
+    assert "RNN, no floor 1e-07 → 1e-05" in found.sentences[3]
+    assert found.rows[-1][-1] == "99 %", "the last quarter of the curve"

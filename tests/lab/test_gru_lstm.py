@@ -107,6 +107,12 @@ def test_each_part_of_the_claim_counts(changed: dict[str, Any], verdict: str, pa
     assert part in findings.reason
 
 
+def test_what_the_milder_chapters_say_stands_beside() -> None:
+    assert find(numbers_with()).reason.endswith("behind): supported")
+    worse = numbers_with(bleu={EQUAL: [18.0, 19.1, 20.0]})
+    assert find(worse).reason.endswith("behind): not supported")
+
+
 def test_words() -> None:
     assert "takes 75 % of its time" not in said(find(numbers_with()))  # 3.1 / 4.1
     assert "takes 76 % of its time" in said(find(numbers_with()))

@@ -11,7 +11,7 @@ from hydra import initialize_config_dir
 from s2s.commands.lab import training_configuration
 from s2s.config import build, check_call
 from s2s.lab.bench import Bench
-from s2s.lab.influence import EXPERIMENT, beginnings, influence, reach, relative_influence
+from s2s.lab.influence import EXPERIMENT, beginnings, falls, influence, reach, relative_influence
 from s2s.lab.language import LanguageModel, Text
 from s2s.nn.cells import CELLS, RNN, Cell, State
 from s2s.nn.recurrent import RecurrentLayer
@@ -78,6 +78,10 @@ def test_beginnings_are_long_held_out_lines() -> None:
     assert beginnings(text, 2, 2).tolist() == [[2, 4, 5, 6], [2, 6, 7, 8]]
 
 
+def test_falls_from_quarter_to_quarter() -> None:
+    assert falls([1.0] + [10.0**-n for n in (1, 1, 3, 3, 4, 4, 4, 4)]) == pytest.approx([2, 1, 0])
+
+
 def _numbers(fall: float, seeds: int) -> dict[str, Any]:
     run = {"before": [1.0] * 9, "after": [fall**k for k in range(9)], "perplexity": 12.0}
     return {"distance": 8, "cells": {"rnn": [run] * seeds, "lstm": [run] * seeds}}
@@ -89,6 +93,11 @@ def test_findings_say_what_the_numbers_say() -> None:
     assert found.verdict == "supported"
     assert "every cell" in found.sentences[0]
     assert "rnn 4" in found.sentences[1]
+    assert EXPERIMENT.find(_numbers(0.8, 3)).verdict == "not supported", "more than a tenth is left"
+    turned = _numbers(0.5, 3)
+    for run in turned["cells"]["rnn"]:
+        run["after"] = run["after"][:7] + [2 * run["after"][6]] * 2
+    assert EXPERIMENT.find(turned).verdict == "not supported", "the first words count for more again"
     rises = EXPERIMENT.find(_numbers(1.2, 3))
     assert rises.verdict == "not supported"
     assert "no cell" in rises.sentences[0]

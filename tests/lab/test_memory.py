@@ -83,9 +83,9 @@ def test_span() -> None:
     assert span([10, 20, 40], [0.2, 0.95, 0.99]) == 0
 
 
-def _numbers(rnn: float, lstm: list[float]) -> dict[str, Any]:
+def _numbers(rnn: float, lstm: list[float], soon: float = 1.0) -> dict[str, Any]:
     def runs(last: list[float]) -> list[list[dict[str, float]]]:
-        return [[{"right": 1.0}, {"right": one}] for one in last]
+        return [[{"right": soon}, {"right": one}] for one in last]
 
     cells = {"rnn": runs([rnn] * len(lstm)), "lstm": runs(lstm)}
     return {"lengths": [10, 90], "updates": 5, "tasks": {"first symbol": cells, "adding": cells}}
@@ -95,5 +95,8 @@ def test_verdicts() -> None:
     assert EXPERIMENT.find(_numbers(0.2, [0.99])).verdict is None
     assert EXPERIMENT.find(_numbers(0.2, [0.99, 0.98, 0.99])).verdict == "supported"
     assert EXPERIMENT.find(_numbers(0.99, [0.2, 0.21, 0.2])).verdict == "not supported"
-    assert EXPERIMENT.find(_numbers(0.5, [0.2, 0.9, 0.4])).verdict == "not decided"
+    assert EXPERIMENT.find(_numbers(0.2, [0.6, 0.61, 0.6])).verdict == "not supported", "better is not remembered"
+    assert EXPERIMENT.find(_numbers(0.8, [0.99, 0.98, 0.99])).verdict == "not supported", "an RNN that remembers, too"
+    assert EXPERIMENT.find(_numbers(0.2, [0.99, 0.98, 0.99], soon=0.2)).verdict == "not supported", "no memory at all"
+    assert EXPERIMENT.find(_numbers(0.2, [0.2, 0.99, 0.98])).verdict == "not decided"
     assert "lstm up to 90" in EXPERIMENT.find(_numbers(0.2, [0.99])).sentences[0]

@@ -39,10 +39,11 @@ def test_what_follows_from_the_numbers() -> None:
     assert gone.verdict == "supported"
     assert "none of them" in " ".join(gone.sentences)
     there = positions.find(made_up(0.2, 0.95, 0.97, 3))
-    assert there.verdict == "not supported"
+    assert there.verdict == "supported", "the note speaks of attention between recurrent networks"
     told = " ".join(there.sentences)
     assert "one of them" in told
     assert "75 points more" in told
     assert f"loss of: {SINUSOIDAL} " in told
-    assert positions.find(made_up(0.95, 0.9, 0.97, 3)).verdict == "not decided"
+    assert positions.find(made_up(0.95, 0.99, 0.9, 3)).verdict == "not decided"
+    assert positions.find(made_up(0.95, 0.99, 0.6, 3)).verdict == "not supported"
     assert positions.find(made_up(0.95, 0.99, 0.97, 1)).verdict is None

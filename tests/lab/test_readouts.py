@@ -118,9 +118,21 @@ def test_lengths_that_only_the_encoder_decoder_can_write(tmp_path: Path) -> None
     longer = {name: numbers[name][0]["M > N"]["right"] for name in READOUTS}
     assert longer["N to 1"] == longer["N to N"] == longer["N to N, both ways"] == 0
     assert longer[ENCODER_DECODER] > longer["1 to N"] + 0.4
-    found = EXPERIMENT.find({"readouts": numbers})
-    assert found.verdict is None
-    assert EXPERIMENT.find({"readouts": {name: runs * 3 for name, runs in numbers.items()}}).verdict == "supported"
-    swapped = {ENCODER_DECODER: "N to N", "N to N": ENCODER_DECODER}
-    others = {name: numbers[swapped.get(name, name)] * 3 for name in numbers}
-    assert EXPERIMENT.find({"readouts": others}).verdict == "not supported"
+    assert EXPERIMENT.find({"readouts": numbers}).verdict is None
+
+
+def _right(encoder_decoder: float, others: float, both_ways: float = 0.4) -> dict[str, Any]:
+    shares = dict.fromkeys(READOUTS, others) | {ENCODER_DECODER: encoder_decoder, "N to N, both ways": both_ways}
+    return {
+        "readouts": {
+            name: [{one: {"examples": 9, "right": share, "at_most": 1.0} for one in LENGTHS}] * 3
+            for name, share in shares.items()
+        }
+    }
+
+
+def test_verdicts() -> None:
+    assert EXPERIMENT.find(_right(0.97, 0.3)).verdict == "supported"
+    assert EXPERIMENT.find(_right(0.97, 0.6)).verdict == "not supported"
+    assert EXPERIMENT.find(_right(0.97, 0.3, both_ways=0.6)).verdict == "not supported"
+    assert EXPERIMENT.find(_right(0.7, 0.3)).verdict == "not supported", "better is not solved"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from s2s.lab.statistics import Mean, above, all_of, differences, mean_over_seeds
+from s2s.lab.statistics import Mean, above, all_of, below, differences, mean_over_seeds
 
 
 @pytest.mark.parametrize("count", range(2, 12))
@@ -37,6 +37,10 @@ def test_verdicts() -> None:
     assert above(Mean(2, 1, 3)) == "supported"
     assert above(Mean(2, 1, 3), by=1.5) == "not decided"
     assert above(Mean(-2, -3, -1)) == "not supported"
+    assert below(Mean(2, 1, 3), 4) == "supported"
+    assert below(Mean(2, 1, 3), 2.5) == "not decided"
+    assert below(Mean(2, 1, 3), 0.5) == "not supported"
+    assert below(Mean(2, None, None), 4) == "not decided"
     assert all_of(["supported", "not decided"]) == "not decided"
     assert all_of(["not decided", "not supported"]) == "not supported"
     assert all_of(["supported", "supported"]) == "supported"

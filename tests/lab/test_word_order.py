@@ -72,6 +72,9 @@ def test_who_eats_whom(tmp_path: Path) -> None:
     assert all(right[name] > 0.9 for name in ("rnn", "gru"))
     found = EXPERIMENT.find(numbers)
     assert found.verdict == "supported"
+    unlearnt = json.loads(json.dumps(numbers))
+    unlearnt["encoders"]["rnn"][0]["right"] = 0.5
+    assert EXPERIMENT.find(unlearnt).verdict == "not supported"
     blind = json.loads(json.dumps(numbers))
     blind["encoders"]["rnn"] = blind["encoders"][BLIND[0]]
     assert EXPERIMENT.find(blind).verdict == "not supported"
