@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from s2s.lab import gru_lstm
 from s2s.lab.fit import Recipe
 from s2s.lab.gru_lstm import (
     EQUAL,
@@ -60,7 +63,9 @@ def test_sizes_of_language_models() -> None:
     assert 3 * wider * (128 + wider + 1) == pytest.approx(4 * 256 * (128 + 256 + 1), rel=0.02)
 
 
-def test_at_tiny_size(root: Path, tmp_path: Path) -> None:
+def test_at_tiny_size(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # each model's two batches take a second
+    monkeypatch.setattr(gru_lstm, "time", clock)
     settings = Settings(SMALL, LANGUAGE, timed_batches=2, rounds=2, seeds=[1])
     with small_bench(root, tmp_path) as bench:
         numbers = through_json(measure(settings, bench))
@@ -68,7 +73,9 @@ def test_at_tiny_size(root: Path, tmp_path: Path) -> None:
     assert sizes[SAME] == parameters(3, 1, 16, 192, 256)
     assert sizes[LSTM] == parameters(4, 2, 16, 192, 256)
     assert sizes[EQUAL] == pytest.approx(sizes[LSTM], rel=0.02)
-    assert all(len(times) == 2 and min(times) > 0 for times in numbers["seconds"].values())
+    tokens = {round(1 / seconds, 6) for times in numbers["seconds"].values() for seconds in times}
+    assert len(tokens) == 1, "all models take the same batches"
+    assert tokens.pop() > 2 * 15, "times are those of a target token, not of a batch"
     assert all(1 < one[0] < 600 for one in numbers["perplexity"].values())
     assert len({one[0] for one in numbers["perplexity"].values()}) == 3
     findings = find(numbers)

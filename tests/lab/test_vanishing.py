@@ -111,3 +111,12 @@ def test_the_start_of_a_sequence_plays_no_part(tmp_path: Path) -> None:
     longer, shorter = (_measured(tmp_path, before=before, radii=[1.5], inputs=[0.1]) for before in (60, 1))
     settled, starting = (numbers["norms"]["0.1"]["1.5"] for numbers in (longer, shorter))
     assert all(with_start[-1] > 2 * without[-1] for with_start, without in zip(starting, settled, strict=True))
+
+
+def test_less_than_a_tenth_must_be_lost() -> None:
+    def numbers(below: float) -> dict[str, Any]:
+        runs = {"0.9": [[1.0, 0.5, below]] * 3, "2": [[1.0, 10.0, 100.0]] * 3}
+        return {"distance": 2, "norms": {"0.1": runs}}
+
+    assert EXPERIMENT.find(numbers(0.01)).verdict == "supported"
+    assert EXPERIMENT.find(numbers(0.3)).verdict == "not supported"
