@@ -102,7 +102,7 @@ def write_page(
         family_words=FAMILY_WORDS,
         first=first,
         test=test,
-        headline=prose.headline(results.scored, results.families, test.config.confidence, len(results.seeds)),
+        headline=prose.headline(results.scored, results.comparisons, test.config.confidence, len(results.seeds)),
         between_seeds=prose.between_seeds(results.seeds, _spreads(results)),
         metrics={metric: METRIC_WORDS[metric] for metric in METRICS},
         views=[
@@ -120,7 +120,11 @@ def write_page(
         ],
         beyond=any(row.beyond for view in VIEWS for row in view_table(results, view)),
         curves=_curves(results),
-        comparisons=[(one, prose.rows_to_show(one, first)) for one in results.families],
+        of_attention=[
+            (one.pair, prose.rows_to_show(one, first))
+            for one in results.comparisons
+            if one.pair.apart != "architecture"
+        ],
         samples=[shown[i] for i in _one_of_each_bin(shown, test.config.bins)],
         shown=len(shown),
         maps=maps,
@@ -242,10 +246,7 @@ def _data(results: Results, shown: list[list[Any]], maps: list[dict[str, Any]]) 
         "languages": {"source": test.source_language, "target": test.target_language},
         "unit": results.first.length_unit,
         "space": "" if is_unspaced(test.source_language) else " ",  # between words of the source
-        "pair": {
-            "ahead": results.families[0].a if results.families else names[-1],
-            "behind": results.baseline,
-        },
+        "pair": [results.comparisons[0].pair.a, results.comparisons[0].pair.b] if results.comparisons else names * 2,
     }
 
 

@@ -1,17 +1,25 @@
 """Sentences and number formats of the report page: only what the numbers support.
 
-The headline compares the strongest system on a fixed-size encoding with its partner with attention, on the longest
-sentences that are still within the training limit (beyond it, extrapolation is measured too) and on the shortest.
+The headline compares two systems, if possible one with attention and its like on a fixed-size encoding, on the longest
+sentences that are still within the training limit (beyond it, extrapolation is measured too) and on the shortest. A
+length bin carries a sentence only if it has enough sentences; where too few have, the headline is about the whole test
+set. What is called a difference is decided from the numbers as they are printed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from s2s.evaluation.by_length import Evaluation, LengthBin
 from s2s.evaluation.paired import Difference, Paired
 from s2s.evaluation.report.palette import FAMILY_WORDS
+
+ENOUGH = 20  # sentences: the BLEU of fewer says more about these than about a system
+LEARNED = 5.0  # BLEU: below it a system has hardly begun to translate
+
+Apart = Literal["attention", "attention and cell", "architecture"]
 
 
 @dataclass(frozen=True)
@@ -24,87 +32,130 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two systems, `a` minus `b`."""
+class Pair:
+    """Two systems to compare, `a` minus `b`.
+
+    Attributes:
+        apart: what tells them apart: `a` has recurrent attention and `b` a fixed-size encoding, with the same cell or
+            with another; or anything else.
+    """
 
     a: str
     b: str
+    apart: Apart
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pair with its differences."""
+
+    pair: Pair
     paired: Paired
 
 
-def family_pairs(systems: Sequence[Scored]) -> list[tuple[str, str]]:
-    """(attention, fixed) names to compare: `lstm_attention` with `lstm`, and so on.
+def pairs_to_compare(systems: Sequence[Scored]) -> list[Pair]:
+    """`lstm_attention` with `lstm`, and so on; the headline is about the first, that of the best fixed-size system.
 
-    The best fixed-size system comes first, and where it has no partner, with the best one with attention.
+    Where no two systems differ in attention alone there is one pair: the best fixed-size system with the best one with
+    attention, or else with self-attention; or else the best with the second best.
     """
-    attention = ranked(systems, "attention")
-    pairs = []
-    for place, one in enumerate(ranked(systems, "fixed")):
-        partners = [other for other in attention if other.name.startswith(f"{one.name}_")]
-        partners = partners or ([] if place else attention[:1])
-        pairs += [(other.name, one.name) for other in partners]
-    return pairs
+    fixed, attention, transformers = (ranked(systems, family) for family in FAMILY_WORDS)
+    found = [
+        Pair(other.name, one.name, "attention")
+        for one in fixed
+        for other in attention
+        if other.name.startswith(f"{one.name}_")
+    ]
+    if found:
+        return found
+    if fixed and attention:
+        return [Pair(attention[0].name, fixed[0].name, "attention and cell")]
+    if fixed and transformers:
+        return [Pair(transformers[0].name, fixed[0].name, "architecture")]
+    best = ranked(systems)
+    return [Pair(best[0].name, best[1].name, "architecture")] if len(best) > 1 else []
 
 
-def ranked(systems: Sequence[Scored], family: str) -> list[Scored]:
-    """Those of a family, the best on the whole test set first."""
-    return sorted((one for one in systems if one.family == family), key=lambda one: -(one.evaluation.bleu or 0.0))
+def ranked(systems: Sequence[Scored], family: str | None = None) -> list[Scored]:
+    """All, or those of a family, the best on the whole test set first."""
+    chosen = [one for one in systems if family in (None, one.family)]
+    return sorted(chosen, key=lambda one: -(one.evaluation.bleu or 0.0))
 
 
-def ends(evaluation: Evaluation) -> tuple[LengthBin, LengthBin] | None:
-    """The shortest bin and the longest within the training limit, of those with intervals; None with fewer than two."""
-    usable = [row for row in evaluation.by_length if row.low is not None]
+def telling(evaluation: Evaluation) -> list[LengthBin]:
+    """The bins within the training limit that have enough sentences, and not all of them; the shortest first."""
     limit = evaluation.training_limit
-    inside = usable if limit is None else [row for row in usable if row.max is not None and row.max <= limit]
-    return (inside[0], inside[-1]) if len(inside) > 1 else None
+    return [
+        row
+        for row in evaluation.by_length
+        if row.low is not None
+        and ENOUGH <= row.sentences < evaluation.sentences
+        and (limit is None or (row.max is not None and row.max <= limit))
+    ]
 
 
 def headline(
     systems: Sequence[Scored], comparisons: Sequence[Comparison], confidence: float, seeds: int = 1
 ) -> list[str]:
-    """Up to three sentences that answer: what does length do to these systems?
+    """A few sentences that answer: what does length do to these systems?
 
     Args:
+        comparisons: of `pairs_to_compare`.
         seeds: how many trainings each score is the mean of.
     """
-    span = ends(systems[0].evaluation)
-    pair = comparisons[0] if comparisons else None
-    if span is None:
-        if pair is None:
-            return [_overall(system) for system in systems[:3]]
-        return [_gap(pair, pair.paired.corpus, systems, confidence, "On the whole test set", seeds)]
-    short, long = span
-    unit = systems[0].evaluation.length_unit
-    if pair is None:
-        return [_overall(system) for system in systems[:2]] + _changes(systems, short, long, unit)
-    at_short, at_long = difference_in(pair.paired, short), difference_in(pair.paired, long)
+    found = _compared(systems, comparisons[0], confidence, seeds) if comparisons else [_overall(systems[0])]
+    bins = telling(systems[0].evaluation)
+    if len(bins) > 1:
+        found += _changes(systems, bins[0], bins[-1])
+    elif comparisons:  # what else there is to say about the whole test set
+        pair = comparisons[0].pair
+        others = [one for one in ranked(systems) if one.name not in (pair.a, pair.b)]
+        found += [_overall(one) for one in others[: 3 - len(found)]]
+    return found + _little_learned(systems)
+
+
+def _compared(systems: Sequence[Scored], comparison: Comparison, confidence: float, seeds: int) -> list[str]:
+    """The difference on long and on short sentences; with fewer than two bins, on the whole test set and in the bin."""
+    first, paired = systems[0].evaluation, comparison.paired
+    bins = telling(first)
+    places = [(f"sentences of {place(row, first.length_unit)}", difference_in(paired, row)) for row in bins]
+    places = [places[-1], places[0]] if len(bins) > 1 else [("the whole test set", paired.corpus), *places]
     return [
-        _gap(pair, at_long, systems, confidence, f"On sentences of {span_words(long, unit)}", seeds),
-        _gap(pair, at_short, systems, confidence, f"On those of {span_words(short, unit)}", 1),
-        *_changes(systems, short, long, unit),
+        _gap(comparison.pair, found, systems, confidence, f"On {where}", seeds if not number else 1)
+        for number, (where, found) in enumerate(places)
     ]
 
 
-def _gap(
-    comparison: Comparison, found: Difference, systems: Sequence[Scored], confidence: float, opening: str, seeds: int
-) -> str:
-    family = {system.name: system.family for system in systems}[comparison.b]
-    text = (
-        f"{opening}, {comparison.b} on a {FAMILY_WORDS[family]} reaches {found.b:.1f} BLEU and "
-        f"{comparison.a} {found.a:.1f}{f' (means of {seeds} trainings)' if seeds > 1 else ''}: "
-    )
-    gap, low, high = found.difference, found.low, found.high
-    if gap is None or low is None or high is None:
-        return text.rstrip(": ") + "."
+def _gap(pair: Pair, found: Difference, systems: Sequence[Scored], confidence: float, opening: str, seeds: int) -> str:
+    families = {system.name: system.family for system in systems}
+    b = _described(pair.b, families[pair.b])
+    a = pair.a if families[pair.a] == families[pair.b] else _described(pair.a, families[pair.a])
+    a += " (another cell, too)" if pair.apart == "attention and cell" else ""
+    means = f" (means of {seeds} trainings)" if seeds > 1 else ""
+    text = f"{opening}, {b} reaches {found.b:.1f} BLEU and {a} {found.a:.1f}{means}"
+    if found.difference is None or found.low is None or found.high is None:
+        return f"{text}."
+    if found.difference == found.low == found.high == 0:
+        return f"{text}: the same."
+    gap, low, high = (rounded(value) for value in (found.difference, found.low, found.high))
     interval = f"{100 * confidence:g} % paired interval {signed(low)} to {signed(high)}"
+    if gap == 0:
+        return f"{text}: no difference ({interval})."
     if low <= 0 <= high:
-        return f"{text}a difference of {signed(gap)} that the choice of test sentences can explain ({interval})."
-    plain = f"{100 * confidence:g} % paired interval {min(abs(low), abs(high)):.1f} to {max(abs(low), abs(high)):.1f}"
-    return f"{text}{abs(gap):.1f} {'ahead' if gap > 0 else 'behind'} ({plain})."
+        return f"{text}: a difference of {signed(gap)} that the choice of test sentences can explain ({interval})."
+    near, far = sorted((abs(low), abs(high)))
+    plain = f"{100 * confidence:g} % paired interval {near:.1f} to {far:.1f}"
+    return f"{text}: {pair.a} is {abs(gap):.1f} {'ahead' if gap > 0 else 'behind'} ({plain})."
 
 
-def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin, unit: str) -> list[str]:
-    parts = []
+def _described(name: str, family: str) -> str:
+    """`gru on a fixed-size encoding`, `transformer with self-attention`; `gru_attention` says it already."""
+    words = FAMILY_WORDS[family]
+    return f"{name} on a {words}" if family == "fixed" else name if words in name else f"{name} with {words}"
+
+
+def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin) -> list[str]:
+    unit, parts = systems[0].evaluation.length_unit, []
     for family, words in FAMILY_WORDS.items():
         changes = []
         for system in (s for s in systems if s.family == family):
@@ -117,7 +168,16 @@ def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin, unit:
             parts.append(f"by {low}{'' if low == high else f' to {high}'} with {'a ' * (family == 'fixed')}{words}")
     if not parts:
         return []
-    return [f"From {span_words(short, unit)} to {span_words(long, unit)}, BLEU changes {listed(parts)}."]
+    return [f"From {place(short, unit)} to {place(long, unit)}, BLEU changes {listed(parts)}."]
+
+
+def _little_learned(systems: Sequence[Scored]) -> list[str]:
+    best = ranked(systems)[0].evaluation.bleu
+    if best is None or best >= LEARNED:
+        return []
+    if len(systems) == 1:
+        return ["The model has learned little, so this says little about its architecture."]
+    return ["The models have learned little, so this says little about the architectures."]
 
 
 def _overall(system: Scored) -> str:
@@ -160,11 +220,12 @@ def threads(of: Sequence[int | None]) -> str:
 
 
 def rows_to_show(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:
-    """The shortest bin, the longest within the training limit, the longest of all, and the whole set."""
+    """The ends of what the headline is about, or the shortest bin; the longest of all, and the whole set."""
     found: list[tuple[str, Difference]] = []
     usable = [row for row in evaluation.by_length if row.low is not None]
     if len(usable) > 1:
-        for row in dict.fromkeys([*(ends(evaluation) or usable[:1]), usable[-1]]):
+        bins = telling(evaluation) or usable
+        for row in dict.fromkeys([bins[0], bins[-1], usable[-1]]):
             found.append((span_words(row, evaluation.length_unit), difference_in(comparison.paired, row)))
     return [*found, ("whole test set", comparison.paired.corpus)]
 
@@ -181,10 +242,19 @@ def span_words(row: LengthBin | Difference, unit: str) -> str:
     return f"{row.min}–{row.max} {unit}" if row.min else f"up to {row.max} {unit}"
 
 
+def place(row: LengthBin, unit: str) -> str:
+    """`11–20 words (n = 50)`."""
+    return f"{span_words(row, unit)} (n = {row.sentences:,})"
+
+
+def rounded(value: float) -> float:
+    """As it is printed, with one digit; never −0.0."""
+    return round(value, 1) + 0.0
+
+
 def signed(value: float) -> str:
     """`+1.2`, `−0.3`, `0.0`: with a real minus sign."""
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+    return f"{rounded(value):+.1f}".replace("-", "−") if rounded(value) else "0.0"
 
 
 def duration(seconds: float | None) -> str:

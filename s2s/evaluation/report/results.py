@@ -19,7 +19,7 @@ from s2s.evaluation.bleu import Counted, count
 from s2s.evaluation.by_length import Evaluation, hash_of_test_set, mean, mean_of_seeds, tokenizer_of
 from s2s.evaluation.paired import TRIALS, EveryPair, Randomization, compare_counts, every_pair
 from s2s.evaluation.report.length import Series
-from s2s.evaluation.report.prose import Comparison, Scored, family_pairs, ranked
+from s2s.evaluation.report.prose import Comparison, Scored, pairs_to_compare, ranked
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Results:
         counts: by system, of the translations of each training.
         evaluations: by system, the mean over its trainings.
         pairs: every system against every other one, on the whole test set.
-        families: systems with attention against their like with a fixed-size encoding, by length.
+        comparisons: of `pairs_to_compare`, by length.
     """
 
     systems: list[System]
@@ -102,7 +102,7 @@ class Results:
     counts: dict[str, list[Counted]]
     evaluations: dict[str, Evaluation]
     pairs: EveryPair
-    families: list[Comparison]
+    comparisons: list[Comparison]
 
     @property
     def first(self) -> Evaluation:
@@ -164,11 +164,14 @@ def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Re
         for one in systems
     }
     chance = Randomization(len(test.sources), trials)
-    families = [
-        Comparison(a, b, compare_counts(counts[a], counts[b], test.sources, test.source_language, test.config, chance))
-        for a, b in family_pairs([Scored(one.name, one.family, evaluations[one.name]) for one in systems])
+    comparisons = [
+        Comparison(
+            pair,
+            compare_counts(counts[pair.a], counts[pair.b], test.sources, test.source_language, test.config, chance),
+        )
+        for pair in pairs_to_compare([Scored(one.name, one.family, evaluations[one.name]) for one in systems])
     ]
-    return Results(list(systems), test, counts, evaluations, every_pair(counts, test.config, chance), families)
+    return Results(list(systems), test, counts, evaluations, every_pair(counts, test.config, chance), comparisons)
 
 
 def _check(systems: Sequence[System], test: TestSet) -> None:

@@ -12,7 +12,8 @@
   let found = rows;
   let shown = STEP;
 
-  const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
+  /** What rounds to 0.0 has no sign. */
+  const signed = (value) => (value.toFixed(1) * 1 ? (value > 0 ? "+" : "−") : "") + Math.abs(value).toFixed(1);
   const gap = (row) => row.scores[ahead.selectedIndex] - row.scores[behind.selectedIndex];
 
   /** Pieces in turn as the reference has them and not. */
@@ -80,8 +81,7 @@
     return [head, ...found.map(cells)].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
   }
 
-  behind.selectedIndex = Math.max(0, systems.indexOf(data.pair.behind));
-  ahead.selectedIndex = Math.max(0, systems.indexOf(data.pair.ahead));
+  [ahead.selectedIndex, behind.selectedIndex] = data.pair.map((one) => systems.indexOf(one));
   if (systems.length < 2) order.querySelector("[value=difference]").remove();
   search.addEventListener("input", choose);
   for (const select of [order, ahead, behind]) select.addEventListener("change", choose);

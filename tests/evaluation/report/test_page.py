@@ -274,6 +274,19 @@ def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tm
     assert "1, 4, 7" in text
 
 
+def test_the_table_of_attention_says_where_the_cell_differs_too(make_system, test_set: TestSet, tmp_path: Path) -> None:
+    fixed, transformer = make_system("gru", "fixed", 0.05), make_system("transformer", "self-attention", 0.002)
+    mine = make_system("mine", "attention", 0.004)
+    text = show(tmp_path, gather([fixed, mine, transformer], test_set, trials=5)).words
+    assert "mine−gru (another cell, too)" in text
+    text = show(tmp_path, gather([fixed, make_system("gru_attention", "attention", 0.004)], test_set, trials=5)).words
+    assert "gru_attention−gru up to 5 words" in text
+    page = show(tmp_path, gather([fixed, transformer], test_set, trials=5))
+    assert "transformer with self-attention" in page.words  # in the headline …
+    assert "Attention minus" not in page.words  # … and not in a table of attention
+    assert page.data["pair"] == ["transformer", "gru"]
+
+
 def test_what_does_not_belong_together_is_refused(results: Results, make_system, test_set: TestSet) -> None:
     systems = results.systems
     with pytest.raises(S2SError, match="lstm was evaluated on another test set"):

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from s2s.evaluation.paired import paired
+from s2s.evaluation.paired import Difference, Paired, paired
 from s2s.evaluation.report.prose import (
     Comparison,
+    Pair,
     Scored,
     between_seeds,
     difference_in,
     duration,
-    ends,
-    family_pairs,
     headline,
     mebibytes,
     millions,
+    pairs_to_compare,
     quantity,
     rows_to_show,
     signed,
+    telling,
     threads,
 )
 from s2s.evaluation.report.results import TestSet
@@ -26,27 +29,36 @@ def scored(*systems) -> list[Scored]:
     return [Scored(one.name, one.family, one.trainings[0].evaluation) for one in systems]
 
 
-def comparison(a, b, test_set: TestSet) -> Comparison:
+def comparison(a, b, test_set: TestSet, apart="attention") -> Comparison:
     found = paired(
         test_set.sources, a.trainings[0].hypotheses, b.trainings[0].hypotheses, test_set.references,
         source_language="en", target_language="de",
         config=test_set.config, trials=10,
     )  # fmt: skip
-    return Comparison(a.name, b.name, found)
+    return Comparison(Pair(a.name, b.name, apart), found)
+
+
+def about_the_whole_set(difference: float, low: float, high: float) -> Comparison:
+    corpus = Difference(0, None, 90, 50 + difference, 50.0, difference, low, high)
+    return Comparison(Pair("lstm_attention", "lstm", "attention"), Paired(corpus, [], 0.5, "", ""))
 
 
 def test_the_headline_says_what_the_numbers_say(make_system, test_set: TestSet) -> None:
     fixed, attention = make_system("lstm", "fixed", 0.06), make_system("lstm_attention", "attention", 0.002)
     compared = comparison(attention, fixed, test_set)
     first, second, third = headline(scored(fixed, attention), [compared], 0.95)
-    long = difference_in(compared.paired, attention.trainings[0].evaluation.by_length[1])  # the limit is 10 words
-    assert first == (
-        f"On sentences of 6–10 words, lstm on a fixed-size encoding reaches {long.b:.1f} BLEU and lstm_attention "
-        f"{long.a:.1f}: {long.difference:.1f} ahead (95 % paired interval {long.low:.1f} to {long.high:.1f})."
-    )
-    assert second.startswith("On those of up to 5 words, lstm on a fixed-size encoding reaches ")
     rows = fixed.trainings[0].evaluation.by_length
-    assert third.startswith("From up to 5 words to 6–10 words, BLEU changes by ")
+    assert min(rows[0].sentences, rows[1].sentences) >= 20
+    long = difference_in(compared.paired, rows[1])  # the limit is 10 words
+    assert first == (
+        f"On sentences of 6–10 words (n = {rows[1].sentences}), lstm on a fixed-size encoding reaches {long.b:.1f} "
+        f"BLEU and lstm_attention {long.a:.1f}: lstm_attention is {long.difference:.1f} ahead "
+        f"(95 % paired interval {long.low:.1f} to {long.high:.1f})."
+    )
+    opening = f"On sentences of up to 5 words (n = {rows[0].sentences}), lstm on a fixed-size encoding reaches "
+    assert second.startswith(opening)
+    spans = f"From up to 5 words (n = {rows[0].sentences}) to 6–10 words (n = {rows[1].sentences})"
+    assert third.startswith(f"{spans}, BLEU changes by ")
     assert f"{signed(rows[1].bleu - rows[0].bleu)} with a fixed-size encoding" in third
 
 
@@ -55,22 +67,35 @@ def test_a_system_that_is_behind_is_called_behind(make_system, test_set: TestSet
     compared = comparison(bad, good, test_set)
     first = headline(scored(good, bad), [compared], 0.95)[0]
     row = difference_in(compared.paired, good.trainings[0].evaluation.by_length[1])
-    assert f"{-row.difference:.1f} behind (95 % paired interval {-row.high:.1f} to {-row.low:.1f})" in first
+    said = f"lstm_attention is {-row.difference:.1f} behind (95 % paired interval {-row.high:.1f} to {-row.low:.1f})"
+    assert said in first
 
 
-def test_a_difference_that_may_be_chance_is_not_called_ahead(make_system, test_set: TestSet) -> None:
-    a = make_system("lstm", "fixed", 0.03)
-    b = make_system("lstm_attention", "attention", 0.03, hypotheses=a.trainings[0].hypotheses)
-    first = headline(scored(a, b), [comparison(b, a, test_set)], 0.95)[0]
-    assert "a difference of 0.0 that the choice of test sentences can explain" in first
-    assert "ahead" not in first
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ((0.0, 0.0, 0.0), "and lstm_attention 50.0: the same."),
+        ((0.04, 0.01, 0.2), "and lstm_attention 50.0: no difference (95 % paired interval 0.0 to +0.2)."),
+        ((-0.04, -0.3, -0.01), "and lstm_attention 50.0: no difference (95 % paired interval −0.3 to 0.0)."),
+        (
+            (0.06, 0.04, 0.2),
+            ": a difference of +0.1 that the choice of test sentences can explain (95 % paired interval 0.0 to +0.2).",
+        ),
+        ((0.3, 0.06, 0.6), ": lstm_attention is 0.3 ahead (95 % paired interval 0.1 to 0.6)."),
+    ],
+)
+def test_what_is_a_difference_is_decided_from_what_is_printed(make_system, difference, said: str) -> None:
+    systems = make_system("lstm", "fixed", 0.03, limit=1), make_system("lstm_attention", "attention", 0.03, limit=1)
+    (only,) = headline(scored(*systems), [about_the_whole_set(*difference)], 0.95)
+    assert only.endswith(said)
 
 
 def test_one_system_alone_has_a_headline(make_system) -> None:
     one = make_system("rnn", "fixed", 0.03)
     first, second = headline(scored(one), [], 0.95)
     assert first.startswith(f"rnn reaches {one.trainings[0].evaluation.bleu:.1f} BLEU")
-    assert second.startswith("From up to 5 words to 6–10 words, BLEU changes by −")
+    assert second.startswith("From up to 5 words (n = ")
+    assert ", BLEU changes by −" in second
 
 
 def test_what_seeds_change_is_said_for_several_only() -> None:
@@ -84,43 +109,94 @@ def test_what_seeds_change_is_said_for_several_only() -> None:
 def test_several_seeds_are_said_in_the_first_sentence(make_system, test_set: TestSet) -> None:
     fixed, attention = make_system("lstm", "fixed", 0.06), make_system("lstm_attention", "attention", 0.002)
     first, second, _ = headline(scored(fixed, attention), [comparison(attention, fixed, test_set)], 0.95, 3)
-    assert " (means of 3 trainings): " in first
+    assert " (means of 3 trainings): lstm_attention is " in first
     assert "means" not in second
 
 
 def test_pairs_share_their_cell_and_the_strongest_fixed_system_comes_first(make_system) -> None:
     weak, strong = make_system("rnn", "fixed", 0.08), make_system("gru", "fixed", 0.02)
     partners = make_system("rnn_attention", "attention", 0.001), make_system("gru_attention", "attention", 0.002)
-    assert family_pairs(scored(weak, strong, *partners)) == [("gru_attention", "gru"), ("rnn_attention", "rnn")]
-    other = make_system("mine", "attention", 0.004)
-    assert family_pairs(scored(weak, strong, other)) == [("mine", "gru")]
-    assert family_pairs(scored(weak, strong)) == []
-    # The best fixed system is compared also where only a weaker one has a partner of its cell.
-    assert family_pairs(scored(weak, strong, partners[0], other)) == [
-        ("rnn_attention", "gru"),
-        ("rnn_attention", "rnn"),
+    assert pairs_to_compare(scored(weak, strong, *partners)) == [
+        Pair("gru_attention", "gru", "attention"),
+        Pair("rnn_attention", "rnn", "attention"),
     ]
+    # A system on a fixed-size encoding whose like has attention says more than a better one without.
+    mine = make_system("mine", "attention", 0.004)
+    assert pairs_to_compare(scored(weak, strong, partners[0], mine)) == [Pair("rnn_attention", "rnn", "attention")]
 
 
-def test_the_ends_stay_within_the_training_limit(make_system) -> None:
+def test_without_a_like_the_best_are_compared(make_system, test_set: TestSet) -> None:
+    weak, strong = make_system("rnn", "fixed", 0.08), make_system("gru", "fixed", 0.02)
+    mine = make_system("mine", "attention", 0.004)
+    transformer, other = make_system("transformer", "self-attention", 0.004), make_system("t", "self-attention", 0.01)
+
+    def first(*systems) -> str:
+        (pair,) = pairs_to_compare(scored(*systems))
+        by_name = {one.name: one for one in systems}
+        compared = comparison(by_name[pair.a], by_name[pair.b], test_set, pair.apart)
+        return headline(scored(*systems), [compared], 0.95)[0]
+
+    said = first(weak, strong, mine, transformer)
+    assert "gru on a fixed-size encoding reaches" in said
+    assert "BLEU and mine with attention (another cell, too) " in said
+    assert ": mine is " in said
+    said = first(weak, strong, transformer)
+    assert "gru on a fixed-size encoding reaches" in said
+    assert "BLEU and transformer with self-attention " in said
+    said = first(other, make_system("gru_attention", "attention", 0.002))
+    assert "t with self-attention reaches" in said
+    assert "BLEU and gru_attention " in said
+    said = first(weak, strong)
+    assert "rnn on a fixed-size encoding reaches" in said
+    assert "BLEU and gru " in said
+    assert pairs_to_compare(scored(weak)) == []
+
+
+def test_only_bins_with_enough_sentences_carry_a_headline(make_system, test_set: TestSet) -> None:
     inside, without = make_system("a", "fixed", 0.03), make_system("a", "fixed", 0.03, limit=None)
-    assert [row.label for row in ends(inside.trainings[0].evaluation)] == ["≤5", "6–10"]
-    assert [row.label for row in ends(without.trainings[0].evaluation)] == ["≤5", ">12"]
-    assert ends(make_system("a", "fixed", 0.03, limit=7).trainings[0].evaluation) is None
+    assert [row.label for row in telling(inside.trainings[0].evaluation)] == ["≤5", "6–10"]
+    evaluation = without.trainings[0].evaluation
+    assert [row.label for row in telling(evaluation)] == ["≤5", "6–10", ">12"]
+    few = [replace(row, sentences=19 if row.max is None else 20) for row in evaluation.by_length]
+    assert [row.label for row in telling(replace(evaluation, by_length=few))] == ["≤5", "6–10"]
+    whole = [replace(evaluation.by_length[0], min=0, max=None, sentences=90)]
+    assert telling(replace(evaluation, by_length=whole)) == []
+    assert telling(make_system("a", "fixed", 0.03, limit=4).trainings[0].evaluation) == []
 
 
-def test_with_one_bin_within_the_limit_the_headline_is_about_the_whole_test_set(make_system, test_set: TestSet) -> None:
-    fixed, attention = (
-        make_system("lstm", "fixed", 0.06, limit=7),
-        make_system("lstm_attention", "attention", 0.002, limit=7),
-    )
-    compared = comparison(attention, fixed, test_set)
-    (only,) = headline(scored(fixed, attention), [compared], 0.95)
+def test_with_few_bins_the_headline_is_about_the_whole_test_set(make_system, test_set: TestSet) -> None:
+    plan = [("lstm", "fixed", 0.06), ("lstm_attention", "attention", 0.002), ("gru", "fixed", 0.05)]
+
+    def said(limit: int) -> tuple[list[str], Comparison]:
+        systems = [make_system(*one, limit=limit) for one in plan]
+        compared = comparison(systems[1], systems[0], test_set)
+        return headline(scored(*systems), [compared], 0.95), compared
+
+    (first, second), compared = said(4)  # no bin is within the limit
     whole = compared.paired.corpus
-    assert only.startswith("On the whole test set, lstm on a fixed-size encoding reaches ")
-    assert f"{whole.b:.1f} BLEU and lstm_attention {whole.a:.1f}: {whole.difference:.1f} ahead" in only
-    labels = [label for label, _ in rows_to_show(compared, fixed.trainings[0].evaluation)]
+    assert first.startswith("On the whole test set, lstm on a fixed-size encoding reaches ")
+    assert f"{whole.b:.1f} BLEU and lstm_attention {whole.a:.1f}: lstm_attention is {whole.difference:.1f} a" in first
+    assert second.startswith("gru reaches ")
+    (same, second, third), compared = said(7)
+    assert same == first
+    assert second.startswith("On sentences of up to 5 words (n = ")
+    assert third.startswith("gru reaches ")
+    labels = [label for label, _ in rows_to_show(compared, make_system(*plan[0], limit=7).trainings[0].evaluation)]
     assert labels == ["up to 5 words", "more than 12 words", "whole test set"]
+
+
+def test_models_that_have_learned_little_say_little(make_system, test_set: TestSet) -> None:
+    untrained = ["x"] * len(test_set.sources)
+    fixed = make_system("lstm", "fixed", 0, hypotheses=untrained)
+    attention = make_system("lstm_attention", "attention", 0, hypotheses=untrained)
+    told = "The models have learned little, so this says little about the architectures."
+    assert headline(scored(fixed, attention), [comparison(attention, fixed, test_set)], 0.95)[-1] == told
+    assert (
+        headline(scored(fixed), [], 0.95)[-1]
+        == "The model has learned little, so this says little about its architecture."
+    )
+    trained = make_system("lstm_attention", "attention", 0.002)
+    assert told not in headline(scored(fixed, trained), [comparison(trained, fixed, test_set)], 0.95)
 
 
 @pytest.mark.parametrize(
