@@ -6,6 +6,7 @@ trained with several seeds it shows the mean as a line and each training as a sm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import METRICS, Metric
 from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin, Side
-from s2s.evaluation.report.canvas import PAPER, SHADE, SOFT, canvas, drawing, save
+from s2s.evaluation.report.canvas import DPI, PAPER, SHADE, SOFT, canvas, drawing, save
 from s2s.evaluation.report.palette import FAMILY_WORDS, Style, styles
 from s2s.evaluation.report.picture import line_style
 
@@ -83,27 +84,14 @@ def draw_length(series: Sequence[Series], view: View = BLEU_BY_SOURCE, title: st
     axes.set_xlim(-0.5, len(bins) - 0.5)
     _set_scale(axes, view.metric, seen)
     along = first.along(view.side)
-    limit = _limit_position(bins, along.limit)
-    if limit is not None:
-        _draw_limit(axes, limit, len(bins), narrow)
-    axes.set_xticks(slots, [row.label for row in bins])
-    for slot, row in zip(slots, bins, strict=True):
-        axes.annotate(
-            f"n={row.sentences}" if narrow else f"n = {row.sentences:,}",
-            (slot, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, -25),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=8,
-            color=SOFT,
-            annotation_clip=False,
-        )
+    if along.limit is not None:
+        _draw_limit(axes, bins, along.limit)
     axes.set_xlabel(f"{along.unit} in the {view.side} (n: sentences)", labelpad=20, color=SOFT)
     axes.set_ylabel(METRIC_WORDS[view.metric], color=SOFT)
     if not narrow:
         _label_lines(axes, series, looks, dodge, view)
+    figure.draw_without_rendering()  # from here on the axes have the width that everything beside them leaves
+    _label_bins(axes, bins, narrow)
     return figure
 
 
@@ -160,27 +148,20 @@ def _common_bins(series: Sequence[Series], side: Side) -> list[LengthBin]:
     return bins[: filled[-1] + 1] if filled else bins  # no room for an empty last bin
 
 
-def _limit_position(bins: Sequence[LengthBin], limit: int | None) -> float | None:
-    """Where the training limit falls on the axis of equal slots; None outside of it (in the open last bin)."""
-    if limit is None:
-        return None
-    for slot, row in enumerate(bins):
-        if row.max is not None and limit <= row.max:
-            return (
-                slot - 0.5 + (limit - row.min + 1) / (row.max - row.min + 1)
-                if row.min
-                else slot - 0.5 + limit / row.max
-            )
-    last = bins[-1]
-    return len(bins) - 1.5 if last.min and limit == last.min - 1 else None
+def _draw_limit(axes: Axes, bins: Sequence[LengthBin], limit: int) -> None:
+    """A line at the end of the bin that holds the training limit: a point stands for a whole bin, on one side of it.
 
-
-def _draw_limit(axes: Axes, position: float, slots: int, narrow: bool) -> None:
-    axes.axvspan(position, slots - 0.5, color=SHADE, linewidth=0, zorder=0)
-    axes.axvline(position, color=SOFT, linewidth=1.1, zorder=1)
-    near_end = position > slots * 0.6
+    Bins that are wholly beyond are shaded. The limit need not be in the picture: the open last bin has no end, and what
+    is longer than all test sentences has no bin.
+    """
+    slot = next((slot for slot, row in enumerate(bins) if row.max is not None and limit <= row.max), None)
+    position = len(bins) - 0.5 if slot is None else slot + 0.5
+    if slot is not None:
+        axes.axvspan(position, len(bins) - 0.5, color=SHADE, linewidth=0, zorder=0)
+        axes.axvline(position, color=SOFT, linewidth=1.1, zorder=1)
+    near_end = position + 0.5 > len(bins) / 2
     axes.annotate(
-        "training limit" if narrow else "longest in training",
+        f"longest in training: {limit:,}{' →' if slot is None else ''}",
         (position, 1),
         xycoords=("data", "axes fraction"),
         xytext=(-5 if near_end else 5, 3),
@@ -191,6 +172,28 @@ def _draw_limit(axes: Axes, position: float, slots: int, narrow: bool) -> None:
         color=SOFT,
         annotation_clip=False,
     )
+
+
+def _label_bins(axes: Axes, bins: Sequence[LengthBin], narrow: bool) -> None:
+    """The lengths of the bins and their numbers of sentences; of every second bin where all have no room, and so on."""
+    sizes = [f"n={row.sentences}" if narrow else f"n = {row.sentences:,}" for row in bins]
+    room = 72 * axes.get_window_extent().width / DPI / len(bins)  # points for each bin
+    needed = 0.66 * max(10 * max(len(row.label) for row in bins), 8 * max(map(len, sizes)))
+    shown = range(0, len(bins), math.ceil(needed / room))
+    axes.set_xticks(shown, [bins[slot].label for slot in shown])
+    for slot in shown:
+        axes.annotate(
+            sizes[slot],
+            (slot, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -25),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=8,
+            color=SOFT,
+            annotation_clip=False,
+        )
 
 
 def _label_lines(axes: Axes, series: Sequence[Series], looks: Sequence[Style], dodge: np.ndarray, view: View) -> None:

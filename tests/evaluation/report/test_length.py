@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -45,18 +46,64 @@ def test_the_picture_shows_the_numbers(series: list[Series]) -> None:
     assert [row.low, row.high] in drawn
 
 
-@pytest.mark.parametrize(("limit", "position"), [(10, 1.5), (5, 0.5), (8, 1.1), (12, 2.5), (40, None), (None, None)])
-def test_the_training_limit_is_drawn_where_it_is_inside_the_axis(
-    limit: int | None, position: float | None, series: list[Series]
+@pytest.mark.parametrize(
+    ("limit", "position", "shaded", "label"),
+    [
+        (10, 1.5, 2, "longest in training: 10"),
+        (5, 0.5, 3, "longest in training: 5"),
+        (8, 1.5, 2, "longest in training: 8"),  # all points of a bin stand on the side of its shortest sentences
+        (12, 2.5, 1, "longest in training: 12"),
+        (40, None, 0, "longest in training: 40 →"),  # in the open last bin
+        (None, None, 0, None),
+    ],
+)
+def test_the_training_limit_is_drawn_between_bins(
+    limit: int | None, position: float | None, shaded: int, label: str | None, series: list[Series]
 ) -> None:
     moved = [replace(one, evaluation=replace(one.evaluation, training_limit=limit)) for one in series]
-    axes = draw_length(moved).axes[0]
-    vertical = [
-        line.get_xdata()[0]
-        for line in axes.lines
-        if list(line.get_ydata()) == [0, 1] and line.get_xdata()[0] == line.get_xdata()[1]
-    ]
-    assert vertical == ([] if position is None else [pytest.approx(position)])
+    assert marked(moved) == (position, shaded, label)
+
+
+def marked(series: list[Series]) -> tuple[float | None, float, str | None]:
+    """The training limit of a picture: where its line is, how many bins are shaded, what is written."""
+    for narrow in (False, True):
+        axes = draw_length(series, narrow=narrow).axes[0]
+        vertical = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+        shaded = sum(patch.get_width() for patch in axes.patches)
+        labels = [text for text in axes.texts if "training" in text.get_text()]
+        assert len(vertical) <= 1
+        assert len(labels) <= 1
+        for label in labels:
+            x = vertical[0] if vertical else axes.get_xlim()[1]
+            assert label.xy == (x, 1)
+    return vertical[0] if vertical else None, shaded, labels[0].get_text() if labels else None
+
+
+def test_the_limit_may_be_at_the_end_of_the_last_bin_or_beyond_it(series: list[Series]) -> None:
+    first = series[0].evaluation
+    empty = [replace(row, sentences=0, bleu=None, low=None, high=None) for row in first.by_length]
+    shown = [*first.by_length[:2], *empty[2:]]  # nothing is longer than 10
+    for limit, expected in ((10, (1.5, 0, "longest in training: 10")), (12, (None, 0, "longest in training: 12 →"))):
+        one = replace(series[0], evaluation=replace(first, by_length=shown, training_limit=limit))
+        assert marked([one]) == expected
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_labels_of_many_bins_do_not_overlap(series: list[Series], narrow: bool) -> None:
+    row = series[0].evaluation.by_length[0]
+    for count, least in ((7, 7), (14, 6), (30, 6)):
+        bins = [replace(row, min=11 + 2 * n, max=12 + 2 * n, sentences=1234) for n in range(count)]
+        one = replace(series[0], evaluation=replace(series[0].evaluation, by_length=bins, training_limit=None))
+        figure = draw_length([one], narrow=narrow)
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        sizes = [text for text in axes.texts if text.get_text().startswith("n")]
+        assert len(sizes) == len(axes.get_xticks())
+        assert list(axes.get_xticks()) == [text.xy[0] for text in sizes]
+        assert len(sizes) >= least
+        for texts in (axes.get_xticklabels(), sizes):
+            ends = [text.get_window_extent() for text in texts]
+            assert all(left.x1 < right.x0 for left, right in itertools.pairwise(ends))
 
 
 def test_systems_on_other_sentences_or_bins_do_not_share_a_picture(series: list[Series], tmp_path: Path) -> None:
@@ -89,7 +136,7 @@ def test_each_side_has_its_own_limit_and_numbers_of_sentences(series: list[Serie
     first = series[0].evaluation
     by_reference = [replace(row, sentences=row.sentences + 1000) for row in first.by_length]
     moved = replace(first, by_reference_length=by_reference, training_limit=5, reference_limit=8)
-    for side, limit, extra in (("source", 0.5, 0), ("reference", 1.1, 1000)):
+    for side, limit, extra in (("source", 0.5, 0), ("reference", 1.5, 1000)):
         axes = draw_length([replace(series[0], evaluation=moved)], View("bleu", side)).axes[0]
         vertical = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
         assert vertical == [pytest.approx(limit)]
