@@ -88,14 +88,14 @@ def save(figure: Figure, path: Path) -> None:
         file.write(buffer.getvalue())
 
 
-def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str, of: str = "system") -> str:
+def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str) -> str:
     """A drawn figure as an `<svg>` element for a page: colours as CSS variables, text in the page's font.
 
     Args:
         draw: makes the figure.
-        families: of the systems in it, in order; system number i has the colour `var(--system-i)`.
+        families: of the systems that may be in it, in order; system number i has the colour `var(--system-i)`, and in
+            text `var(--system-i-text)`.
         salt: distinct for each picture of a page, so that their ids differ.
-        of: in place of `system`, where the page has colours of other things too.
     """
     with drawing(salt):
         buffer = io.StringIO()
@@ -108,7 +108,8 @@ def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str, of: str 
     text = re.sub(r"(font: [^;'\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--font)", text)
     variables = {INK: "--ink", SOFT: "--soft", GRID: "--grid", SHADE: "--shade", PAPER: "--paper"}
     for number, look in enumerate(styles(families)):
-        variables.setdefault(look.light, f"--{of}-{number}")
+        variables.setdefault(look.light, f"--system-{number}")
+        variables.setdefault(look.text, f"--system-{number}-text")
     for color, name in variables.items():
         text = text.replace(color, f"var({name})")
     # what is left of the ids comes from the salt

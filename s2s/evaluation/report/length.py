@@ -228,7 +228,7 @@ def _label_lines(axes: Axes, series: Sequence[Series], looks: Sequence[Style], d
             va="bottom",
             fontsize=9.5,
             fontweight="bold",
-            color=look.light,
+            color=look.text,
             annotation_clip=False,
         )
         axes.annotate(

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -28,7 +28,7 @@ from s2s.evaluation.report.attention import AttentionMap, packed
 from s2s.evaluation.report.canvas import svg
 from s2s.evaluation.report.files import as_csv, as_json, tables
 from s2s.evaluation.report.length import METRIC_WORDS, VIEWS, draw_length
-from s2s.evaluation.report.palette import FAMILY_WORDS, styles, swatch
+from s2s.evaluation.report.palette import FAMILY_WORDS, Style, styles, swatch
 from s2s.evaluation.report.picture import Curve, draw_curves
 from s2s.evaluation.report.results import Results
 from s2s.evaluation.report.scaling import blocks, draw_scaling, how, sentences
@@ -61,13 +61,16 @@ def write_page(
         results: systems in the order of the tables; colours follow from it.
         attentions: of some sentences, each with all systems that have attention.
         command: what the user typed.
-        scaling: cost by length, to show; of other models than `results`, so they have colours of their own.
+        scaling: cost by length, to show; models of the same name look the same.
 
     Raises:
         S2SError: a map does not fit its pieces; the file cannot be written.
     """
     systems, test, first = results.systems, results.test, results.first
-    families = [one.family for one in systems]
+    by_name = {one.name: one.family for one in systems}
+    by_name |= {name: family for name, family in (scaling.models if scaling else {}).items() if name not in by_name}
+    families = list(by_name.values())
+    looks = dict(zip(by_name, styles(families), strict=True))
     shown = for_the_page(results, _SENTENCES)
     maps = _maps(attentions, results)
     script = "\n".join(_resource(name) for name in _SCRIPTS)
@@ -96,9 +99,8 @@ def write_page(
         data=as_script(_data(results, shown, maps)),
         results=results,
         rows=system_rows(results),
-        looks=styles(families),
-        swatches=[swatch(look, number) for number, look in enumerate(styles(families))],
-        numbers={one.name: position for position, one in enumerate(systems)},
+        looks=list(looks.values()),
+        swatches={name: swatch(look, number) for number, (name, look) in enumerate(looks.items())},
         family_words=FAMILY_WORDS,
         first=first,
         test=test,
@@ -133,7 +135,7 @@ def write_page(
         downloads=_downloads(results),
         command=command,
         threads=prose.threads([training.threads for one in systems for training in one.trainings]),
-        scaling=None if scaling is None else _scaling(scaling),
+        scaling=None if scaling is None else _scaling(scaling, looks, families),
     )
     content = html.encode("utf-8", "replace")
     if len(content) > _LARGE:
@@ -189,29 +191,21 @@ def _curves(results: Results) -> list[tuple[str, str, list[tuple[str, str]]]]:
     ]
 
 
-def _scaling(scaling: Scaling) -> dict[str, Any]:
-    families = list(scaling.models.values())
-    looks = styles(families)
+def _scaling(scaling: Scaling, looks: Mapping[str, Style], families: Sequence[str]) -> dict[str, Any]:
     return {
         "sentences": sentences(scaling),
-        "pictures": _both_widths("scaling", families, partial(draw_scaling, scaling), "model"),
-        "looks": looks,
-        "models": {
-            name: (swatch(look, number, "model"), family)
-            for number, (look, (name, family)) in enumerate(zip(looks, scaling.models.items(), strict=True))
-        },
+        "pictures": _both_widths("scaling", families, partial(draw_scaling, scaling, looks=looks)),
+        "models": scaling.models,
         "lengths": scaling.lengths,
         "blocks": blocks(scaling),
         "how": how(scaling),
     }
 
 
-def _both_widths(
-    name: str, families: Sequence[str], draw: Callable[..., Figure], of: str = "system"
-) -> list[tuple[str, str]]:
+def _both_widths(name: str, families: Sequence[str], draw: Callable[..., Figure]) -> list[tuple[str, str]]:
     """One drawing for wide screens and one for phones; CSS shows either."""
     return [
-        (width, svg(partial(draw, narrow=width == "narrow"), families, f"{name}-{width}", of))
+        (width, svg(partial(draw, narrow=width == "narrow"), families, f"{name}-{width}"))
         for width in ("wide", "narrow")
     ]
 

@@ -22,11 +22,21 @@ FAMILY_WORDS: dict[str, str] = {
     "attention": "attention",
     "self-attention": "self-attention",
 }
-# (on white, on near-black)
-_COLORS: dict[str, list[tuple[str, str]]] = {
-    "fixed": [("#cc3311", "#ff7a5c"), ("#e07b00", "#ffb454"), ("#d81b73", "#ff79b0"), ("#8c5a2b", "#d2a679")],
-    "attention": [("#0077bb", "#5cb8ff"), ("#009988", "#3fd9c6"), ("#2aa5d8", "#9bdcff"), ("#44775a", "#9ad1ae")],
-    "self-attention": [("#5b2a9d", "#c3a2ff"), ("#aa4499", "#f09ae0")],
+# (on white, the same for text on white, on near-black)
+_COLORS: dict[str, list[tuple[str, str, str]]] = {
+    "fixed": [
+        ("#cc3311", "#cc3311", "#ff7a5c"),
+        ("#e07b00", "#ac5f00", "#ffb454"),
+        ("#d81b73", "#d81b73", "#ff79b0"),
+        ("#8c5a2b", "#8c5a2b", "#d2a679"),
+    ],
+    "attention": [
+        ("#0077bb", "#0077bb", "#5cb8ff"),
+        ("#009988", "#008172", "#3fd9c6"),
+        ("#2aa5d8", "#1f7aa0", "#9bdcff"),
+        ("#44775a", "#44775a", "#9ad1ae"),
+    ],
+    "self-attention": [("#5b2a9d", "#5b2a9d", "#c3a2ff"), ("#aa4499", "#aa4499", "#f09ae0")],
 }
 _DASHES: dict[str, list[Dash]] = {
     "fixed": [(5, 2.2), (2.4, 1.8), (7, 2, 1.6, 2)],
@@ -38,9 +48,16 @@ _MARKERS = {"fixed": "os^Dv", "attention": "osD^v", "self-attention": "DP*X"}
 
 @dataclass(frozen=True)
 class Style:
-    """`light` and `dark`: colours for a light and a dark background; `dash`: on/off lengths, () for a solid line."""
+    """How a system is drawn.
+
+    Attributes:
+        light, dark: colours for a light and a dark background.
+        text: `light`, as dark as letters need to be read (a contrast of 4.5 to 1); `dark` is light enough.
+        dash: on/off lengths, () for a solid line.
+    """
 
     light: str
+    text: str
     dark: str
     dash: Dash
     marker: str
@@ -59,8 +76,9 @@ def styles(families: Sequence[str]) -> list[Style]:
             raise S2SError(f"family {family!r} of a system is not one of: {', '.join(get_args(Family))}")
         number, colors, dashes, markers = seen[family], _COLORS[family], _DASHES[family], _MARKERS[family]
         seen[family] += 1
-        light, dark = colors[number % len(colors)]
-        result.append(Style(light, dark, dashes[number % len(dashes)], markers[number % len(markers)]))
+        result.append(
+            Style(*colors[number % len(colors)], dashes[number % len(dashes)], markers[number % len(markers)])
+        )
     return result
 
 
@@ -76,13 +94,10 @@ _MARKER_PATHS = {
 }
 
 
-def swatch(style: Style, number: int, of: str = "system") -> str:
-    """A small `<svg>` of a system's line and marker in the colour `var(--system-<number>)`, for legends and tables.
-
-    `of` stands in place of `system` where a page has colours of other things too.
-    """
+def swatch(style: Style, number: int) -> str:
+    """A small `<svg>` of a system's line and marker in the colour `var(--system-<number>)`, for legends and tables."""
     dash = f' stroke-dasharray="{" ".join(f"{2 * part:g}" for part in style.dash)}"' if style.dash else ""
-    color = f"var(--{of}-{number})"
+    color = f"var(--system-{number})"
     return (
         '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true">'
         f'<path d="M0 6h34" fill="none" stroke="{color}" stroke-width="2.4"{dash}/>'

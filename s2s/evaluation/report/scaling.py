@@ -8,7 +8,7 @@ scale throughout the row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,17 @@ def scaling_picture(scaling: Scaling, path: Path, title: str = "How cost grows w
         save(draw_scaling(scaling, title), path)
 
 
-def draw_scaling(scaling: Scaling, title: str = "", narrow: bool = False) -> Figure:
-    """The figure of `scaling_picture`; `narrow` is for a phone: one panel below the other, no labels at the lines."""
+def draw_scaling(
+    scaling: Scaling, title: str = "", narrow: bool = False, looks: Mapping[str, Style] | None = None
+) -> Figure:
+    """The figure of `scaling_picture`.
+
+    Args:
+        narrow: for a phone: one panel below the other, no labels at the lines.
+        looks: of the models, where they have some already; None for a picture that stands alone.
+    """
     families = scaling.models
-    looks = dict(zip(families, styles(list(families.values())), strict=True))
+    looks = looks or dict(zip(families, styles(list(families.values())), strict=True))
     drawn = [_lines(scaling, measure) for measure in _MEASURES]
     rows = [(measure, lines) for measure, lines in zip(_MEASURES, drawn, strict=True) if lines]
     batches = [batch for batch in scaling.batches if any(batch in lines for _, lines in rows)]
@@ -129,7 +136,7 @@ def _lines(scaling: Scaling, measure: _Measure) -> dict[int, dict[str, Points]]:
     return found
 
 
-def _draw(axes: Axes, lines: dict[str, Points], looks: dict[str, Style]) -> None:
+def _draw(axes: Axes, lines: dict[str, Points], looks: Mapping[str, Style]) -> None:
     for model, points in lines.items():
         axes.plot(*zip(*points, strict=True), **{**line_style(looks[model]), "markersize": 5.0}, zorder=3)
 
@@ -164,7 +171,7 @@ def _apart(lengths: Sequence[int], number: int, span: float) -> bool:
     return math.log(lengths[number] / lengths[number - 1]) > 0.09 * math.log(span)
 
 
-def _label(axes: Axes, lines: dict[str, Points], looks: dict[str, Style], families: dict[str, str]) -> None:
+def _label(axes: Axes, lines: dict[str, Points], looks: Mapping[str, Style], families: dict[str, str]) -> None:
     """Names at the right edge, joined to the ends of their lines, moved apart where they would overlap."""
     low, high = (math.log(limit) for limit in axes.get_ylim())
     left, right = (math.log(limit) for limit in axes.get_xlim())
@@ -184,12 +191,11 @@ def _label(axes: Axes, lines: dict[str, Points], looks: dict[str, Style], famili
         for number in range(len(places) - 2, -1, -1):
             places[number] = max(places[number], places[number + 1] + step)
     for model, place in zip(order, places, strict=True):
-        color = looks[model].light
         if model in ends:
             x, y = ends[model]
             leader: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.55, "clip_on": False, "transform": axes.transAxes}
-            axes.plot([x, 1.0, 1.05], [y, y, place], color=color, **leader)
-        _beside(axes, f"{model} ", place, 1, color=color, fontsize=9.5, fontweight="bold", va="bottom")
+            axes.plot([x, 1.0, 1.05], [y, y, place], color=looks[model].light, **leader)
+        _beside(axes, f"{model} ", place, 1, color=looks[model].text, fontsize=9.5, fontweight="bold", va="bottom")
         if len(order) < 5:  # more have no room for a second line
             _beside(axes, f"{FAMILY_WORDS[families[model]]} ", place, -1, color=SOFT, fontsize=8, va="top")
 

@@ -11,6 +11,7 @@ from matplotlib.image import imread
 
 from s2s.errors import S2SError
 from s2s.evaluation.report.length import VIEWS, Series, View, draw_length, length_picture
+from s2s.evaluation.report.palette import styles
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,13 @@ def test_the_limit_may_be_at_the_end_of_the_last_bin_or_beyond_it(series: list[S
     for limit, expected in ((10, (1.5, 0, "longest in training: 10")), (12, (None, 0, "longest in training: 12 →"))):
         one = replace(series[0], evaluation=replace(first, by_length=shown, training_limit=limit))
         assert marked([one]) == expected
+
+
+def test_names_at_the_lines_are_in_the_colour_for_text(series: list[Series]) -> None:
+    second = replace(series[0], label="gru")
+    labels = {text.get_text(): text.get_color() for text in draw_length([series[0], second]).axes[0].texts}
+    look = styles(["fixed", "fixed"])[1]
+    assert labels["gru"] == look.text != look.light
 
 
 @pytest.mark.parametrize("narrow", [False, True])

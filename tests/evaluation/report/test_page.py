@@ -202,11 +202,13 @@ def test_downloads_are_the_files_themselves(html: str, results: Results) -> None
 
 
 def test_colours_are_variables_with_a_dark_set(html: str) -> None:
-    for number in range(4):
+    for number in range(5):  # four systems, and a model of the cost
         assert f"var(--system-{number})" in html
         assert len(re.findall(rf"--system-{number}: #", html)) == 2
     pictures = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert not re.search(r"(?:fill|stroke): ?#(?!0{3,6}\b)", pictures)
+    assert re.search(r"<text[^>]*fill: var\(--system-1-text\)[^>]*>gru<", pictures)
+    assert len(re.findall(r"--system-1-text: #", html)) == 2
 
 
 def test_cost_by_length(html: str) -> None:
@@ -215,10 +217,16 @@ def test_cost_by_length(html: str) -> None:
     assert "a <processor>, 2 threads" in text
     assert "8.00 ms 400 MiB" in text
     assert "32.0 ms T2.00 · 400 MiB" in text
-    # The models of the measurement are others than the page's four systems, so their colours are named apart.
-    for number in range(3):
-        assert f"var(--model-{number})" in html
-        assert len(re.findall(rf"--model-{number}: #", html)) == 2
+
+
+def test_models_of_the_cost_look_like_the_systems_of_their_name_and_others_like_none(html: str) -> None:
+    swatches = re.findall(r'<svg class="swatch".*?stroke="var\((.*?)\)".*?<span class="name">(.*?)</span>', html)
+    by_name = {name: color for color, name in swatches}
+    assert len(set(swatches)) == len(by_name) == 5  # one colour for each name
+    assert by_name["transformer"] == "--system-3"  # a system of the page …
+    assert by_name["rnn"] == "--system-4"  # … and a model of the measurement alone
+    (picture,) = re.findall(r'<div class="picture wide"[^>]*label="Time and memory.*?</div>', html, flags=re.DOTALL)
+    assert set(re.findall(r"var\((--system-\d)\)", picture)) == {"--system-2", "--system-3", "--system-4"}
 
 
 def test_without_its_script_it_shows_a_sentence_of_each_length(html: str) -> None:
