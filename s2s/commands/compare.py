@@ -19,9 +19,10 @@ from omegaconf import DictConfig
 
 from s2s.commands.compare_report import evaluated, test_set, write_report
 from s2s.commands.console import key_of, overrides, plain
-from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
+from s2s.commands.side_by_side import SIGNAL, jobs_at_once, run_side_by_side
 from s2s.commands.train import check, train_run
 from s2s.config import NonNegativeInt, PositiveInt, check_call, raise_all
+from s2s.data.corpus import check_corpus
 from s2s.decoding.translator import check_precision
 from s2s.devices import pick_device
 from s2s.errors import S2SError
@@ -69,12 +70,18 @@ def compare(config: DictConfig) -> None:
         if not getattr(data, "tests", True):
             raise S2SError("data.tests is empty: compare.py evaluates all models on the first test set, so name one")
         check_precision(one.values["decoding"]["precision"], pick_device(one.values["device"]))
+        check_corpus(data)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise S2SError(f"cannot make the folder output={output}: {error.strerror}; choose another") from error
     at_once = min(len(wanted), values["jobs"] or jobs_at_once(pick_device(values["device"]), len(wanted)))
     # Ladders climb, so their last models take longest; started first, they leave no core idle at the end.
     jobs = {one.folder: partial(train_and_evaluate, one.values, output / one.folder) for one in reversed(wanted)}
     code = run_side_by_side(jobs, at_once)
-    if code:
+    if code > SIGNAL:
         log.warning("stopped before the end; the same command goes on with what is missing")
+    if code:
         sys.exit(code)
     runs: dict[str, dict[int, Run]] = {}
     for one in wanted:

@@ -1,8 +1,8 @@
 """Several jobs at a time, each in a process of its own with its share of the CPU's cores.
 
 Small models gain little from a second core (their matrix products are too small to share), two of them side by side
-gain nearly twofold. What a job writes to stderr appears line by line behind its name. A signal to this process is
-passed on once; jobs also stop when this process is gone.
+gain nearly twofold. What a job writes to stderr appears line by line behind its name; an error that several have is
+said once. A signal to this process is passed on once; jobs also stop when this process is gone.
 """
 
 from __future__ import annotations
@@ -16,18 +16,30 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from typing import TextIO
 
 import torch
+from tqdm import tqdm
 
-from s2s.commands.console import BAD_INPUT, LineFormatter, TqdmHandler, report
+from s2s.commands.console import BAD_INPUT, LineFormatter, TqdmHandler, one_line
 from s2s.errors import S2SError
 from s2s.evaluation.report.prose import duration
 from s2s.training.interrupt import Interrupted, Signals
 
 log = logging.getLogger(__name__)
+
+SIGNAL = 128  # an exit code above says which signal ended a process
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A job in its process, and where its error comes from."""
+
+    process: SpawnProcess
+    errors: connection.Connection
 
 
 def jobs_at_once(device: torch.device, jobs: int) -> int:
@@ -42,7 +54,8 @@ def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> 
         0, or the exit code of what stopped them: that of the failed job, or of the signal.
     """
     threads = max(1, torch.get_num_threads() // at_once)
-    waiting, running, code = list(jobs.items()), dict[str, SpawnProcess](), 0
+    waiting, running, code = list(jobs.items()), dict[str, _Running](), 0
+    said = set[str]()
     began = time.monotonic()
     with Signals() as signals:
         while running or (waiting and not code):
@@ -52,21 +65,28 @@ def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> 
                 left = "" if rest is None else f", about {duration(rest)} left"
                 log.info("%s: %d of %d%s", name, len(jobs) - len(waiting), len(jobs), left)
                 running[name] = _start(name, job, threads)
-            connection.wait([process.sentinel for process in running.values()], timeout=0.5)
+            connection.wait([job.process.sentinel for job in running.values()], timeout=0.5)
             if signals.caught is not None and not code:
-                code = 128 + signals.caught
+                code = SIGNAL + signals.caught
                 _stop(running)
-            for name, process in list(running.items()):
-                if process.exitcode is not None:
+            for name, ended in list(running.items()):
+                status = ended.process.exitcode
+                if status is not None:
                     del running[name]
-                    if process.exitcode and not code:
-                        code = process.exitcode if process.exitcode > 0 else 128 - process.exitcode
+                    error = _error(ended)
+                    if error and error not in said:
+                        said.add(error)
+                        tqdm.write(f"{name}: error: {error}", file=sys.stderr)
+                    if status and not code:
+                        code = status if status > 0 else SIGNAL - status
                         _stop(running)
     return code
 
 
-def _start(name: str, job: Callable[[], object], threads: int) -> SpawnProcess:
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=(name, job, threads), name=name)
+def _start(name: str, job: Callable[[], object], threads: int) -> _Running:
+    context = multiprocessing.get_context("spawn")
+    errors, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(name, job, threads, sender), name=name)
     # An ignored signal stays ignored in a new process: Ctrl-C reaches all processes of a terminal, and the jobs must
     # hear of it once, from here, as SIGTERM.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -74,15 +94,25 @@ def _start(name: str, job: Callable[[], object], threads: int) -> SpawnProcess:
         process.start()
     finally:
         signal.signal(signal.SIGINT, before)
-    return process
+        sender.close()
+    return _Running(process, errors)
 
 
-def _stop(running: Mapping[str, SpawnProcess]) -> None:
-    for process in running.values():
-        process.terminate()
+def _error(ended: _Running) -> str:
+    """What was wrong with a job that has ended; empty where it does not say."""
+    with ended.errors as errors:
+        try:
+            return str(errors.recv()) if errors.poll() else ""
+        except EOFError:
+            return ""
 
 
-def _run(name: str, job: Callable[[], object], threads: int) -> None:
+def _stop(running: Mapping[str, _Running]) -> None:
+    for job in running.values():
+        job.process.terminate()
+
+
+def _run(name: str, job: Callable[[], object], threads: int, errors: connection.Connection) -> None:
     """The life of a job's process."""
     sys.stderr = NamedLines(sys.stderr, name)
     torch.set_num_threads(threads)
@@ -93,7 +123,7 @@ def _run(name: str, job: Callable[[], object], threads: int) -> None:
     try:
         job()
     except S2SError as error:
-        report(error)
+        errors.send(one_line(error))
         sys.exit(BAD_INPUT)
     except Interrupted as stopped:
         log.warning("%s", stopped)

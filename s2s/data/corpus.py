@@ -21,7 +21,7 @@ from s2s.data import grammar
 from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
 from s2s.data.hub import hub_reader
 from s2s.data.lengths import lengths_in_words
-from s2s.data.reading import Pair, digest, find_files, read_pairs
+from s2s.data.reading import Layout, Pair, digest, find_files, read_pairs
 from s2s.errors import S2SError
 
 CACHE_VERSION = 1  # of the Arrow files made here; raise it when reading changes
@@ -124,6 +124,18 @@ def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corp
     return Corpus(config.source_language, config.target_language, load("train"), load("validation"), tests, dropped)
 
 
+def check_corpus(config: DataConfig) -> None:
+    """Finds what is wrong without reading all of the data: local files are there, and begin with a sentence pair.
+
+    Raises:
+        S2SError: see the message.
+    """
+    _reader(config)
+    if isinstance(config, FilesData):
+        for where, key in _places(config).values():
+            _begun(config, where, key)
+
+
 # --------------------------------------------------------------------------------------------------------- what to keep
 
 
@@ -179,19 +191,30 @@ def _grammar_reader(config: GrammarData) -> Reader:
     return Reader(["test"], read)
 
 
-def _files_reader(config: FilesData) -> Reader:
+def _places(config: FilesData) -> dict[str, tuple[str, str]]:
+    """By split: where it is, and the setting that says so."""
     places = {"train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
     for where in config.tests:
         name = Path(where).name.removesuffix(".tsv").removesuffix(".jsonl")
         if name in places:
             raise S2SError(f"data.tests={where}: there is a split {name} already: give the file another name")
         places[name] = (where, "data.tests")
+    return places
+
+
+def _begun(config: FilesData, where: str, key: str) -> Layout:
+    """The files of a split, in which there is a sentence pair."""
+    files = find_files(where, config.source, config.target, key)
+    if next(read_pairs(files, config.source, config.target), None) is None:
+        raise S2SError(f"{key}={where}: there are no sentence pairs in {files[0]}")
+    return files
+
+
+def _files_reader(config: FilesData) -> Reader:
+    places = _places(config)
 
     def read(name: str) -> Columns:
-        where, key = places[name]
-        files = find_files(where, config.source, config.target, key)
-        if next(read_pairs(files, config.source, config.target), None) is None:
-            raise S2SError(f"{key}={where}: there are no sentence pairs in {files[0]}")
+        files = _begun(config, *places[name])
         arguments = {
             "files": tuple(map(str, files)),  # a list would be taken for shards
             "source": config.source,

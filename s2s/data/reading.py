@@ -113,7 +113,12 @@ def _tsv(path: Path, source: str, target: str) -> Iterator[Pair]:
     first, second = 0, 1
     for number, line in enumerate(read_lines(path), 1):
         columns = line.split("\t")
-        if number == 1 and source in columns and target in columns:
+        if number == 1 and {source, target} & {*columns}:
+            if missing := {source, target} - {*columns}:
+                raise S2SError(
+                    f"{path}, line 1: the columns are called {', '.join(columns)}, none of them {missing.pop()}: "
+                    f"a line of names must have both {source} and {target}"
+                )
             first, second = columns.index(source), columns.index(target)
             continue
         if len(columns) <= max(first, second):

@@ -98,7 +98,7 @@ def test_ladder(script: Script, tmp_path: Path) -> None:
 def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> None:
     """The numbers of the page are those of sacrebleu's own command on the saved files: all of them, and one bin."""
     sentences = json.loads((report / "sentences.json").read_text(encoding="utf-8"))
-    outputs = hypotheses.read_text(encoding="utf-8").splitlines()
+    outputs = hypotheses.read_text(encoding="utf-8").split("\n")[:-1]  # a form feed ends no line
     assert [row["lstm"] for row in sentences] == outputs
     found = json.loads((report / "report.json").read_text(encoding="utf-8"))
     system = next(row for row in found["systems"] if row["system"] == "lstm")
@@ -110,8 +110,17 @@ def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> No
     }
     chosen = [n for n, row in enumerate(sentences) if 11 <= len(row["reference"].split()) <= 20]
     assert 0 < len(chosen) < len(sentences)
-    page = " ".join(re.sub("<[^>]*>", " ", (report / "index.html").read_text(encoding="utf-8")).split())
-    for expected, lines in ((whole, range(len(sentences))), (in_bin, chosen)):
+    page = (report / "index.html").read_text(encoding="utf-8")
+    table = page.split('<section id="systems">')[1].split("</table>")[0]
+    (row,) = [row for row in table.split("</tr>") if '<span class="name">lstm</span>' in row]
+    shown = {"bleu": _cells(row)[0], "chrf": _cells(row)[2]}  # between them is the difference to the baseline
+    in_picture = {}
+    for metric in ("bleu", "chrf"):
+        view = page.split(f'<div data-view="{metric} reference"')[1].split("</table>")[0]
+        place = re.findall(r'<span class="name">(.*?)</span>', view).index("lstm")
+        (row,) = re.findall(r'<th scope="row">11–20</th>.*?</tr>', view, flags=re.DOTALL)
+        in_picture[metric] = _cells(row)[1 + place]
+    for expected, cells, lines in ((whole, shown, range(len(sentences))), (in_bin, in_picture, chosen)):
         (folder / "hyp").write_text("".join(f"{outputs[n]}\n" for n in lines), encoding="utf-8")
         (folder / "ref").write_text("".join(f"{sentences[n]['reference']}\n" for n in lines), encoding="utf-8")
         command = [
@@ -131,7 +140,12 @@ def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> No
         for metric, said in zip(("bleu", "chrf"), json.loads(done.stdout), strict=True):
             assert round(expected[metric], 10) == said["score"]
             assert said["signature"] == found["signatures"][metric]
-            assert f" {said['score']:.1f} " in page
+            assert cells[metric] == f"{said['score']:.1f}"
+
+
+def _cells(row: str) -> list[str]:
+    """The first number of each cell in a row of a table."""
+    return [(cell.split() or [""])[0] for cell in re.findall("<td>([^<]*)", row)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -178,6 +192,7 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
     assert done.returncode == 2
     assert "error: " in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+    assert "the same command goes on" not in done.stderr.decode()
     assert not (tmp_path / "out" / "report").exists()
 
 
@@ -215,6 +230,29 @@ def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, argu
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
     assert "Error executing job" not in done.stderr
+    assert message in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["data.train=none.tsv"], "data.train=none.tsv: there is no file none.tsv"),
+        (["data.tests=[empty.tsv]"], "data.tests=empty.tsv: there are no sentence pairs in empty.tsv"),
+        (["data.validation=names.tsv"], "names.tsv, line 1: the columns are called id, en, none of them de"),
+        (["output=good.tsv/out"], "cannot make the folder output=good.tsv/out: Not a directory; choose another"),
+    ],
+)
+def test_bad_data_and_a_bad_folder_are_found_before_the_first_model(
+    inside: Callable[..., Done], tmp_path: Path, changed: list[str], message: str
+) -> None:
+    for name, text in {"good": "a\tb\n", "empty": "", "names": "id\ten\n1\ta\n"}.items():
+        (tmp_path / f"{name}.tsv").write_text(text)
+    data = ["data=files", "data.source=en", "data.target=de", "data.train=good.tsv", "data.validation=good.tsv"]
+    done = inside("compare", "output=out", "device=cpu", *data, "data.tests=[good.tsv]", *changed, cwd=tmp_path)
+    assert done.code == 2
+    assert done.stderr.splitlines() == done.errors
+    assert len(done.errors) == 1
     assert message in done.errors[0]
     assert not (tmp_path / "out").exists()
 

@@ -312,6 +312,10 @@ def test_errors_of_files(tmp_path: Path) -> None:
     assert re.search(r"d.de, line 2: not UTF-8 \(byte 3 of the line\)", train("d", en="1\n2\n", de=b"1\n23\xe4\n"))
     assert re.search(r"e.tsv, line 3: 1 column where at least 2", train("e", tsv="a\tb\nc\td\n\n"))
     assert re.search(r"f.tsv, line 2: 2 columns where at least 3", train("f", tsv="x\ten\tde\na\tb\n"))
+    assert re.search(
+        r"p.tsv, line 1: the columns are called id, en, none of them de: a line of names must have both en and de$",
+        train("p", tsv="id\ten\na\tb\n"),
+    )
     assert re.search(r"g.jsonl, line 3: not JSON", train("g", jsonl=flat(PAIRS[:1]) + "\n{'en'}\n"))
     assert re.search(r"h.jsonl, line 1: no key 'de'; there are: en, fr", train("h", jsonl='{"en": "a", "fr": "b"}\n'))
     assert re.search(r"i.jsonl, line 2: 'de' is null", train("i", jsonl=flat([("a", "b"), ("c", None)])))

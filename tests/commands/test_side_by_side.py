@@ -1,0 +1,33 @@
+"""Jobs side by side: what is wrong with several of them is said once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from s2s.commands.side_by_side import run_side_by_side
+from s2s.errors import S2SError
+
+
+def fail(folder: Path, name: str, message: str) -> None:
+    """Fails when the other is about to, and cannot be stopped before it has said why."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / name).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.01)
+    raise S2SError(message)
+
+
+@pytest.mark.parametrize(("messages", "lines"), [(("bad data", "bad data"), 1), (("first alone", "second alone"), 2)])
+def test_an_error_is_said_once(
+    messages: tuple[str, str], lines: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jobs = {name: partial(fail, tmp_path, name, text) for name, text in zip("ab", messages, strict=True)}
+    assert run_side_by_side(jobs, 2) == 2
+    said = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
+    assert len(said) == lines
+    assert set(said) <= {f"a: error: {messages[0]}", f"b: error: {messages[1]}"}
