@@ -41,8 +41,10 @@ if (data.attention.length) {
       .filter(([share]) => share >= 5)
       .sort((a, b) => b[0] - a[0])
       .slice(0, 4);
-    const listed = strongest.map(([share, text]) => `${text} ${share} %`).join(", ") || "nothing above 5 %";
-    byId("weights").textContent = `${map[side][place]} ${side === "target" ? "←" : "→"} ${listed}`;
+    // Each word is isolated, so that words that are read from right to left do not take the line with them.
+    const listed = strongest.flatMap(([share, text], at) => [at ? ", " : "", make("bdi", {}, text), ` ${share} %`]);
+    if (!listed.length) listed.push("nothing above 5 %");
+    byId("weights").replaceChildren(make("bdi", {}, map[side][place]), side === "target" ? " ← " : " → ", ...listed);
   }
 
   function heat() {
@@ -62,6 +64,7 @@ if (data.attention.length) {
     for (const [side, paragraph] of Object.entries(sides)) {
       paragraph.replaceChildren(...map[side].map((text, place) => word(text, side, place)));
     }
+    byId("map").textContent = `test sentence ${map.sentence}, ${map.system}, ${head.value}`;
     if (byId("all-weights").open) heat();
     light("target", 0);
   }
@@ -74,7 +77,8 @@ if (data.attention.length) {
   fill(sentence, numbers.map((number) => {
     const one = data.attention.find((map) => map.sentence === number);
     const text = one.source.slice(0, -1).join(data.space);
-    return [number, `${one.length}: ${text.length > 60 ? `${text.slice(0, 58)}…` : text}`];
+    const short = text.length > 60 ? `${text.slice(0, 58)}…` : text;
+    return [number, `${counted(one.length)} · test sentence ${number}: \u2068${short}\u2069`]; // isolated, as with <bdi>
   }));
   for (const paragraph of Object.values(sides)) {
     for (const kind of ["pointerover", "focusin", "click"]) paragraph.addEventListener(kind, react);

@@ -21,6 +21,9 @@ function who(system) {
   return templates.find((one) => one.dataset.who === system).content.cloneNode(true);
 }
 
+/** `1 word`, `5 words` */
+const counted = (length) => `${length} ${length === 1 ? data.unit.slice(0, -1) : data.unit}`;
+
 function fill(select, options) {
   select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
 }

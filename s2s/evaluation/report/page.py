@@ -120,7 +120,6 @@ def write_page(
             }
             for view in VIEWS
         ],
-        beyond=any(row.beyond for view in VIEWS for row in view_table(results, view)),
         curves=_curves(results),
         of_attention=[
             (one.pair, prose.rows_to_show(one, first))
@@ -131,6 +130,7 @@ def write_page(
         shown=len(shown),
         maps=maps,
         decodings=_decodings(results),
+        searches=_searches(results),
         configs={one.name: json.dumps(one.config, ensure_ascii=False, indent=2, default=str) for one in systems},
         downloads=_downloads(results),
         command=command,
@@ -217,6 +217,16 @@ def _decodings(results: Results) -> dict[str, list[str]]:
         text = ", ".join(f"{key}={value}" for key, value in results.evaluations[one.name].decoding.items())
         found.setdefault(text, []).append(one.name)
     return found
+
+
+def _searches(results: Results) -> list[str]:
+    """How the systems were decoded, in short: `beam 5`, `greedy search`, `sampling`."""
+    settings = [results.evaluations[one.name].decoding for one in results.systems]
+    words = {"greedy": "greedy search", "sample": "sampling"}
+    known = [one for one in settings if "strategy" in one]
+    return list(
+        dict.fromkeys(words.get(one["strategy"]) or f"{one['strategy']} {one.get('beam', '')}".strip() for one in known)
+    )
 
 
 def _downloads(results: Results) -> dict[str, str]:

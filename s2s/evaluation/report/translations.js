@@ -16,9 +16,10 @@
   const signed = (value) => (value.toFixed(1) * 1 ? (value > 0 ? "+" : "−") : "") + Math.abs(value).toFixed(1);
   const gap = (row) => row.scores[ahead.selectedIndex] - row.scores[behind.selectedIndex];
 
+  const orEmpty = (text, children = [text]) => (text.trim() ? children : [make("span", { class: "soft" }, "(empty)")]);
+
   /** Pieces in turn as the reference has them and not. */
   function marked(pieces) {
-    if (!pieces.join("")) return [make("span", { class: "soft" }, "(empty)")];
     return pieces.map((piece, place) => {
       if (place % 2 === 0) return piece;
       return piece ? make("mark", {}, piece) : make("mark", { class: "gap", title: "words of the reference are missing" });
@@ -27,16 +28,17 @@
 
   function article(row) {
     const list = make("dl", {});
-    list.append(make("dt", {}, "source"), make("dd", { dir: "auto", lang: source }, row.source));
-    list.append(make("dt", {}, "reference"), make("dd", { dir: "auto", lang: target, class: "reference" }, row.reference));
+    list.append(make("dt", {}, "source"), make("dd", { dir: "auto", lang: source }, ...orEmpty(row.source)));
+    const reference = make("dd", { dir: "auto", lang: target, class: "reference" }, ...orEmpty(row.reference));
+    list.append(make("dt", {}, "reference"), reference);
     systems.forEach((system, place) => {
       list.append(make("dt", {}, who(system), " ", make("span", { class: "score" }, row.scores[place].toFixed(1))));
       const same = row.pieces[place].length === 1 ? { class: "same" } : {};
-      list.append(make("dd", { dir: "auto", lang: target, ...same }, ...marked(row.pieces[place])));
+      list.append(make("dd", { dir: "auto", lang: target, ...same }, ...orEmpty(row.outputs[place], marked(row.pieces[place]))));
     });
     let about = `· test sentence ${row.number}`;
     if (order.value === "difference") about += ` · ${signed(gap(row))} chrF++`;
-    const heading = make("h3", {}, `${row.length} ${row.length === 1 ? data.unit.slice(0, -1) : data.unit} `, make("span", { class: "soft" }, about));
+    const heading = make("h3", {}, `${counted(row.length)} `, make("span", { class: "soft" }, about));
     return make("article", { class: "sample" }, heading, list);
   }
 

@@ -69,6 +69,14 @@ def browser(started: Browser, page: Path, request: pytest.FixtureRequest) -> Ite
     assert [one for one in started.requests if not one.startswith("data:")] == [page.as_uri()]
 
 
+def of_each(browser: Browser, selector: str, expression: str) -> list[Any]:
+    """An expression of each `element`."""
+    found: list[Any] = browser.run(
+        f"[...document.querySelectorAll({json.dumps(selector)})].map(element => {expression})"
+    )
+    return found
+
+
 def visible(browser: Browser, selector: str) -> list[str]:
     """The texts of the elements that can be seen."""
     found: list[str] = browser.run(
@@ -145,8 +153,19 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     browser.type("#search", " ")
     assert len(numbers(browser)) == 10
 
+    drawn = "document.createElement('canvas').getContext('2d')"
+    wanted, there = of_each(
+        browser,
+        "#search",
+        f"(c => [(c.font = getComputedStyle(element).font, c.measureText(element.placeholder).width), "
+        f"element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)])({drawn})",
+    )[0]
+    assert wanted < there
+
     assert visible(browser, "#ahead") == []
     browser.choose("#order", "difference in chrF++")
+    first, second = of_each(browser, "#which label", "element.getBoundingClientRect().toJSON()")
+    assert second["left"] - first["right"] > 10 or second["top"] - first["bottom"] > 5
     browser.choose("#ahead", "gru")
     browser.choose("#behind", "lstm")
     rows = {row["sentence"]: row for row in sentence_rows(results)}
@@ -183,6 +202,7 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
     browser.point("#target-words .word:nth-child(2)")
     assert lit(browser, "source") == [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]
     assert visible(browser, "#weights") == ["t1 ← s0 90 %"]
+    assert visible(browser, "#weights bdi") == ["t1", "s0"]
     shown = browser.run("getComputedStyle(document.querySelector('#source-words .word')).backgroundColor")
     assert float(shown.strip("rgba()").split(",")[3]) == pytest.approx(0.9 * 0.55, abs=0.01)
     browser.away()
@@ -196,6 +216,8 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
     browser.press("Tab")
     assert visible(browser, "#weights") == ["t1 ← s0 90 %"]
 
+    chosen = of_each(browser, "#sentence option", "element.text")
+    assert [text.split(": ")[0].split(" · ")[1] for text in chosen] == ["test sentence 10", "test sentence 5"]
     browser.choose("#looking", "transformer")
     options = browser.run("[...document.querySelectorAll('#head option')].map(one => one.text)")
     assert options == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
@@ -267,7 +289,8 @@ def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_syst
     )  # fmt: skip
     system = System("lstm", "fixed", 9, 9, {}, [Training(1, evaluation, outputs)])
     pieces = ["▁ذهب", "▁الكلب", "</s>"]
-    maps = [AttentionMap("lstm", 3, ["▁a", "</s>"], pieces, {"attention": np.full((3, 2), 0.5)})]
+    weights = np.array([[0.3, 0.7], [0.7, 0.3], [0.5, 0.5]])
+    maps = [AttentionMap("lstm", 3, ["▁a", "</s>"], pieces, {"attention": weights})]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather([system], arabic, trials=5), attentions=maps)
     started.open(path)
@@ -278,19 +301,71 @@ def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_syst
 
     assert directions("#list dd:not(:first-of-type)") == directions("#target-words") == {"rtl"}
     assert directions("#list dd:first-of-type") == directions("#source-words") == {"ltr"}
+    started.point("#source-words .word")  # a line from left to right, whatever its words
+    assert visible(started, "#weights") == ["a → الكلب 70 %, (end) 50 %, ذهب 30 %"]
+    left = of_each(started, "#weights bdi", "element.getBoundingClientRect().left")
+    assert left == sorted(left)
+    assert started.run("document.querySelector('#sentence option').text").endswith(": \u2068a\u2069")
+
+
+def test_what_is_empty_is_said_to_be_and_what_is_not_different_has_no_sign(
+    started: Browser, test_set: TestSet, tmp_path: Path
+) -> None:
+    long = " ".join(test_set.references * 4)
+    odd = replace(test_set, sources=["", "a " * 7, "b " * 14], references=["", long, ""])
+    systems = []
+    for name, outputs in (("gru", ["", long, "x"]), ("lstm", ["", f"{long}n", " "])):
+        evaluation = report(
+            odd.sources, outputs, odd.references, source_language="en", target_language="de", config=odd.config,
+            training_limit=None, decoding={},
+        )  # fmt: skip
+        systems.append(System(name, "fixed", 9, 9, {}, [Training(1, evaluation, outputs)]))
+    path = tmp_path / "index.html"
+    write_page(path, "A page", gather(systems, odd, trials=5))
+    samples = path.read_text(encoding="utf-8").split('<div id="list">')[1].split("</div>")[0]  # without the script
+    assert samples.count("(empty)") == 6
+    started.open(path)
+    assert len(visible(started, "#list article:first-child dd")) == 4
+    assert set(visible(started, "#list article:first-child dd")) == {"(empty)"}
+    assert [text == "(empty)" for text in visible(started, "#list article:last-child dd")] == [False, True, False, True]
+    started.choose("#order", "difference in chrF++")
+    started.choose("#ahead", "lstm")
+    started.choose("#behind", "gru")
+    assert {text.split(" · ")[-1] for text in visible(started, "#list h3")} == {"0.0 chrF++"}
+
+
+def test_long_names_do_not_widen_the_page(started: Browser, make_system, test_set: TestSet, tmp_path: Path) -> None:
+    name = "lstm_with_a_name_that_is_longer_than_a_phone_is_wide_and_has_no_space"
+    systems = [make_system(name, "fixed", 0.05), make_system(f"{name}_attention", "attention", 0.004)]
+    maps = [AttentionMap(f"{name}_attention", 3, ["▁a", "</s>"], ["</s>"], {"attention": np.full((1, 2), 0.5)})]
+    path = tmp_path / "index.html"
+    write_page(path, "A page", gather(systems, test_set, trials=5), attentions=maps)
+    for width, height in SIZES.values():
+        started.open(path, width, height)
+        started.choose("#order", "difference in chrF++")
+        assert started.run("document.documentElement.scrollWidth") <= width
+        boxes = of_each(started, "#list dd", "element.getBoundingClientRect().width")
+        assert min(boxes) > width / 2  # room for the translations beside the names
 
 
 def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:
     started.open(page, dark=True)
     dark = started.run("getComputedStyle(document.body).backgroundColor")
     assert dark == "rgb(22, 23, 26)"
+    assert of_each(started, ".note mark", "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
     assert started.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
     started.open(page)
     assert started.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     started.ask("Emulation.setEmulatedMedia", media="print")
     assert visible(started, ".controls") == []
+    assert visible(started, "#map") == ["test sentence 10, gru_attention, attention"]
+    beyond = of_each(started, "tr.beyond > th", "getComputedStyle(element).borderLeftWidth")
+    assert set(beyond) == {"3px"}  # many printers leave out what is shaded
+    for text in of_each(started, ".scroll + .note", "getComputedStyle(element).breakBefore"):
+        assert text == "avoid"
     started.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
     started.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
     assert len(visible(started, ".bins")) == 1
     assert started.run("document.documentElement.scrollWidth") <= 740  # a sheet of A4
     started.ask("Emulation.setEmulatedMedia", media="")
+    assert visible(started, "#map") == []

@@ -169,6 +169,8 @@ def test_tables_hold_the_numbers(html: str, results: Results) -> None:
     ):
         assert word in text
     assert '"seed": 1' in Page(html).text
+    assert "sacrebleu's own test" not in text
+    assert "decoding is the time for the whole test set with greedy search." in text
 
 
 def test_every_system_is_compared_with_every_baseline(html: str, results: Results) -> None:
@@ -262,6 +264,22 @@ def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: P
         assert title not in page.text
     assert "Decoding of rnn: strategy=greedy" in page.words
     assert "Decoding of gru: strategy=beam" in page.words
+    assert "decoding is the time for the whole test set with greedy search and beam." in page.words
+
+
+def test_shaded_is_explained_where_something_is_shaded(make_system, test_set: TestSet, tmp_path: Path) -> None:
+    one = make_system("rnn", "fixed", 0.05)
+    training = replace(one.trainings[0], evaluation=replace(one.trainings[0].evaluation, reference_limit=None))
+    show(tmp_path, gather([replace(one, trainings=[training])], test_set, trials=5))
+    views = (tmp_path / "a.html").read_text(encoding="utf-8").split('<div data-view="')[1:7]
+    assert ["Shaded: longer than anything in training" in view for view in views] == [True] * 3 + [False] * 3
+
+
+def test_what_scrolls_can_be_reached_with_the_keyboard(html: str) -> None:
+    scrolling = re.findall(r'<div class="scroll"[^>]*>', html)
+    assert len(scrolling) == 11
+    for one in scrolling:
+        assert re.fullmatch(r'<div class="scroll" tabindex="0" role="region" aria-label="[^"]+">', one)
 
 
 def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tmp_path: Path) -> None:
@@ -271,6 +289,8 @@ def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tm
     assert "means of 3 trainings each" in text
     assert "(means of 3 trainings)" in text
     assert "Each model was trained with the seeds 1, 4 and 7" in text
+    assert "of the means of 3 trainings (sacrebleu's own test takes one of each system), not corrected" in text
+    assert "Training time and tokens/s leave out validation and saving;" in text
     for system in results.systems:
         scores = [one.evaluation.bleu for one in system.trainings]
         one = results.evaluations[system.name]
