@@ -243,8 +243,8 @@ def span_words(row: LengthBin | Difference, unit: str) -> str:
 
 
 def place(row: LengthBin, unit: str) -> str:
-    """`11–20 words (n = 50)`."""
-    return f"{span_words(row, unit)} (n = {row.sentences:,})"
+    """`11–20 words (n = 50)`, with spaces that no line ends at in the number."""
+    return f"{span_words(row, unit)} (n\u00a0=\u00a0{row.sentences:,})"
 
 
 def rounded(value: float) -> float:

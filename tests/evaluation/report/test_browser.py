@@ -143,6 +143,9 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:10]
     browser.choose("#order", "longest first")
     assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:-11:-1]
+    browser.choose("#order", "a few of every length")
+    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]
+    assert visible(browser, "#save-sentences") == ["save what was found as CSV"]
 
     browser.type("#search", "ONERROR=alert")
     assert numbers(browser) == [1]
@@ -346,13 +349,17 @@ def test_long_names_do_not_widen_the_page(started: Browser, make_system, test_se
         assert started.run("document.documentElement.scrollWidth") <= width
         boxes = of_each(started, "#list dd", "element.getBoundingClientRect().width")
         assert min(boxes) > width / 2  # room for the translations beside the names
+        names = of_each(started, "#systems tbody th", "element.getBoundingClientRect().width")
+        assert max(names) < 0.6 * width  # room for the numbers beside the column that stays
+        assert max(names) > 0.3 * width
 
 
 def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:
     started.open(page, dark=True)
     dark = started.run("getComputedStyle(document.body).backgroundColor")
     assert dark == "rgb(22, 23, 26)"
-    assert of_each(started, ".note mark", "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
+    for on_a_colour in (".note mark", ".word.end"):
+        assert of_each(started, on_a_colour, "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
     assert started.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
     started.open(page)
     assert started.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -361,8 +368,8 @@ def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:
     assert visible(started, "#map") == ["test sentence 10, gru_attention, attention"]
     beyond = of_each(started, "tr.beyond > th", "getComputedStyle(element).borderLeftWidth")
     assert set(beyond) == {"3px"}  # many printers leave out what is shaded
-    for text in of_each(started, ".scroll + .note", "getComputedStyle(element).breakBefore"):
-        assert text == "avoid"
+    assert set(of_each(started, ".scroll + .note", "getComputedStyle(element).breakBefore")) == {"avoid"}
+    assert set(of_each(started, "h3, h2 + .note", "getComputedStyle(element).breakAfter")) == {"avoid"}
     started.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
     started.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
     assert len(visible(started, ".bins")) == 1

@@ -51,13 +51,15 @@ def test_the_headline_says_what_the_numbers_say(make_system, test_set: TestSet) 
     assert min(rows[0].sentences, rows[1].sentences) >= 20
     long = difference_in(compared.paired, rows[1])  # the limit is 10 words
     assert first == (
-        f"On sentences of 6–10 words (n = {rows[1].sentences}), lstm on a fixed-size encoding reaches {long.b:.1f} "
-        f"BLEU and lstm_attention {long.a:.1f}: lstm_attention is {long.difference:.1f} ahead "
+        f"On sentences of 6–10 words (n\u00a0=\u00a0{rows[1].sentences}), lstm on a fixed-size encoding reaches "
+        f"{long.b:.1f} BLEU and lstm_attention {long.a:.1f}: lstm_attention is {long.difference:.1f} ahead "
         f"(95 % paired interval {long.low:.1f} to {long.high:.1f})."
     )
-    opening = f"On sentences of up to 5 words (n = {rows[0].sentences}), lstm on a fixed-size encoding reaches "
+    opening = (
+        f"On sentences of up to 5 words (n\u00a0=\u00a0{rows[0].sentences}), lstm on a fixed-size encoding reaches "
+    )
     assert second.startswith(opening)
-    spans = f"From up to 5 words (n = {rows[0].sentences}) to 6–10 words (n = {rows[1].sentences})"
+    spans = f"From up to 5 words (n\u00a0=\u00a0{rows[0].sentences}) to 6–10 words (n\u00a0=\u00a0{rows[1].sentences})"
     assert third.startswith(f"{spans}, BLEU changes by ")
     assert f"{signed(rows[1].bleu - rows[0].bleu)} with a fixed-size encoding" in third
 
@@ -94,7 +96,7 @@ def test_one_system_alone_has_a_headline(make_system) -> None:
     one = make_system("rnn", "fixed", 0.03)
     first, second = headline(scored(one), [], 0.95)
     assert first.startswith(f"rnn reaches {one.trainings[0].evaluation.bleu:.1f} BLEU")
-    assert second.startswith("From up to 5 words (n = ")
+    assert second.startswith("From up to 5 words (n\u00a0=\u00a0")
     assert ", BLEU changes by −" in second
 
 
@@ -179,7 +181,7 @@ def test_with_few_bins_the_headline_is_about_the_whole_test_set(make_system, tes
     assert second.startswith("gru reaches ")
     (same, second, third), compared = said(7)
     assert same == first
-    assert second.startswith("On sentences of up to 5 words (n = ")
+    assert second.startswith("On sentences of up to 5 words (n\u00a0=\u00a0")
     assert third.startswith("gru reaches ")
     labels = [label for label, _ in rows_to_show(compared, make_system(*plan[0], limit=7).trainings[0].evaluation)]
     assert labels == ["up to 5 words", "more than 12 words", "whole test set"]
