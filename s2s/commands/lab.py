@@ -21,7 +21,7 @@ from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.lab_settings import asked
-from s2s.commands.side_by_side import jobs_at_once, run_side_by_side
+from s2s.commands.side_by_side import SIGNAL, jobs_at_once, run_side_by_side
 from s2s.devices import pick_device
 from s2s.evaluation.report.table import align
 from s2s.lab.bench import Bench, StoppedError
@@ -50,7 +50,8 @@ def lab(config: DictConfig) -> None:
         try:
             entry = carry_out(experiment, size, settings, bench, output / experiment.name)
         except StoppedError as stopped:
-            log.warning("stopped before the end; the same command goes on with what is missing")
+            if stopped.exit_code > SIGNAL:
+                log.warning("stopped before the end; the same command goes on with what is missing")
             sys.exit(stopped.exit_code)
         entries.append(entry)
         sys.stdout.write(in_words(entry) + "\n\n")

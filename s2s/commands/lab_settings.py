@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from s2s.commands.console import one_line
 from s2s.config import build, check_call, nearest, parse, raise_all
+from s2s.data.corpus import check_corpus
 from s2s.errors import S2SError
 from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Size, Typed
 from s2s.lab.experiments import EXPERIMENTS
@@ -84,7 +85,10 @@ def _list_errors(value: list[Any], key: str, optional: bool) -> list[str]:
 
 def _typed_errors(typed: list[str], key: str, configuration: Compose) -> list[str]:
     try:
-        parse(configuration(typed), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"]))
+        config = parse(
+            configuration(typed), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"])
+        )
+        check_corpus(config.data)
     except (S2SError, HydraException, OmegaConfBaseException, ValueError) as error:
         return [f"{key}: {one_line(error).removeprefix('config: ')}"]
     return []

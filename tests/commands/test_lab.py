@@ -15,6 +15,9 @@ from s2s.lab.experiments import EXPERIMENTS
 from tests.commands.conftest import Done
 
 TINY = ["only=vanishing", "output=out"]
+NOT_THERE = '","'.join(
+    ("data=files", "data.source=en", "data.target=de", "data.train=gone.tsv", "data.validation=gone.tsv")
+)
 TINY += [f"lab.vanishing.quick.{one}" for one in ("hidden=4", "distance=3", "before=2", "sequences=2", "seeds=[1]")]
 TINY += ["lab.vanishing.quick.radii=[0.5,2]", "lab.vanishing.quick.inputs=[0.1]"]
 
@@ -56,9 +59,11 @@ def test_bad_input(inside: Callable[..., Done], tmp_path: Path, typed: str, mess
 
 
 def test_what_all_experiments_would_train_is_said_once(inside: Callable[..., Done], tmp_path: Path) -> None:
-    done = inside("lab", "output=out", "lab.size=full", 'lab.text=["data=multi30"]', cwd=tmp_path)
-    assert done.code == 2
-    assert done.errors[0].count("Could not find 'data/multi30'") == 1
+    for text, message in (("data=multi30", "Could not find 'data/multi30'"), (NOT_THERE, "data.train=gone.tsv")):
+        done = inside("lab", "output=out", "lab.size=full", f'lab.text=["{text}"]', cwd=tmp_path)
+        assert done.code == 2
+        assert len(done.errors) == 1
+        assert done.errors[0].count(message) == 1
 
 
 @pytest.mark.parametrize("size", ["quick", "full"])
