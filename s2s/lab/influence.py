@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from s2s.config import PositiveInt, build
@@ -208,6 +209,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
             lowest = min(lowest, *mean)
             line(axes, steps, mean, looks()[cell], cell, marker="")
         log_scale(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis_labels(axes, "steps back in time", "influence (most recent input = 1)")
     for axes in both:
         axes.set_ylim(max(lowest, 1e-12) / 1.6, 2.5)
