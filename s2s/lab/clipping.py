@@ -127,11 +127,11 @@ def _judge(numbers: Numbers) -> tuple[Verdict | None, str]:
     clipping = [*(above(gain) for gain in gains.values()), below(turned, 1), above(down, 90)]
     floor = [above(mean_over_seeds(lstm), LEARNT), *(above(gap, CURED) for gap in gaps.values())]
     return all_of([*clipping, *floor]), (
-        f"with clipping the loss of the last quarter is lower by {gains['norm'].text(2)} (norm) and "
+        f"clipping: {all_of(clipping)}, the loss of the last quarter is lower by {gains['norm'].text(2)} (norm) and "
         f"{gains['value'].text(2)} (value); what is left by value has a cosine of {turned.text(2)} to the gradient, "
-        f"and a small step against it descends in {down.percent()}; the LSTM, without a floor, is right in "
-        f"{mean_over_seeds(lstm).percent()}, and with one the RNN stays {gaps['norm'].text(0)} (norm) and "
-        f"{gaps['value'].text(0)} (components) points behind it"
+        f"and a small step against it descends in {down.percent()}. No cure by a floor: {all_of(floor)}, the LSTM, "
+        f"without one, is right in {mean_over_seeds(lstm).percent()}, and with one the RNN stays "
+        f"{gaps['norm'].text(0)} (norm) and {gaps['value'].text(0)} (components) points behind it"
     )
 
 

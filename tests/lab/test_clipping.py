@@ -105,7 +105,10 @@ def test_findings() -> None:
 
     assert EXPERIMENT.find(numbers(1, 0.14)).verdict is None
     assert EXPERIMENT.find(numbers(3, 0.14)).verdict == "supported"
-    assert EXPERIMENT.find(numbers(3, 0.97)).verdict == "not supported"
+    cured = EXPERIMENT.find(numbers(3, 0.97))
+    assert cured.verdict == "not supported"
+    assert "clipping: supported" in cured.reason
+    assert "No cure by a floor: not supported" in cured.reason
     assert EXPERIMENT.find(numbers(3, 0.14, lstm=0.5)).verdict == "not supported", "an LSTM that has not learnt"
     value[0]["cosine"] = 1.0
     assert EXPERIMENT.find(numbers(3, 0.14)).verdict == "not decided", "a direction that does not change"
