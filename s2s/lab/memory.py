@@ -168,7 +168,8 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         for number, (cell, runs) in enumerate(cells.items()):
             # Side by side, as several cells often reach 100 %.
             places = [length * 1.05 ** (number - (len(cells) - 1) / 2) for length in lengths]
-            right = [mean_over_seeds([100 * run[place]["right"] for run in runs]) for place in range(len(lengths))]
+            shares = [mean_over_seeds([100 * run[place]["right"] for run in runs]) for place in range(len(lengths))]
+            right = [one.share() for one in shares]
             low, high = [one.low for one in right], [one.high for one in right]
             line(axes, places, [one.mean for one in right], looks()[cell], cell, low, high)
         axes.set_xscale("log")

@@ -221,15 +221,15 @@ def find(numbers: Numbers) -> Findings:
     rounds = len(next(iter(numbers["seconds"].values())))
     if rounds < SEEDS_FOR_A_VERDICT:
         return Findings(sentences, columns, rows)
-    parts = [above(Mean(growth[name], growth[name], growth[name])) for name in recurrent]
-    parts += ["supported" if growth[name] == 0 else "not supported" for name in attending]
-    parts += [above(last, 1.0) for _, last in gains.values()]
+    grows = [above(Mean(growth[name], growth[name], growth[name])) for name in recurrent]
+    grows += ["supported" if growth[name] == 0 else "not supported" for name in attending]
+    saves = [above(last, 1.0) for _, last in gains.values()]
     reason = (
-        f"the chain grows by {longer} for each token, that of self-attention does not (counted); times as "
-        f"long at {long} tokens: "
+        f"parallel: {all_of(grows)}, the chain grows by {longer} for each token, that of self-attention does not "
+        f"(counted). More efficient, on this machine: {all_of(saves)}, times as long at {long} tokens: "
         + "; ".join(f"{name} / {other} {last.text(2)}" for (name, other), (_, last) in gains.items())
     )
-    return Findings(sentences, columns, rows, all_of(parts), reason)
+    return Findings(sentences, columns, rows, all_of([*grows, *saves]), reason)
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:

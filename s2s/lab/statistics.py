@@ -30,10 +30,14 @@ class Mean(NamedTuple):
         return f"{self.mean:.{digits}f}{interval}"
 
     def percent(self, digits: int = 0) -> str:
-        """`97 [93, 100] %` of a share in percent; Student's interval ends where a share does."""
+        """`97 [93, 100] %` of a share in percent."""
+        return f"{self.share().text(digits)} %"
+
+    def share(self) -> Mean:
+        """The same of a share in percent: Student's interval ends where a share does."""
         if self.low is None or self.high is None:
-            return f"{self.text(digits)} %"
-        return f"{Mean(self.mean, max(0.0, self.low), min(100.0, self.high)).text(digits)} %"
+            return self
+        return Mean(self.mean, max(0.0, self.low), min(100.0, self.high))
 
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:

@@ -103,4 +103,5 @@ def test_what_follows_from_the_numbers(
     found = parallel.find(made_up(recurrent, attending, chains))
     assert found.verdict == verdict
     assert "lstm 2" in found.sentences[0]
+    assert f"parallel: {'supported' if chains == [30, 30] else 'not supported'}" in found.reason
     assert parallel.find(made_up(recurrent, attending, chains, rounds=1)).verdict is None
