@@ -166,7 +166,7 @@ EXPERIMENT = Experiment(
     title="What can a threshold do for gradients?",
     claim="Exploding gradients can be clipped: values above a threshold θ are set to θ. That changes the direction of "
     "the gradient to some degree, but it still points to where the loss gets smaller. Vanishing gradients cannot be "
-    "cured by a threshold in such a way.",
+    "cured by a threshold in such a way, because long-term dependencies make gradients small, too.",
     chapter="chapter 2: LSTM",
     setup="Plain RNNs and gradient descent: name the first symbol of a sequence. Left: recurrent matrices of a "
     "spectral radius above 1, a short delay; gradients as they are, or clipped. Right: a radius below 1, a long delay; "

@@ -222,7 +222,7 @@ EXPERIMENT = Experiment(
     title="Does it count less what came early?",
     claim="The earlier an input, the smaller its share in the hidden state: when a sentence is long, an RNN forgets "
     "what was said at the beginning.",
-    chapter="chapter 0 (1): what is an RNN?",
+    chapter="chapters 0 (1), 1.4 and 4: what is an RNN; RNN, summary; CNN, RNN, LSTM, GRU",
     setup="Each cell reads sentences; the norm of the derivative of its last hidden state with respect to each "
     "input, relative to the most recent one: geometric mean over held-out sentences, with first weights and "
     "after training as a language model on the same text. An RNN forgets if the influence falls from each quarter of "

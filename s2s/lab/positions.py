@@ -76,8 +76,13 @@ def kept(numbers: Numbers, system: str) -> list[float]:
     return [bleu[beyond] / bleu[within] if bleu[within] else 0.0 for bleu in numbers["bleu"][system]]
 
 
+def _points(mean: Mean) -> str:
+    """Percentage points of a share, or of a difference of two."""
+    return Mean(*(None if part is None else 100 * part for part in mean)).text(0)  # type: ignore[arg-type]
+
+
 def _percent(mean: Mean) -> str:
-    return Mean(*(None if part is None else 100 * part for part in mean)).text(0) + " %"  # type: ignore[arg-type]
+    return f"{_points(mean)} %"
 
 
 def find(numbers: Numbers) -> Findings:
@@ -116,7 +121,7 @@ def find(numbers: Numbers) -> Findings:
         f"kept at up to twice the training length by {RECURRENT}, of which the note speaks: "
         f"{_percent(shares[RECURRENT])}, where {100 * KEPT:.0f} % or more would be no limit. Beside it: "
         + "; ".join(f"{system} {_percent(shares[system])}" for system in beside)
-        + f"; rotary minus sinusoidal {_percent(gain)}"
+        + f"; rotary minus sinusoidal {_points(gain)} points"
     )
     return Findings(sentences, columns, rows, above(shares[RECURRENT], KEPT), reason)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from s2s.lab import bottleneck
-from s2s.lab.bottleneck import WITH, WITHOUT, Breaks, Settings, break_length, rank_correlation
+from s2s.lab.bottleneck import WITH, WITHOUT, Breaks, Settings, break_length, levels, rank_correlation
 from tests.lab.copying import copying, tiny_bench
 
 
@@ -15,6 +16,11 @@ def test_the_break_moves_with_the_size_of_the_state_and_is_gone_with_attention(t
     training = copying(tmp_path, 4, 11, 350)
     with tiny_bench(tmp_path) as bench:
         numbers = bottleneck.measure(Settings(sizes=[16, 32], bins=[5, 7, 9, 11], training=training, seeds=[1]), bench)
+    sizes = [
+        (config.model.encoder.hidden_size, config.model.decoder.hidden_size)
+        for config in map(OmegaConf.load, tmp_path.glob("bench/runs/*/config.yaml"))
+    ]
+    assert sorted(sizes) == [(16, 16), (16, 16), (32, 32), (32, 32)], "encoder and decoder have the size"
     small, large = Breaks(numbers, WITHOUT).by_seed()[0]
     assert large > small
     attending = Breaks(numbers, WITH)
@@ -75,3 +81,37 @@ def test_what_follows_from_the_numbers() -> None:
     assert level.verdict == "not supported", "a rank correlation of breaks that are not there"
     assert "it breaks too" in " ".join(bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [30] * 3})).sentences)
     assert bottleneck.find(made_up({WITHOUT: [10, 15, 20], WITH: [90] * 3}, seeds=2)).verdict is None
+
+
+def told(without: list[list[float]], attending: list[float]) -> dict[str, object]:
+    """Numbers of sizes 1, 2, 4: BLEU by length without attention for each, and with attention for all; three seeds."""
+    return {
+        "bins": [[1 + 10 * n, 10 * n + 9, 50] for n in range(4)],  # middles 5, 15, 25, 35
+        "bleu": {
+            WITHOUT: {size: [curve] * 3 for size, curve in zip("124", without, strict=True)},
+            WITH: {size: [attending] * 3 for size in "124"},
+        },
+    }
+
+
+FALLS = [[80.0, 40.0, 10.0, 10.0], [80.0, 60.0, 20.0, 10.0], [80.0, 70.0, 50.0, 30.0]]
+
+
+@pytest.mark.parametrize(
+    ("without", "attending", "verdict"),
+    [
+        (FALLS, [80, 80, 80, 70], "supported"),
+        ([*FALLS[:2], [80, 80, 80, 81]], [80, 80, 80, 80], "not supported"),  # does not fall at the largest size
+        (FALLS, [80, 80, 80, 5], "not supported"),  # falls as much with attention, if later
+        (FALLS, [80, 30, 30, 30], "not supported"),  # breaks sooner with attention, if it falls less
+        (FALLS[::-1], [80, 80, 80, 70], "not supported"),  # the larger, the sooner
+    ],
+)
+def test_each_part_of_the_claim_is_asked(without: list[list[float]], attending: list[float], verdict: str) -> None:
+    assert bottleneck.find(told(without, attending)).verdict == verdict
+
+
+def test_one_level_for_all_networks_of_a_seed() -> None:
+    numbers = told([[30, 25, 20, 20], *FALLS[1:]], [90, 90, 90, 90])
+    assert levels(numbers) == [45, 45, 45]
+    assert Breaks(numbers, WITHOUT).text("1").startswith("at most 5.0"), "it never was above half of the best"

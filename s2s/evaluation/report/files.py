@@ -3,7 +3,8 @@
 length.png, length-chrf.svg, length-ratio-by-reference.png …   the picture
 length.csv      a line for each system, seed, side, bin and metric
 systems.csv     a line for each system: scores, parameters, training
-pairs.csv       a line for each system and baseline
+pairs.csv       a line for each system and baseline: differences on the whole test set
+pairs_by_length.csv   a line for each pair that the page tells of, and bin of source length
 curves.csv      validation BLEU during training
 report.json     all of these
 sentences.csv, sentences.json   every test sentence with every output
@@ -51,6 +52,7 @@ def tables(results: Results) -> dict[str, list[Row]]:
         "length": length_rows(results),
         "systems": system_rows(results),
         "pairs": pair_rows(results),
+        "pairs_by_length": pair_by_length_rows(results),
         "curves": curve_rows(results),
     }
 
@@ -141,6 +143,26 @@ def pair_rows(results: Results) -> list[Row]:
         }
         for (system, baseline), metrics in results.pairs.found.items()
         for metric, found in metrics.items()
+    ]
+
+
+def pair_by_length_rows(results: Results) -> list[Row]:
+    """BLEU of what the headline and the table of pairs compare."""
+    return [
+        {
+            "system": one.pair.a,
+            "baseline": one.pair.b,
+            "min": found.min,
+            "max": found.max,
+            "sentences": found.sentences,
+            "system_bleu": found.a,
+            "baseline_bleu": found.b,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+        }
+        for one in results.comparisons
+        for found in one.paired.by_length
     ]
 
 

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from s2s.evaluation.report.files import as_csv, length_rows, sentence_rows, system_rows, write_files
+from s2s.evaluation.report.files import (
+    as_csv,
+    length_rows,
+    pair_by_length_rows,
+    sentence_rows,
+    system_rows,
+    write_files,
+)
 from s2s.evaluation.report.results import Results, TestSet, gather
 
+TABLES = ("length", "systems", "pairs", "pairs_by_length", "curves")
 EVIL = 'a "quoted", line\u2028 and \ud800'
 
 
@@ -30,13 +38,13 @@ def test_all_files_are_written(results: Results, tmp_path: Path) -> None:
         for side in ("", "-by-reference")
         for kind in ("png", "svg")
     }
-    tables = {"length.csv", "systems.csv", "pairs.csv", "curves.csv", "report.json", "sentences.csv", "sentences.json"}
+    tables = {f"{name}.csv" for name in TABLES} | {"report.json", "sentences.csv", "sentences.json"}
     assert {path.name for path in tmp_path.iterdir()} == pictures | tables
     assert "chrF++ by reference length" in (tmp_path / "length-chrf-by-reference.svg").read_text(encoding="utf-8")
     assert (tmp_path / "length-ratio.png").read_bytes().startswith(b"\x89PNG")
     whole = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert whole["seeds"] == [3, 5]
-    for name in ("length", "systems", "pairs", "curves"):
+    for name in TABLES:
         text = (tmp_path / f"{name}.csv").read_bytes().decode()
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
         assert [list(row) for row in rows] == [list(row) for row in whole[name]]
@@ -52,6 +60,22 @@ def test_a_line_of_csv_is_a_row_whatever_is_in_it(results: Results) -> None:
     read = list(csv.DictReader(io.StringIO(as_csv(rows), newline="")))
     assert [row["gru_attention"] for row in read] == [row["gru_attention"] for row in rows]
     assert read[0]["source_length"] == str(len(results.test.sources[0].split()))
+
+
+def test_the_pairs_of_the_page_are_compared_in_every_bin(results: Results) -> None:
+    rows = pair_by_length_rows(results)
+    assert {(row["system"], row["baseline"]) for row in rows} == {("gru_attention", "lstm")}
+    bins = results.evaluations["lstm"].by_length
+    assert [(row["min"], row["max"], row["sentences"]) for row in rows] == [
+        (one.min, one.max, one.sentences) for one in bins
+    ]
+    for row, one, other in zip(rows, results.evaluations["gru_attention"].by_length, bins, strict=True):
+        assert (row["system_bleu"], row["baseline_bleu"]) == pytest.approx((one.bleu, other.bleu))
+        if one.sentences:
+            assert row["difference"] == pytest.approx(one.bleu - other.bleu)
+            assert row["low"] <= row["difference"] <= row["high"]
+        else:
+            assert row["difference"] is None
 
 
 def test_means_stand_before_their_seeds(results: Results) -> None:

@@ -17,6 +17,7 @@ import pytest
 from s2s.errors import S2SError
 from s2s.evaluation.report import page as page_module
 from s2s.evaluation.report.attention import AttentionMap
+from s2s.evaluation.report.files import tables
 from s2s.evaluation.report.page import write_page
 from s2s.evaluation.report.prose import signed
 from s2s.evaluation.report.results import Results, TestSet, gather
@@ -195,7 +196,7 @@ def test_every_system_is_compared_with_every_baseline(html: str, results: Result
 
 def test_downloads_are_the_files_themselves(html: str, results: Results) -> None:
     links = Page(html).links
-    assert set(links) == {"length.csv", "systems.csv", "pairs.csv", "curves.csv", "report.json"}
+    assert set(links) == {*(f"{name}.csv" for name in tables(results)), "report.json"}
     contents = {name: base64.b64decode(uri.split("base64,")[1]).decode() for name, uri in links.items()}
     rows = list(csv.DictReader(io.StringIO(contents["length.csv"])))
     row = next(r for r in rows if r["system"] == "gru" and r["length_of"] == "source" and r["metric"] == "bleu")
