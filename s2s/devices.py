@@ -33,6 +33,11 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def jobs_at_once(device: torch.device, jobs: int) -> int:
+    """How many of `jobs` to run at a time: one for each core, or one where they would share a GPU."""
+    return min(jobs, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
 def keep_freed_memory() -> None:
     """Has the C library keep the memory of freed tensors for the next ones, where it is glibc; elsewhere nothing.
 

@@ -19,12 +19,12 @@ from omegaconf import DictConfig
 
 from s2s.commands.compare_report import evaluated, test_set, write_report
 from s2s.commands.console import key_of, overrides, plain
-from s2s.commands.side_by_side import SIGNAL, jobs_at_once, run_side_by_side
+from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import check, train_run
 from s2s.config import NonNegativeInt, PositiveInt, check_call, raise_all
 from s2s.data.corpus import check_corpus
 from s2s.decoding.translator import check_precision
-from s2s.devices import pick_device
+from s2s.devices import jobs_at_once, pick_device
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import read_scaling
 from s2s.runs import Run, load

@@ -6,7 +6,6 @@ changed does only what changed.
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import sys
@@ -21,8 +20,7 @@ from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.lab_settings import asked
-from s2s.commands.side_by_side import SIGNAL, jobs_at_once, run_side_by_side
-from s2s.devices import pick_device
+from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.evaluation.report.table import align
 from s2s.lab.bench import Bench, StoppedError
 from s2s.lab.notebook import Entry, carry_out
@@ -41,9 +39,7 @@ def lab(config: DictConfig) -> None:
     values = plain(config)
     size, chosen = asked(values, training_configuration)
     output = Path(values["output"])
-    device = pick_device("cpu")
-    at_once = values["jobs"] or jobs_at_once(device, max(1, len(chosen)))
-    bench = Bench(output, training_configuration, trained, run_side_by_side, at_once)
+    bench = Bench(output, training_configuration, trained, run_side_by_side, values["jobs"])
     entries = []
     for number, (experiment, settings) in enumerate(chosen.values(), 1):
         log.info("%d of %d: %s", number, len(chosen), experiment.title)
@@ -71,22 +67,14 @@ def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
     """Trains and evaluates a translation model, unless that is done already.
 
     Returns:
-        run: its directory; parameters, inner_parameters: without embeddings; train_seconds, tokens_per_s: of target
-        tokens; curve: [update, seconds, validation BLEU] rows; evaluation: of the first test set, as `Evaluation` has
-        it.
+        run: its directory; inner_parameters: without embeddings; evaluation: of the first test set, as `Evaluation`
+        has it.
     """
     train_and_evaluate(values, Path(path))
     run = load(path, values["device"], values["trust"])
-    rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
-    last = [row for row in rows if row["event"] == "train"][-1]
-    total, inner = count_parameters(run.model)
     return {
         "run": path,
-        "parameters": total,
-        "inner_parameters": inner,
-        "train_seconds": last["seconds"],
-        "tokens_per_s": last["tokens"] / last["seconds"],
-        "curve": [(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
+        "inner_parameters": count_parameters(run.model)[1],
         "evaluation": evaluated(run, *test_set(run))[0].to_json(),
     }
 

@@ -18,7 +18,7 @@ from s2s.commands.console import one_line
 from s2s.config import build, check_call, nearest, parse, raise_all
 from s2s.data.corpus import check_corpus
 from s2s.errors import S2SError
-from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Size, Typed
+from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Size, Typed, TypedText
 from s2s.lab.experiments import EXPERIMENTS
 from s2s.models import check_model
 from s2s.nn.cells import CELLS
@@ -45,7 +45,11 @@ def asked(values: Mapping[str, Any], configuration: Compose) -> tuple[Size, dict
     if not (jobs is None or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs > 0)):
         errors.append(f"jobs={jobs!r} must be a number of jobs, at least 1, or null")
     names = list(known) if only is None else only if isinstance(only, list) else [only]
-    errors += [f"only={name} is not one of: {nearest(str(name), list(known))}" for name in names if name not in known]
+    errors += [
+        f"only={name} is not one of: {nearest(str(name), list(known))}" for name in names if str(name) not in known
+    ]
+    if not names:
+        errors.append("only=[] names no experiment; null stands for all of them")
     raise_all(errors)
     for name in names:
         errors += setting_errors(known[name], sections[name][size], f"lab.{name}.{size}", configuration)
@@ -65,8 +69,8 @@ def setting_errors(experiment: Experiment, values: Mapping[str, Any], where: str
     hints = typing.get_type_hints(experiment.settings, include_extras=True)
     for field in dataclasses.fields(settings):
         key, value = f"{where}.{field.name}", getattr(settings, field.name)
-        if hints[field.name] == Typed:
-            errors += _typed_errors(value, key, configuration)
+        if hints[field.name] in (Typed, TypedText):
+            errors += _typed_errors(value, key, configuration, tested=hints[field.name] == Typed)
         elif isinstance(value, list):
             optional = MAY_BE_EMPTY in getattr(hints[field.name], "__metadata__", ())
             errors += _list_errors(value, key, optional)
@@ -83,11 +87,13 @@ def _list_errors(value: list[Any], key: str, optional: bool) -> list[str]:
     return [f"{key}={value} names something twice"] if any(one in value[:n] for n, one in enumerate(value)) else []
 
 
-def _typed_errors(typed: list[str], key: str, configuration: Compose) -> list[str]:
+def _typed_errors(typed: list[str], key: str, configuration: Compose, tested: bool) -> list[str]:
     try:
         config = parse(
             configuration(typed), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"])
         )
+        if tested and not getattr(config.data, "tests", True):
+            raise S2SError("data.tests is empty: name a test set, which models are evaluated on")
         check_corpus(config.data)
     except (S2SError, HydraException, OmegaConfBaseException, ValueError) as error:
         return [f"{key}: {one_line(error).removeprefix('config: ')}"]

@@ -42,11 +42,6 @@ class _Running:
     errors: connection.Connection
 
 
-def jobs_at_once(device: torch.device, jobs: int) -> int:
-    """How many of `jobs` to run at a time: one for each core, or one where they would share a GPU."""
-    return min(jobs, torch.get_num_threads()) if device.type == "cpu" else 1
-
-
 def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> int:
     """Runs picklable functions, at most `at_once` at a time, in order; the first that fails stops the others.
 

@@ -4,7 +4,7 @@ A job is a function and its arguments (`functools.partial`). Its result is store
 hash of the arguments and of the version of s2s, so an experiment that was stopped goes on with the jobs that are
 missing, and one whose settings were changed, or the configuration of the models that it trains, does only what changed.
 Translation models are ordinary runs of `scripts/train.py`, shared by all experiments that ask for the same
-configuration.
+training; what changes only in how they are decoded or scored trains none of them anew.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from s2s.devices import jobs_at_once, pick_device
 from s2s.files import read_json, write_json
 from s2s.version import __version__
 
 log = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 Job = partial[Any]  # of a function that can be imported, with arguments that JSON can hold; returns such values too
 SideBySide = Callable[[Mapping[str, Callable[[], object]], int], int]
 
@@ -51,7 +55,7 @@ class Bench:
         train: trains and evaluates the run of a configuration in a folder, unless that is done already, and returns
             facts about it; see `s2s.commands.lab.trained`.
         side_by_side: carries out named jobs, at most so many at a time; returns an exit code.
-        at_once: how many.
+        at_once: how many; None for one on each CPU core, and one where trainings would share a GPU.
 
     Attributes:
         seconds: that all jobs so far took, one added to the other; those that were done before count, too.
@@ -63,7 +67,7 @@ class Bench:
         compose: Callable[[Sequence[str]], dict[str, Any]],
         train: Callable[[dict[str, Any], str], dict[str, Any]],
         side_by_side: SideBySide = one_after_the_other,
-        at_once: int = 1,
+        at_once: int | None = None,
     ) -> None:
         self.folder = folder
         self._compose, self._train = compose, train
@@ -74,8 +78,11 @@ class Bench:
         """The configuration of a training run, from what one would type after `scripts/train.py`."""
         return self._compose(typed)
 
-    def each(self, jobs: Mapping[str, Job]) -> dict[str, Any]:
+    def each(self, jobs: Mapping[str, Job], device: torch.device = CPU) -> dict[str, Any]:
         """The results of jobs, by the same names; only those that are not kept yet are done.
+
+        Args:
+            device: on which they compute.
 
         Raises:
             StoppedError: before all were done; what is done is kept.
@@ -84,7 +91,7 @@ class Bench:
         missing = {path: (name, jobs[name]) for name, path in files.items() if not path.exists()}
         if missing:
             work = {name: partial(keep, job, path) for path, (name, job) in missing.items()}
-            code = self._side_by_side(work, min(self._at_once, len(work)))
+            code = self._side_by_side(work, min(self._at_once or jobs_at_once(device, len(work)), len(work)))
             if code:
                 raise StoppedError(code)
         if there := len(set(files.values())) - len(missing):
@@ -102,12 +109,16 @@ class Bench:
         Returns:
             what `s2s.commands.lab.trained` returns for each.
         """
-        jobs = {}
+        jobs, devices = {}, set()
         for name, typed in wanted.items():
             values = self._compose(typed)
-            run = self.folder / "runs" / f"{values['model']['name']}-s{values['seed']}-{_digest(values)}"
+            trained_by = {key: value for key, value in values.items() if key not in ("decoding", "evaluation")}
+            run = self.folder / "runs" / f"{values['model']['name']}-s{values['seed']}-{_digest(trained_by)}"
             jobs[name] = partial(self._train, values, str(run))
-        return self.each(jobs)
+            devices.add(pick_device(values["device"]))
+            if not run.exists():  # removed by someone, while what was known about it is still here
+                self._file(jobs[name]).unlink(missing_ok=True)
+        return self.each(jobs, next((one for one in devices if one != CPU), CPU))
 
     def _file(self, job: Job) -> Path:
         function = f"{job.func.__module__}.{job.func.__qualname__}"

@@ -131,7 +131,7 @@ def find(numbers: Numbers) -> Findings:
     small, large = sizes[0], sizes[-1]
 
     def at(system: str, size: str, n: int) -> str:
-        return mean_over_seeds([scores[n] for scores in bleu[system][size]]).text()
+        return mean_over_seeds([scores[n] for scores in bleu[system][size]]).share().text()
 
     rows = [
         [
@@ -145,6 +145,10 @@ def find(numbers: Numbers) -> Findings:
     ]
     moved = breaks[WITHOUT].mean(large).mean / breaks[WITHOUT].mean(small).mean
     times = int(large) / int(small)
+    # Where a break is a bound, so is what follows from it, and where two bounds pull apart nothing follows.
+    more = breaks[WITHOUT].never[large] or breaks[WITHOUT].at_once[small]
+    less = breaks[WITHOUT].never[small] or breaks[WITHOUT].at_once[large]
+    bound = ", as far as lengths were measured" if less else " or more" if more else ""
     correlations = [rank_correlation(seed) for seed in breaks[WITHOUT].by_seed()]
     later = [
         sum(b - a for a, b in zip(without, attending, strict=True)) / len(sizes)
@@ -154,13 +158,12 @@ def find(numbers: Numbers) -> Findings:
     whole = [size for size in sizes if breaks[WITH].never[size]]
     sentences = [
         f"Without attention BLEU is down to half of the best there is on the shortest sentences: {told}.",
-        f"{times:.0f} times the units move the break by a factor of {moved:.1f}"
-        + (" or more" if breaks[WITHOUT].never[large] or breaks[WITHOUT].at_once[small] else "")
-        + (": room in the vector is not in proportion to its size." if moved < times / 2 else "."),
+        f"{times:.0f} times the units move the break by a factor of {moved:.1f}{bound}"
+        + (": room in the vector is not in proportion to its size." if moved < times / 2 and not bound else "."),
         "With attention BLEU does not fall to half within the measured lengths at "
         + ("any size." if whole == sizes else f"{' and '.join(whole)} units." if whole else "no size: it breaks too.")
         + f" Over all sizes its break is {mean_over_seeds(later).mean:.0f} words later"
-        + (" at least." if whole else "."),
+        + (" at least." if whole and not any(breaks[WITHOUT].never.values()) else "."),
         "All had the same number of updates, in which a larger network also learns more; what attention has at the "
         "same size shows how much that is.",
     ]
@@ -170,13 +173,13 @@ def find(numbers: Numbers) -> Findings:
     rises, difference = mean_over_seeds(correlations), mean_over_seeds(later)
     falls = {size: mean_over_seeds(lost(numbers, WITHOUT, size)) for size in sizes}
     least = min(falls, key=lambda size: falls[size].mean)
-    more = [
+    by_more = [
         statistics.fmean(without) - statistics.fmean(attending)
         for without, attending in zip(
             *(zip(*(lost(numbers, system, size) for size in sizes), strict=True) for system in SYSTEMS), strict=True
         )
     ]
-    spared = mean_over_seeds(more)
+    spared = mean_over_seeds(by_more)
     verdict = all_of([*map(above, falls.values()), above(spared), above(rises, RISES), above(difference)])
     reason = (
         f"without attention BLEU falls from {words(bins[0])} to {words(bins[-1])} by at least {falls[least].text()} "
@@ -250,5 +253,9 @@ EXPERIMENT = Experiment(
     measure=measure,
     find=find,
     draw=draw,
-    check=lambda settings: [*rising("bins", settings.bins), *rising("sizes", settings.sizes)],
+    check=lambda settings: [
+        *rising("bins", settings.bins),
+        *rising("sizes", settings.sizes),
+        *(["sizes must be two or more: they are compared"] if len(settings.sizes) < 2 else []),
+    ],
 )

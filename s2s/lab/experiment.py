@@ -20,6 +20,7 @@ Size = Literal["quick", "full"]
 Verdict = Literal["supported", "not supported", "not decided"]
 Numbers = dict[str, Any]  # what JSON can hold
 Typed = Annotated[list[str], "typed for train.py"]  # a setting: what one would type after `scripts/train.py`
+TypedText = Annotated[list[str], "typed for train.py, of which the text is read"]  # where nothing is translated
 MAY_BE_EMPTY = "may be empty"  # annotates a list among the settings; others may not
 
 

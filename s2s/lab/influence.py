@@ -28,7 +28,7 @@ from s2s.config import PositiveInt, build
 from s2s.data.tokenizer import BOS
 from s2s.errors import S2SError
 from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, Verdict
+from s2s.lab.experiment import Experiment, Findings, Numbers, TypedText, Verdict
 from s2s.lab.fit import seeded
 from s2s.lab.language import (
     LanguageModel,
@@ -48,7 +48,7 @@ LEAST = 1e-30  # a derivative below is taken as this
 
 @dataclass(frozen=True)
 class Settings:
-    text: Typed  # whose target side is read
+    text: TypedText  # whose target side is read
     cells: list[str]
     distance: PositiveInt  # steps back
     lines: PositiveInt  # held-out lines over which the influence is averaged, those of more than `distance` tokens
@@ -161,7 +161,7 @@ def find(numbers: Numbers) -> Findings:
         f"After training as a language model, the influence of an input falls with its distance in {every}"
         + (f", but not in {', '.join(rest)}." if rest and fell else "."),
     ]
-    turned = [cell for cell, runs in cells.items() if _rises(_mean(runs, "after"))]
+    turned = [cell for cell in fell if _rises(_mean(cells[cell], "after"))]
     if turned:
         sentences.append(
             f"The first words of a sentence are an exception in {', '.join(turned)}: there the influence rises again."
@@ -207,7 +207,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         for cell, runs in numbers["cells"].items():
             mean = _mean(runs, when)
             lowest = min(lowest, *mean)
-            line(axes, steps, mean, looks()[cell], cell, marker="")
+            line(axes, steps, mean, looks()[cell], cell)
         log_scale(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis_labels(axes, "steps back in time", "influence (most recent input = 1)")

@@ -198,6 +198,7 @@ EXPERIMENT = Experiment(
     draw=draw,
     check=lambda settings: [
         *rising("lengths", settings.lengths),
+        *(["lengths must be at least 2: the adding problem marks two numbers"] if settings.lengths[0] < 2 else []),
         *(f"rates has none for {cell}" for cell in settings.cells if not settings.rates.get(cell)),
     ],
 )

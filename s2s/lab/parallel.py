@@ -64,10 +64,18 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
     return {
         "lengths": settings.lengths,
         "tokens": settings.tokens,
-        "recurrent": [name for name, shape in settings.models.items() if not isinstance(shape, TransformerShape)],
+        "recurrent": _recurrent(settings),
         "chains": counted,
         **timed,
     }
+
+
+def _attending(settings: Settings) -> list[str]:
+    return [name for name, shape in settings.models.items() if isinstance(shape, TransformerShape)]
+
+
+def _recurrent(settings: Settings) -> list[str]:
+    return [name for name in settings.models if name not in _attending(settings)]
 
 
 def step_times(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,5 +281,13 @@ EXPERIMENT = Experiment(
     measure=measure,
     find=find,
     draw=draw,
-    check=lambda settings: rising("lengths", settings.lengths),
+    check=lambda settings: [
+        *rising("lengths", settings.lengths),
+        *(["lengths must be two or more: they are compared"] if len(settings.lengths) < 2 else []),
+        *(
+            f"models has no {kind} network: they are compared"
+            for kind, there in (("recurrent", _recurrent(settings)), ("self-attention", _attending(settings)))
+            if not there
+        ),
+    ],
 )

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2s.config import PositiveInt
+from s2s.errors import S2SError
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, rising
@@ -59,7 +60,11 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
         }
 
     bins = scored_bins(next(iter(facts.values())))
-    return {"limit": settings.limit, "bins": bins, "bleu": each("bleu"), "ratio": each("length_ratio")}
+    limit = settings.limit
+    for least, most in ((1, limit), (limit + 1, 2 * limit)):
+        if not any(least <= low and high <= most for low, high, _ in bins):
+            raise S2SError(f"config: lab.positions: no test sentence has {least} to {most} words: set another limit")
+    return {"limit": limit, "bins": bins, "bleu": each("bleu"), "ratio": each("length_ratio")}
 
 
 def _within_and_beyond(numbers: Numbers) -> tuple[int, int]:

@@ -13,7 +13,11 @@ from typing import NamedTuple
 from s2s.lab.experiment import Verdict
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom (any table of it).
-_T = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]
+_T = [
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+]
 SEEDS_FOR_A_VERDICT = 3
 
 
@@ -41,12 +45,12 @@ class Mean(NamedTuple):
 
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:
-    """The mean of one value for each seed, with Student's 95 % interval."""
+    """The mean of one value for each seed, with Student's 95 % interval; from 32 values on a little wider."""
     mean = statistics.fmean(values)
     freedom = len(values) - 1
     if freedom < 1:
         return Mean(mean, None, None)
-    half = (_T[freedom - 1] if freedom <= len(_T) else 1.96) * statistics.stdev(values) / math.sqrt(len(values))
+    half = _T[min(freedom, len(_T)) - 1] * statistics.stdev(values) / math.sqrt(len(values))
     return Mean(mean, mean - half, mean + half)
 
 

@@ -38,8 +38,8 @@ def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor]
     """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
 
     Args:
-        raw: norm of the gradient before any threshold. The step is so short that along it the loss would fall by SMALL,
-            if it went on falling as it does at the beginning.
+        raw: norm of the gradient before any threshold. The step is so short that along it the loss would fall by
+            SMALL at most, if it went on falling as it does at the beginning.
     """
     before, kept = loss().item(), [parameter.clone() for parameter in parameters]
     gradients = _gradients(parameters)

@@ -41,10 +41,10 @@ def train(
 
 
 def bleu(facts: Facts) -> float:
-    """BLEU of the test sentences that are no longer than any the model was trained on.
+    """BLEU of the test sentences in the length bins that training reached; those of longer bins do not count.
 
     Raises:
-        S2SError: the length bins of the evaluation do not separate these from longer ones.
+        S2SError: several bins were reached, and others were not.
     """
     evaluation = facts["evaluation"]
     bins = [one for one in evaluation["by_length"] if one["sentences"]]

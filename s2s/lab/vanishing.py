@@ -150,13 +150,16 @@ def find(numbers: Numbers) -> Findings:
         + ", ".join(f"{value:.2f} at radius {radius:g}" for radius, value in quiet.items())
         + ". Without a tanh it would be the radius itself."
     ]
-    loud = {radius: statistics.fmean(found) for radius, found in factors[most].items()}
-    calmed = [radius for radius in quiet if quiet[radius] > 1 > loud[radius]]
+    changes = {
+        inputs: {radius: statistics.fmean(map(change, runs)) for radius, runs in numbers["norms"][inputs].items()}
+        for inputs in (least, most)
+    }
+    calmed = [radius for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
     if calmed:
         sentences.append(
             f"Inputs of size {most} drive the tanh into its flat ends, where 1 - h² takes away what W adds: at radius "
-            + " and ".join(f"{radius:g}" for radius in calmed)
-            + " the gradient then vanishes, too. A radius above 1 alone makes no explosion."
+            + " and ".join(calmed)
+            + " the gradient does not explode then. A radius above 1 alone makes no explosion."
         )
     neither = [
         f"radius {radius} (inputs of size {inputs})"
@@ -191,7 +194,7 @@ def _judge(numbers: Numbers) -> tuple[Verdict | None, str]:
     largest = max(changes[inputs])
     gained = mean_over_seeds(changes[inputs][largest]) if largest > 1 else None
     steps = [differences(more, less) for less, more in itertools.pairwise(changes[inputs].values())]
-    parts = [above(min(lost), 1)] if lost else []
+    parts = [above(one, 1) for one in lost]
     parts += [above(gained, 1)] if gained else []
     verdict = all_of([*parts, *map(above, steps)]) if lost and gained else "not decided"
     return verdict, (
@@ -208,10 +211,10 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
     least = min(norms, key=float)
     for place, (radius, runs) in enumerate(norms[least].items()):
         mean = [statistics.geometric_mean(values) for values in zip(*runs, strict=True)]
-        line(by_distance, steps, mean, numbered(place), f"ρ = {radius}", marker="")
+        line(by_distance, steps, mean, numbered(place), f"ρ = {radius}")
         end = (steps[-1], mean[-1])
         by_distance.annotate(
-            f"ρ = {radius}", end, (4, -3), textcoords="offset points", fontsize=8.5, color=numbered(place).light
+            f"ρ = {radius}", end, (4, -3), textcoords="offset points", fontsize=8.5, color=numbered(place).text
         )
     log_scale(by_distance)
     by_distance.set_xlim(0, steps[-1] * (1.32 if narrow else 1.2))
@@ -244,5 +247,8 @@ EXPERIMENT = Experiment(
     measure=measure,
     find=find,
     draw=draw,
-    check=lambda settings: rising("radii", settings.radii),
+    check=lambda settings: [
+        *rising("radii", settings.radii),
+        *(["distance must be at least 2: a step's factor is that of its second half"] if settings.distance < 2 else []),
+    ],
 )

@@ -15,6 +15,7 @@ from s2s.lab.experiments import EXPERIMENTS
 from tests.commands.conftest import Done
 
 TINY = ["only=vanishing", "output=out"]
+NO_TESTS = '"data=files","data.source=a","data.target=b","data.train=a.tsv","data.validation=b.tsv"'
 NOT_THERE = '","'.join(
     ("data=files", "data.source=en", "data.target=de", "data.train=gone.tsv", "data.validation=gone.tsv")
 )
@@ -39,6 +40,17 @@ def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
     [
         ("lab.size=huge", "lab.size='huge' is not one of: quick, full"),
         ("only=vanishin", "only=vanishin is not one of: vanishing"),
+        ("only=[]", "only=[] names no experiment"),
+        ("only=[[memory]]", "only=['memory'] is not one of"),
+        ("lab.word_order.quick.nouns=3", "lab.word_order.quick.nouns must be at least 4"),
+        ("lab.word_order.quick.hidden=30", "lab.word_order.quick.hidden must be a multiple of 4"),
+        ("lab.parallel.quick.lengths=[64]", "lab.parallel.quick.lengths must be two or more"),
+        ("~lab.parallel.quick.models.Transformer", "lab.parallel.quick.models has no self-attention network"),
+        ("lab.vanishing.quick.distance=1", "lab.vanishing.quick.distance must be at least 2"),
+        ("lab.memory.quick.lengths=[1,20]", "lab.memory.quick.lengths must be at least 2"),
+        ("lab.readouts.quick.sizes.cell=lsmt", "lab.readouts.quick.sizes.cell=lsmt is not one of: lstm"),
+        ("lab.bottleneck.quick.sizes=[64]", "lab.bottleneck.quick.sizes must be two or more"),
+        (f"lab.gates.quick.train=[{NO_TESTS}]", "lab.gates.quick.train: data.tests is empty"),
         ("output=null", "output=None must be a folder"),
         ("jobs=0", "jobs=0 must be a number of jobs, at least 1, or null"),
         ("lab.vanishing.quick.hidden=0", "lab.vanishing.quick.hidden=0 must be"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from s2s.lab import bench as module
 from s2s.lab.bench import Bench, StoppedError
@@ -23,7 +24,7 @@ def noted(path: str, value: int) -> dict[str, int]:
 
 def composed(typed: Sequence[str]) -> dict[str, Any]:
     values = dict(one.split("=") for one in typed)
-    return {"model": {"name": values["model"]}, "seed": values.get("seed", "1")}
+    return {"seed": "1", "device": "cpu", **values, "model": {"name": values["model"]}}
 
 
 def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
@@ -78,6 +79,38 @@ def test_runs_of_one_configuration_are_shared(bench: Bench) -> None:
     again = bench.trained({"full cell": ["model=lstm"], "third": ["model=lstm", "seed=3"]})
     assert again["full cell"]["run"] == first["plain"]["run"]
     assert len({facts["run"] for facts in (*first.values(), *again.values())}) == 3
+
+
+def test_what_only_changes_the_scoring_trains_nothing_anew(bench: Bench) -> None:
+    scored = {
+        name: bench.trained({"a": ["model=lstm", *typed]})["a"]
+        for name, typed in {"as trained": [], "anew": ["model=gru"]}.items()
+    }
+    assert scored["as trained"]["run"] != scored["anew"]["run"]
+    again = Bench(bench.folder, composed, lambda values, path: {"run": path})
+    assert again.trained({"a": ["model=lstm", "evaluation=other"]})["a"]["run"] == scored["as trained"]["run"]
+
+
+def test_a_run_that_was_removed_is_trained_again(bench: Bench) -> None:
+    path = Path(bench.trained({"a": ["model=lstm"]})["a"]["run"])
+    path.rmdir()
+    bench.trained({"a": ["model=lstm"]})
+    assert path.is_dir()
+
+
+def test_trainings_that_would_share_a_gpu_take_turns(tmp_path: Path, monkeypatch: Any) -> None:
+    seen: list[int] = []
+
+    def side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> int:
+        seen.append(at_once)
+        return module.one_after_the_other(jobs, at_once)
+
+    monkeypatch.setattr(module, "pick_device", torch.device)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for device, jobs, expected in (("cpu", None, 3), ("meta", None, 1), ("meta", 2, 2), ("cpu", 9, 3)):
+        bench = Bench(tmp_path / f"{device} {jobs}", composed, trained, side_by_side, jobs)
+        bench.trained({str(n): ["model=lstm", f"seed={n}", f"device={device}"] for n in range(3)})
+        assert seen.pop() == expected
 
 
 def test_what_an_earlier_version_found_is_found_again(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:

@@ -47,11 +47,8 @@ def test_defaults_are_the_runs_of_other_experiments(root: Path, tmp_path: Path) 
     assert Start.gru(-3).typed() == ["model=gru"]
     with small_bench(root, tmp_path) as bench:
         numbers = through_json(measure(Settings(SMALL, lstm=[(3, 0)], gru=[-3], seeds=[1]), bench))
-        sizes = {
-            path.name.split("-")[0]: inner_parameters(_section(path) | _section(path))
-            for path in tmp_path.glob("runs/*")
-        }
-    assert sizes["gru"] == pytest.approx(sizes["lstm"], rel=0.02)
+        sizes = [inner_parameters(_section(path)) for path in tmp_path.glob("runs/*")]
+    assert max(sizes) <= 1.02 * min(sizes)
     assert len(list(tmp_path.glob("runs/*"))) == len(numbers["bleu"]) == 6
     assert numbers["standard"] == ["LSTM, b_f = 3, b_o = 0", "GRU, b_z = -3"]
     assert len({losses[0] for losses in numbers["loss"].values()}) == 6

@@ -111,6 +111,20 @@ def test_each_part_of_the_claim_is_asked(without: list[list[float]], attending: 
     assert bottleneck.find(told(without, attending)).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("without", "told_of_it", "proportion"),
+    [
+        ([FALLS[0], FALLS[0], FALLS[1]], "by a factor of 1.3:", True),
+        ([FALLS[0], FALLS[1], [80.0, 79.0, 78.0, 77.0]], "by a factor of 2.3 or more.", False),
+        ([[80.0, 79.0, 78.0, 77.0]] * 3, "by a factor of 1.0, as far as lengths were measured.", False),
+    ],
+)
+def test_from_bounds_no_more_follows_than_bounds(without: list[list[float]], told_of_it: str, proportion: bool) -> None:
+    text = bottleneck.find(told(without, [80, 80, 80, 80])).sentences[1]
+    assert told_of_it in text
+    assert ("not in proportion" in text) == proportion
+
+
 def test_one_level_for_all_networks_of_a_seed() -> None:
     numbers = told([[30, 25, 20, 20], *FALLS[1:]], [90, 90, 90, 90])
     assert levels(numbers) == [45, 45, 45]

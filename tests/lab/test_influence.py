@@ -101,6 +101,8 @@ def test_findings_say_what_the_numbers_say() -> None:
     rises = EXPERIMENT.find(_numbers(1.2, 3))
     assert rises.verdict == "not supported"
     assert "no cell" in rises.sentences[0]
+    assert "rises again" not in " ".join(rises.sentences), "it never fell"
+    assert "rises again" in EXPERIMENT.find(turned).sentences[1]
 
 
 def test_a_trained_network_forgets(root: Path, tmp_path: Path) -> None:

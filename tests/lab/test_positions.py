@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from s2s.errors import S2SError
 from s2s.lab import positions
 from s2s.lab.positions import RECURRENT, ROTARY, SINUSOIDAL, Settings
 from tests.lab.copying import copying, tiny_bench
@@ -21,6 +24,12 @@ def test_all_copy_what_is_as_long_as_in_training_and_sinusoidal_positions_nothin
     found = positions.find(numbers)
     assert found.verdict is None, "one seed"
     assert [row[0] for row in found.rows] == [SINUSOIDAL, ROTARY, RECURRENT]
+
+
+def test_there_must_be_sentences_to_compare(tmp_path: Path) -> None:
+    training = copying(tmp_path, 4, 6, 1, "training.validate_every=1")
+    with tiny_bench(tmp_path) as bench, pytest.raises(S2SError, match="no test sentence has 7 to 12 words"):
+        positions.measure(Settings(limit=6, bins=[6, 12], training=training, seeds=[1]), bench)
 
 
 def made_up(sinusoidal: float, rotary: float, recurrent: float, seeds: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ import pytest
 from s2s.lab.statistics import Mean, above, all_of, below, differences, mean_over_seeds
 
 
-@pytest.mark.parametrize("count", range(2, 12))
+@pytest.mark.parametrize("count", range(2, 32))
 def test_the_interval_holds_95_percent_of_students_density(count: int) -> None:
     values = [float(value) for value in range(count)]
     found = mean_over_seeds(values)

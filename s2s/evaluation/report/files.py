@@ -2,8 +2,8 @@
 
 length.png, length-chrf.svg, length-ratio-by-reference.png …   the picture
 length.csv      a line for each system, seed, side, bin and metric
-systems.csv     a line for each system: scores, parameters, training
-pairs.csv       a line for each system and baseline: differences on the whole test set
+systems.csv     a line for each system and seed: scores, parameters, training
+pairs.csv       a line for each system, baseline and metric: differences on the whole test set
 pairs_by_length.csv   a line for each pair that the page tells of, and bin of source length
 curves.csv      validation BLEU during training
 report.json     all of these

@@ -34,6 +34,9 @@ function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+// Enter in a field must not load the page anew.
+for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
+
 // Radio buttons choose which of the views of their section is to be seen.
 for (const form of document.querySelectorAll("form.switch")) {
   const section = byId(form.dataset.switch);

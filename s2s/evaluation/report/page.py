@@ -33,7 +33,7 @@ from s2s.evaluation.report.picture import Curve, draw_curves
 from s2s.evaluation.report.results import Results
 from s2s.evaluation.report.scaling import blocks, draw_scaling, how, sentences
 from s2s.evaluation.report.sentences import as_script, by_bins, evenly, for_the_page
-from s2s.evaluation.report.table import interval, number
+from s2s.evaluation.report.table import number
 from s2s.evaluation.report.views import system_rows, view_table
 from s2s.evaluation.scaling import Scaling
 from s2s.files import atomic_write
@@ -83,7 +83,6 @@ def write_page(
     )
     environment.filters.update(
         number=number,
-        interval=interval,
         signed=prose.signed,
         duration=prose.duration,
         quantity=prose.quantity,

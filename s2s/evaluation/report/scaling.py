@@ -294,7 +294,8 @@ def _cell(cost: Cost | None, exponent: float | None) -> Cell:
 def how(scaling: Scaling) -> str:
     """What a reader has to know of the measurement, a sentence."""
     machine, settings = scaling.machine, scaling.config["scaling"]
-    place = machine["device"] if machine["device"] != "cpu" else f"{machine['processor']}, {machine['threads']} threads"
+    threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
+    place = machine["device"] if machine["device"] != "cpu" else f"{machine['processor']}, {threads}"
     search = "greedy" if settings["beam"] == 1 else f"beam {settings['beam']}"
     return (
         f"{place}, torch {machine['torch']}, {settings['precision']}: medians on random tokens of a vocabulary of "

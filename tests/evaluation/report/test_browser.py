@@ -151,6 +151,8 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     assert numbers(browser) == [1]
     assert visible(browser, "#found") == ["1 of 90 sentences"]
     assert EVIL in visible(browser, "#list dd")
+    browser.press("Enter")
+    assert browser.run("document.querySelector('#search').value") == "ONERROR=alert", "the page is still the same"
     browser.type("#search", "no such text")
     assert numbers(browser) == []
     browser.type("#search", " ")
