@@ -65,7 +65,7 @@ def line(
         "linewidth": 1.8,
         "linestyle": (0, look.dash) if look.dash else "-",
         "marker": look.marker,
-        "markevery": max(1, len(x) // 12),
+        "markevery": max(1, -(-len(x) // 12)),
         "markersize": 5.5,
         "markeredgecolor": PAPER,
         "markeredgewidth": 0.8,

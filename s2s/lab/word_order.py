@@ -276,7 +276,7 @@ EXPERIMENT = Experiment(
     chapter="chapter 0 (1): what is an RNN?",
     setup="Sentences of subject, verb and object, each with its partner in which subject and object change places. How "
     "far apart are their two encodings with random weights? And after training: who eats whom, in sentences whose two "
-    "nouns were never seen together?",
+    "nouns were never seen together? A network sees order if the two always differ and it is right in more than half.",
     settings=Settings,
     measure=measure,
     find=find,

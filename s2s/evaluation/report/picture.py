@@ -94,7 +94,7 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
         look = looks[curve.label]
         x = [seconds / scale if by == "seconds" else step for step, seconds, _ in curve.points]
         y = [bleu for *_, bleu in curve.points]
-        line = {**line_style(look), "markevery": max(1, len(x) // 12), "markersize": 4.5}
+        line = {**line_style(look), "markevery": max(1, -(-len(x) // 12)), "markersize": 4.5}
         axes.plot(x, y, **line, label="" if curve.label in named else curve.label, zorder=3)
         named.add(curve.label)
         best = max([best, *y])
