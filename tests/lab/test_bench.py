@@ -46,10 +46,10 @@ def test_jobs_are_done_once(bench: Bench, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     jobs = {str(n): partial(noted, str(trace), n) for n in (1, 2)}
     assert bench.each(jobs) == {"1": {"value": 1}, "2": {"value": 2}}
-    jobs["3"] = partial(noted, str(trace), value=3)
-    assert bench.each(jobs)["3"] == {"value": 3}
+    jobs |= {str(n): partial(noted, str(trace), value=n) for n in (3, 4)}
+    assert bench.each(jobs) == {str(n): {"value": n} for n in (1, 2, 3, 4)}
     assert bench.each(jobs)["1"] == {"value": 1}
-    assert trace.read_text().split() == ["1", "2", "3"]
+    assert trace.read_text().split() == ["1", "2", "3", "4"]
 
 
 def test_two_names_of_one_job_are_one_job(bench: Bench, tmp_path: Path) -> None:
