@@ -66,19 +66,26 @@ def setting_errors(experiment: Experiment, values: Mapping[str, Any], where: str
     if errors:
         return errors
     settings = build(experiment.settings, values)
-    hints = typing.get_type_hints(experiment.settings, include_extras=True)
+    errors = _field_errors(settings, where, configuration)
+    return errors or [f"{where}.{one}" for one in experiment.check(settings)]
+
+
+def _field_errors(settings: Any, where: str, configuration: Compose) -> list[str]:
+    """Those of single settings, also of a section within."""
+    errors: list[str] = []
+    hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
         key, value = f"{where}.{field.name}", getattr(settings, field.name)
-        if hints[field.name] in (Typed, TypedText):
+        if dataclasses.is_dataclass(value):
+            errors += _field_errors(value, key, configuration)
+        elif hints[field.name] in (Typed, TypedText):
             errors += _typed_errors(value, key, configuration, tested=hints[field.name] == Typed)
         elif isinstance(value, list):
             optional = MAY_BE_EMPTY in getattr(hints[field.name], "__metadata__", ())
             errors += _list_errors(value, key, optional)
-        if field.name == "cells":
-            errors += [
-                f"{key}: {cell} is not one of: {nearest(cell, list(CELLS))}" for cell in value if cell not in CELLS
-            ]
-    return errors + ([] if errors else [f"{where}.{one}" for one in experiment.check(settings)])
+        cells = {"cells": value, "cell": [value]}.get(field.name, [])
+        errors += [f"{key}: {cell} is not one of: {nearest(cell, list(CELLS))}" for cell in cells if cell not in CELLS]
+    return errors
 
 
 def _list_errors(value: list[Any], key: str, optional: bool) -> list[str]:

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from s2s.evaluation.report.canvas import DPI, PAPER, SOFT, ground
 from s2s.evaluation.report.palette import Style, styles
+from s2s.evaluation.report.picture import marker_step
 from s2s.lab.statistics import mean_over_seeds
 
 # The order fixes the colours: warm and dashed, or cool and solid, as `palette` has them.
@@ -65,7 +66,7 @@ def line(
         "linewidth": 1.8,
         "linestyle": (0, look.dash) if look.dash else "-",
         "marker": look.marker,
-        "markevery": max(1, -(-len(x) // 12)),
+        "markevery": marker_step(x),
         "markersize": 5.5,
         "markeredgecolor": PAPER,
         "markeredgewidth": 0.8,

@@ -151,8 +151,8 @@ def find(numbers: Numbers) -> Findings:
         + ". Without a tanh it would be the radius itself."
     ]
     changes = {
-        inputs: {radius: statistics.fmean(map(change, runs)) for radius, runs in numbers["norms"][inputs].items()}
-        for inputs in (least, most)
+        inputs: {radius: statistics.fmean(map(change, runs)) for radius, runs in by_radius.items()}
+        for inputs, by_radius in numbers["norms"].items()
     }
     calmed = [radius for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
     if calmed:
@@ -163,9 +163,9 @@ def find(numbers: Numbers) -> Findings:
         )
     neither = [
         f"radius {radius} (inputs of size {inputs})"
-        for inputs, by_radius in numbers["norms"].items()
-        for radius, runs in by_radius.items()
-        if abs(statistics.fmean(map(change, runs))) < 1
+        for inputs, by_radius in changes.items()
+        for radius, mean in by_radius.items()
+        if abs(mean) < 1
     ]
     if neither:
         sentences.append(

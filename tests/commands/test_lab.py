@@ -48,7 +48,7 @@ def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
         ("~lab.parallel.quick.models.Transformer", "lab.parallel.quick.models has no self-attention network"),
         ("lab.vanishing.quick.distance=1", "lab.vanishing.quick.distance must be at least 2"),
         ("lab.memory.quick.lengths=[1,20]", "lab.memory.quick.lengths must be at least 2"),
-        ("lab.readouts.quick.sizes.cell=lsmt", "lab.readouts.quick.sizes.cell=lsmt is not one of: lstm"),
+        ("lab.readouts.quick.sizes.cell=lsmt", "lab.readouts.quick.sizes.cell: lsmt is not one of: lstm"),
         ("lab.bottleneck.quick.sizes=[64]", "lab.bottleneck.quick.sizes must be two or more"),
         (f"lab.gates.quick.train=[{NO_TESTS}]", "lab.gates.quick.train: data.tests is empty"),
         ("output=null", "output=None must be a folder"),

@@ -6,6 +6,7 @@ which the report page turns into an element of its own (`s2s.evaluation.report.c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
         look = looks[curve.label]
         x = [seconds / scale if by == "seconds" else step for step, seconds, _ in curve.points]
         y = [bleu for *_, bleu in curve.points]
-        line = {**line_style(look), "markevery": max(1, -(-len(x) // 12)), "markersize": 4.5}
+        line = {**line_style(look), "markevery": marker_step(x), "markersize": 4.5}
         axes.plot(x, y, **line, label="" if curve.label in named else curve.label, zorder=3)
         named.add(curve.label)
         best = max([best, *y])
@@ -105,6 +106,11 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
     if curves and legend:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=3, labelspacing=0.7)
     return figure
+
+
+def marker_step(points: Sequence[float]) -> int:
+    """How many points it is from one marker of a line to the next: at most a dozen of them, however many points."""
+    return math.ceil(len(points) / 12) or 1
 
 
 def line_style(look: Style) -> dict[str, Any]:
