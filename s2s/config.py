@@ -89,6 +89,8 @@ class GrammarData:
     grammar_seed: NonNegativeInt
     max_length: PositiveInt | None
     tokenizer: TokenizerConfig
+    longest: PositiveInt = 60  # words of the longest sentences, a multiple of 6: test has six bins of equal width
+    lexicon: Literal["full", "basic"] = "full"  # see s2s.data.grammar.lexicons
 
     @property
     def source_language(self) -> str:
@@ -169,6 +171,9 @@ class OptimConfig:
     schedule: ScheduleConfig
 
 
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     name: str
@@ -177,7 +182,7 @@ class TrainingConfig:
     batch_tokens: PositiveInt  # sentences × longest side of a micro-batch, padding included
     batch_sentences: PositiveInt | None  # sentence pairs of a micro-batch, at most
     accumulate: PositiveInt  # micro-batches for each update
-    precision: Literal["fp32", "bf16"]
+    precision: TrainingPrecision  # compute dtype; a run directory never holds auto: s2s.precision
     label_smoothing: Probability
     dropout: Probability  # what conf/model takes for model.dropout
     validate_every: PositiveInt  # updates

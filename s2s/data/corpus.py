@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from s2s.config import DataConfig, FilesData, GrammarData
 from s2s.data import grammar
 from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
+from s2s.data.grammar.lexicons import Lexicon
 from s2s.data.hub import hub_reader
 from s2s.data.lengths import lengths_in_words
 from s2s.data.reading import Layout, Pair, digest, find_files, read_pairs
@@ -186,7 +187,7 @@ def _grammar_reader(config: GrammarData) -> Reader:
 
     def read(name: str) -> Columns:
         arguments = {"split": name, "pairs": counts[name], "seed": config.grammar_seed, "version": version}
-        return _table(_generate, arguments)
+        return _table(_generate, arguments | {"longest": config.longest, "lexicon": config.lexicon})
 
     return Reader(["test"], read)
 
@@ -226,8 +227,10 @@ def _files_reader(config: FilesData) -> Reader:
     return Reader([name for name in places if name not in ("train", "validation")], read)
 
 
-def _generate(split: str, pairs: int, seed: int, version: str) -> Iterator[dict[str, str]]:
-    return _rows(grammar.generate(split, pairs=pairs, seed=seed))
+def _generate(
+    split: str, pairs: int, seed: int, version: str, longest: int, lexicon: Lexicon
+) -> Iterator[dict[str, str]]:
+    return _rows(grammar.generate(split, pairs=pairs, seed=seed, longest=longest, lexicon=lexicon))
 
 
 def _read(files: tuple[str, ...], source: str, target: str, version: str) -> Iterator[dict[str, str]]:

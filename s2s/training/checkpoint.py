@@ -41,7 +41,10 @@ MAY_CHANGE = (
     *("device", "recurrence", "decoding", "evaluation", "trust"),
 )
 # What a run does whose configuration is older than the key.
-OLDER = {f"model.{part}.positions": "sinusoidal" for part in ("encoder", "decoder")}
+OLDER = {f"model.{part}.positions": "sinusoidal" for part in ("encoder", "decoder")} | {
+    "data.longest": 60,
+    "data.lexicon": "full",
+}
 
 
 @dataclass

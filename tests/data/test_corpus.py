@@ -168,11 +168,12 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_the_built_in_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    def generate(split: str, *, pairs: int, seed: int) -> Iterator[tuple[str, str]]:
+    def generate(split: str, *, pairs: int, seed: int, longest: int, lexicon: str) -> Iterator[tuple[str, str]]:
+        assert (longest, lexicon) == (24, "basic")
         return ((f"{split} {seed} {i} " + "word " * (i % 3), f"wort {i}") for i in range(pairs))
 
     monkeypatch.setattr(grammar, "generate", generate, raising=False)
-    config = GrammarData("grammar", "grammar", "en", "de", 30, 12, 6, 5, 4, TOKENIZER)
+    config = GrammarData("grammar", "grammar", "en", "de", 30, 12, 6, 5, 4, TOKENIZER, 24, "basic")
     corpus = load_corpus(config)
     assert {name: len(split) for name, split in corpus.splits.items()} == {"train": 20, "validation": 12, "test": 6}
     assert corpus.validation.source[4] == "validation 5 4 word "
@@ -180,7 +181,7 @@ def test_the_built_in_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_defect_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    def generate(split: str, *, pairs: int, seed: int) -> Iterator[tuple[str, str]]:
+    def generate(split: str, **_: object) -> Iterator[tuple[str, str]]:
         yield "a", "b"
         raise ZeroDivisionError("a defect")
 

@@ -15,7 +15,7 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2s.data.grammar import LENGTH_BINS, TRAIN_SHARES, Grammar, generate, pronoun
+from s2s.data.grammar import TRAIN_SHARES, Grammar, generate, length_bins, pronoun
 from s2s.data.grammar.conjugation import MODALS, conjugate
 from s2s.data.grammar.declension import ACC, DAT, FIRST, GEN, NOM, PL, SG
 from s2s.data.grammar.determiners import BARE, NO, POSSESSIVE, RELATIVE, THE, THIS, A, contract
@@ -38,12 +38,12 @@ def length(text: str) -> int:
 
 
 def bin_of(text: str) -> int:
-    return next(i for i, edge in enumerate(LENGTH_BINS) if length(text) <= edge)
+    return next(i for i, edge in enumerate(length_bins()) if length(text) <= edge)
 
 
 @pytest.fixture(scope="module")
 def train() -> list[tuple[str, str]]:
-    return list(generate("train", pairs=6000, seed=1))
+    return list(generate("train", pairs=4000, seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def raw() -> list[tuple[str, str]]:
 def test_same_arguments_same_corpus_also_with_other_hash_seeds() -> None:
     code = (
         "import hashlib; from s2s.data.grammar import generate;"
-        "print(hashlib.sha256(repr([list(generate(s, pairs=120, seed=3)) for s in ('train', 'validation', 'test')])"
+        "print(hashlib.sha256(repr([list(generate(s, pairs=60, seed=3)) for s in ('train', 'validation', 'test')])"
         ".encode()).hexdigest())"
     )
-    here = [list(generate(split, pairs=120, seed=3)) for split in ("train", "validation", "test")]
+    here = [list(generate(split, pairs=60, seed=3)) for split in ("train", "validation", "test")]
     wanted = hashlib.sha256(repr(here).encode()).hexdigest()
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"}
@@ -84,9 +84,9 @@ def test_a_small_corpus_is_the_beginning_of_a_large_one(split: str) -> None:
 
 def test_splits_share_no_sentence_whatever_sizes_and_seeds(train: list[tuple[str, str]]) -> None:
     splits = {
-        "train": [*train, *generate("train", pairs=2000, seed=2)],
-        "validation": [*generate("validation", pairs=600, seed=1), *generate("validation", pairs=100, seed=2)],
-        "test": [*generate("test", pairs=600, seed=1), *generate("test", pairs=60, seed=2)],
+        "train": [*train, *generate("train", pairs=500, seed=2)],
+        "validation": [*generate("validation", pairs=200, seed=1), *generate("validation", pairs=50, seed=2)],
+        "test": [*generate("test", pairs=180, seed=1), *generate("test", pairs=60, seed=2)],
     }
     for side in (0, 1):
         sets = [{pair[side] for pair in pairs} for pairs in splits.values()]
@@ -101,8 +101,8 @@ def test_no_duplicates_within_a_split(train: list[tuple[str, str]]) -> None:
 
 def test_tens_of_thousands_of_short_sentences() -> None:
     grammar = Grammar(1)
-    short = {pair for _ in range(20_000) if length((pair := grammar.sentence(3 + int(grammar.random() * 8)))[0]) <= 10}
-    assert len(short) > 14_000  # hardly a duplicate among so many: there are far more
+    short = {pair for _ in range(10_000) if length((pair := grammar.sentence(3 + int(grammar.random() * 8)))[0]) <= 10}
+    assert len(short) > 7_500  # hardly a duplicate among so many: there are far more
 
 
 def test_train_lengths_are_as_documented(train: list[tuple[str, str]]) -> None:
@@ -117,6 +117,36 @@ def test_train_lengths_are_as_documented(train: list[tuple[str, str]]) -> None:
 def test_test_lengths_are_equally_many_in_each_bin() -> None:
     counts = Counter(bin_of(source) for source, _ in generate("test", pairs=120, seed=9))
     assert counts == dict.fromkeys(range(6), 20)
+
+
+@pytest.mark.parametrize("pairs", [12, 240])
+def test_a_shorter_corpus_has_the_same_test_sentences_in_each_of_its_bins(pairs: int) -> None:
+    counts = Counter(-(-length(source) // 5) for source, _ in generate("test", pairs=pairs, seed=1, longest=30))
+    assert counts == dict.fromkeys(range(1, 7), pairs // 6)
+
+
+def test_training_sentences_of_a_shorter_corpus_are_as_short() -> None:
+    lengths = [length(source) for source, _ in generate("train", pairs=1500, seed=1, longest=30)]
+    assert (min(lengths), max(lengths)) == (3, 30)
+    assert length_bins(30) == (5, 10, 15, 20, 25, 30)
+    for share, low, high in zip(TRAIN_SHARES, (0, *length_bins(30)), length_bins(30), strict=False):
+        assert sum(low < n <= high for n in lengths) / 1500 == pytest.approx(share, abs=0.04)
+
+
+def words_of(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def test_the_basic_lexicon_is_a_part_of_the_full_one(train: list[tuple[str, str]]) -> None:
+    basic = list(generate("train", pairs=2000, seed=1, lexicon="basic"))
+    for side, unseen in ((0, 0), (1, 10)):  # of the many forms of a German word some are rare
+        many, few = (set().union(*(words_of(pair[side]) for pair in pairs)) for pairs in (train, basic))
+        assert len(few) < len(many) / 2
+        assert len(few - many) <= unseen
+    translations = defaultdict(set)
+    for source, target in basic:
+        translations[source].add(target)
+    assert all(len(targets) == 1 for targets in translations.values())
 
 
 def test_a_sentence_has_one_translation(raw: list[tuple[str, str]]) -> None:
@@ -144,6 +174,13 @@ def test_sentences_look_like_text(seed: int, split: str) -> None:
 def test_bad_arguments_fail_at_once_with_one_line(split: str, pairs: int, message: str) -> None:
     with pytest.raises(S2SError, match=message) as error:
         generate(split, pairs=pairs, seed=1)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("longest", [32, 12, 0])
+def test_the_longest_sentences_end_a_bin_of_at_least_three_words(longest: int) -> None:
+    with pytest.raises(S2SError, match=f"longest={longest} is no multiple of 6 of at least 18") as error:
+        generate("train", pairs=10, seed=1, longest=longest)
     assert "\n" not in str(error.value)
 
 

@@ -25,14 +25,16 @@ Each English sentence has one translation, so a perfect model reaches 100 BLEU. 
 attached in two ways has one reading: a relative clause belongs to the nearest noun, an adverb to the nearest verb, an
 object "it" is the object before, a subject "it" the subject before.
 
-Length is the number of words of the English sentence, 3 to 60. A rule gets the number of words that it should fill and
-divides it among its parts; a part with much room becomes a clause with clauses inside, so long sentences are deep
-rather than long lists. A sentence whose length falls outside the wanted bin is thrown away. `TRAIN_SHARES` has the
-lengths of train and validation; the test split has equally many sentences in each of the six bins.
+Length is the number of words of the English sentence, 3 to `longest` (60). A rule gets the number of words that it
+should fill and divides it among its parts; a part with much room becomes a clause with clauses inside, so long
+sentences are deep rather than long lists. A sentence whose length falls outside the wanted bin is thrown away.
+`TRAIN_SHARES` has the lengths of train and validation; the test split has equally many sentences in each of six bins of
+equal width.
 
 The files, from words to the corpus:
 
-- words: `adjectives`, `nouns`, `verbs`, `determiners`, `adverbs`, `conjunctions`; `word_groups`: which go together
+- words: `adjectives`, `nouns`, `verbs`, `determiners`, `adverbs`, `conjunctions`; `word_groups`: which go together;
+  `lexicons`: how many of them are used
 - their forms: `declension`, `conjugation`, `phrases`
 - rules, each class built on the one before: `state`, `noun_phrases`, `predicates` (the German order: `middle_field`),
   `clauses`, `sentences`
@@ -43,6 +45,6 @@ from __future__ import annotations
 
 from s2s.data.grammar.phrases import pronoun
 from s2s.data.grammar.sentences import Grammar
-from s2s.data.grammar.splits import LENGTH_BINS, TRAIN_SHARES, generate
+from s2s.data.grammar.splits import LONGEST, TRAIN_SHARES, generate, length_bins
 
-__all__ = ["LENGTH_BINS", "TRAIN_SHARES", "Grammar", "generate", "pronoun"]
+__all__ = ["LONGEST", "TRAIN_SHARES", "Grammar", "generate", "length_bins", "pronoun"]

@@ -8,42 +8,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 
+from s2s.data.grammar.lexicons import Lexicon
 from s2s.data.grammar.pairs import Pair, words
 from s2s.data.grammar.sentences import Grammar
 from s2s.errors import S2SError
 
-LENGTH_BINS = (10, 20, 30, 40, 50, 60)  # upper edges, words of the source
-TRAIN_SHARES = (0.28, 0.33, 0.16, 0.09, 0.07, 0.07)  # of these bins in train and validation: mean length about 21
+BINS = 6  # of equal width, up to the longest sentence
+LONGEST = 60  # words of the source
+TRAIN_SHARES = (0.28, 0.33, 0.16, 0.09, 0.07, 0.07)  # of the bins in train and validation: mean length about a third
 SHORTEST = 3
 MAX_TRIES = 20_000  # for one pair
 
 
-def generate(split: str, *, pairs: int, seed: int) -> Iterator[Pair]:
-    """Yield `pairs` different pairs (English, German) of "train", "validation" or "test".
+def length_bins(longest: int = LONGEST) -> tuple[int, ...]:
+    """Upper edges of the bins of length, in words of the source: (10, 20, 30, 40, 50, 60)."""
+    return tuple(longest * number // BINS for number in range(1, BINS + 1))
+
+
+def generate(split: str, *, pairs: int, seed: int, longest: int = LONGEST, lexicon: Lexicon = "full") -> Iterator[Pair]:
+    """Yield `pairs` different pairs (English, German) of "train", "validation" or "test", of 3 to `longest` words.
 
     A hash of the German sentence says which split it belongs to: test and validation have one tenth each, train has the
     rest. As a source has one translation, no sentence of either language is in two splits, whatever their sizes and
     seeds. A smaller corpus is the beginning of a larger one with the same seed. Of the pairs so far only 8-byte digests
     are kept. `pairs` of test are divided equally over the six bins of length, which take turns.
+
+    Raises:
+        S2SError: another split, or numbers that give no corpus.
     """
     if split not in ("train", "validation", "test"):
         raise S2SError(f"unknown split {split!r} of the grammar corpus: train, validation or test")
     if pairs < 0:
         raise S2SError(f"the grammar corpus needs pairs >= 0, not {pairs}")
-    if split == "test" and pairs % len(LENGTH_BINS):
+    if longest % BINS or longest < 3 * BINS:
         raise S2SError(
-            f"the test split has equally many pairs in {len(LENGTH_BINS)} length bins: pairs={pairs} is no multiple"
+            f"the grammar corpus has {BINS} length bins of equal width, of at least 3 words: longest={longest} "
+            f"is no multiple of {BINS} of at least {3 * BINS}"
         )
-    return _generate(split, pairs, seed)
+    if split == "test" and pairs % BINS:
+        raise S2SError(f"the test split has equally many pairs in {BINS} length bins: pairs={pairs} is no multiple")
+    return _generate(split, pairs, seed, length_bins(longest), lexicon)
 
 
-def _generate(split: str, pairs: int, seed: int) -> Iterator[Pair]:
+def _generate(split: str, pairs: int, seed: int, bins: tuple[int, ...], lexicon: Lexicon) -> Iterator[Pair]:
     digest = blake2b(f"{split} {seed}".encode(), digest_size=8).digest()
-    grammar = Grammar(int.from_bytes(digest, "big"))
+    grammar = Grammar(int.from_bytes(digest, "big"), lexicon)
     seen: set[int] = set()
     for i in range(pairs):
-        bin_ = i % len(LENGTH_BINS) if split == "test" else _draw_bin(grammar.random())
-        low, high = (LENGTH_BINS[bin_ - 1] + 1 if bin_ else SHORTEST), LENGTH_BINS[bin_]
+        bin_ = i % BINS if split == "test" else _draw_bin(grammar.random())
+        low, high = (bins[bin_ - 1] + 1 if bin_ else SHORTEST), bins[bin_]
         for _ in range(MAX_TRIES):
             # of the short sentences more of the longer ones, as there are few different ones of three words
             wanted = (

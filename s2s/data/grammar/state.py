@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from s2s.data.grammar.adjectives import Adjective
 from s2s.data.grammar.conjunctions import CONJUNCTIONS
+from s2s.data.grammar.lexicons import BASIC, Lexicon, Word
 from s2s.data.grammar.nouns import Noun
 from s2s.data.grammar.phrases import NP
 
@@ -20,8 +21,10 @@ T = TypeVar("T")
 class State:
     """A sentence so far. Of the random generator only `random()` is used: Python promises its sequence for a seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, lexicon: Lexicon = "full") -> None:
         self.random = random.Random(seed).random
+        self.lexicon = lexicon
+        self._basic: dict[int, tuple[Sequence[object], Sequence[object]]] = {}
         self.begin()
 
     def begin(self) -> None:
@@ -40,7 +43,19 @@ class State:
         self.conjunctions = [row for row in CONJUNCTIONS if row.de_past or not self.past]
 
     def pick(self, options: Sequence[T]) -> T:
+        if self.lexicon == "basic":
+            options = self.basic(options)
         return options[int(self.random() * len(options))]
+
+    def basic(self, options: Sequence[T]) -> Sequence[T]:
+        """Those of the basic lexicon, or all where none is; what is no word of a lexicon stays."""
+        if not options or not isinstance(options[0], Word):
+            return options
+        if not isinstance(options, tuple):  # made for this draw
+            return [word for word in options if word in BASIC] or options
+        if id(options) not in self._basic:  # a table's: kept beside the result, so that its id stays its own
+            self._basic[id(options)] = options, tuple(word for word in options if word in BASIC) or options
+        return cast(Sequence[T], self._basic[id(options)][1])
 
     def fresh(self, nouns: Sequence[Noun]) -> Noun:
         """A noun that the sentence rather does not have yet."""
