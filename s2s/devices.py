@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -36,6 +38,17 @@ def pick_device(name: str) -> torch.device:
 def jobs_at_once(device: torch.device, jobs: int) -> int:
     """How many of `jobs` to run at a time: one for each core, or one where they would share a GPU."""
     return min(jobs, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """torch computes with so many threads in the block, at least one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,13 @@ import torch
 from omegaconf import DictConfig
 
 from s2s.commands.console import LineFormatter, key_of, overrides, plain
+from s2s.commands.precision import (
+    decide_precision,
+    precision_of,
+    warn_if_slow,
+    with_precision,
+    with_stored_precision,
+)
 from s2s.config import RunConfig, parse
 from s2s.data.batching import TrainingData, evaluation_batches
 from s2s.data.corpus import Corpus, Split, load_corpus
@@ -45,9 +53,13 @@ def train(config: DictConfig) -> None:
     """Trains, or resumes, the run that the command line describes."""
     values = plain(config)
     typed = overrides()
-    run_dir = values.pop("run_dir") or default_run_dir(values, typed)
+    directory = RunDirectory(values.pop("run_dir") or default_run_dir(values, typed))
+    values = with_stored_precision(values, directory)
+    device = pick_device(check(values, directory).device)
+    if precision_of(values) != "auto" and int(os.environ.get("RANK", "0")) == 0:
+        warn_if_slow(precision_of(values), [values], device)
     try:
-        train_run(values, RunDirectory(run_dir))
+        train_run(values, directory)
     except Interrupted as stopped:
         log.warning("%s", stopped)
         sys.exit(stopped.exit_code)
@@ -77,6 +89,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         S2SError: see the message.
         Interrupted: by a signal; the state is saved.
     """
+    values = with_stored_precision(values, directory)
     config = check(values, directory)
     device = pick_device(config.device)
     world = join_world(device)
@@ -84,6 +97,10 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         logging.getLogger().setLevel(logging.WARNING)
     with log_file(directory.log, world), directory.locked() if world.leads else nullcontext():
         log.info("run directory: %s (%s)", directory.path, device)
+        if config.training.precision == "auto":
+            half = world.leads and precision_of(decide_precision([values], device)[0]) == "bf16"
+            values = with_precision(values, "bf16" if world.from_leader(float(half)) else "fp32")
+            config = check(values, directory)
         corpus = load_corpus(config.data)
         if world.leads:
             prepare(values, config, directory, corpus)
@@ -204,6 +221,7 @@ class Validation:
         self.tokenizer = tokenizer
         self.batches = evaluation_batches(split, tokenizer, config.training.batch_tokens)
         self.sources, self.references = list(split.source), list(split.target)
+        assert config.training.precision != "auto"
         self.decoding = replace(config.decoding, strategy="greedy", n_best=1, precision=config.training.precision)
         self.tokenize = tokenizer_of(config.data.target_language, config.evaluation)
 

@@ -1,0 +1,66 @@
+"""`training.precision=auto`: bf16 only where it is faster by enough to pay for its casts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from s2s import precision
+from s2s.precision import Rates, choose_precision, measured_rates
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("bf16", "taken"),
+    [(0.1, "fp32"), (1.0, "fp32"), (1.29, "fp32"), (1.3, "bf16"), (8.0, "bf16")],
+)
+def test_bf16_is_taken_from_1_3_times_fp32_on(monkeypatch: pytest.MonkeyPatch, bf16: float, taken: str) -> None:
+    seen = []
+
+    def rates(shapes: object) -> Rates:
+        seen.append(shapes)
+        return Rates(fp32=20e9, bf16=bf16 * 20e9)
+
+    monkeypatch.setattr(precision, "measured_rates", rates)
+    choice = choose_precision([(3, 4)], CPU)
+    assert choice.precision == taken
+    assert seen == [[(3, 4)]]
+    assert "20 GFLOP/s" in choice.reason or "20 in fp32" in choice.reason
+
+
+def test_how_many_times_as_fast_the_other_one_is() -> None:
+    rates = Rates(fp32=2.0, bf16=8.0)
+    assert (rates.of("fp32"), rates.of("bf16")) == (2.0, 8.0)
+    assert rates.ratio_against("fp32") == 4.0
+    assert rates.ratio_against("bf16") == 0.25
+
+
+@pytest.mark.parametrize("shapes", [[], [(7, 5)], [(100_000, 4096)], [(1, 100_000)], [(64, n) for n in range(1, 50)]])
+def test_any_shapes_can_be_measured(shapes: list[tuple[int, int]]) -> None:
+    """Also those whose products would take minutes in an emulated bf16."""
+    rates = measured_rates(shapes)
+    assert all(0 < rate < math.inf for rate in (rates.fp32, rates.bf16))
+    assert choose_precision(shapes, CPU).precision in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])
+def test_a_gpu_says_whether_it_has_bf16(monkeypatch: pytest.MonkeyPatch, native: bool, taken: str) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return native or including_emulation
+
+    def never(shapes: object) -> Rates:
+        raise AssertionError
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    monkeypatch.setattr(precision, "measured_rates", never)
+    choice = choose_precision([(3, 4)], torch.device("cuda"))
+    assert choice.precision == taken
+    assert "a card" in choice.reason
+
+
+def test_on_other_devices_fp32_is_taken() -> None:
+    assert choose_precision([(3, 4)], torch.device("meta")).precision == "fp32"
