@@ -1,7 +1,6 @@
 """See conf/compare.yaml for the options; `python scripts/compare.py --help` prints them."""
 
-from s2s.commands.compare import compare
 from s2s.commands.console import run_script
 
 if __name__ == "__main__":
-    run_script(__file__, compare)
+    run_script(__file__)

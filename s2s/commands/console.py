@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 bad input (one line on stderr); 130 and 143 interrupted by
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -27,6 +28,9 @@ INTERRUPTED = 130
 
 log = logging.getLogger(__name__)
 
+# For conf/lab.yaml: several lists as one.
+OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists for item in one], replace=True)
+
 
 class LineFormatter(logging.Formatter):
     """The message; warnings and errors say that they are."""
@@ -43,19 +47,20 @@ class TqdmHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def run_script(script: str, task: Callable[[DictConfig], None]) -> None:
-    """Runs `task` with the config that `conf/<name of the script>.yaml` and the command line compose.
+def run_script(script: str) -> None:
+    """Runs `s2s.commands.<name>.<name>` with the config that `conf/<name>.yaml` and the command line compose.
+
+    The command's module is imported when it runs: `--help` and a mistake in what was typed take no second to answer.
 
     Args:
-        script: path of the calling script, `__file__`.
-        task: takes the composed, unresolved config.
+        script: path of the calling script, `__file__`; its name is that of the command.
     """
     # Hydra would print its own report of an exception and swallow it; this makes it raise.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.insert(0, str(Path.cwd()))  # a user's cells are imported from where the command is typed
     path = Path(script).resolve()
     main = hydra.main(version_base="1.3", config_path=str(path.parent.parent / "conf"), config_name=path.stem)
-    job = _Job(task)
+    job = _Job(path.stem)
     try:
         main(job)()
     except (S2SError, HydraException, OmegaConfBaseException) as error:
@@ -78,17 +83,17 @@ def run_script(script: str, task: Callable[[DictConfig], None]) -> None:
 class _Job:
     """One job of a single run or of a sweep."""
 
-    def __init__(self, task: Callable[[DictConfig], None]) -> None:
-        self.task = task
+    def __init__(self, name: str) -> None:
         self.started = False
-        self.__name__ = getattr(task, "__name__", "task")
-        self.__module__ = task.__module__
-        self.__wrapped__ = task
+        self.__name__ = name  # Hydra calls the job so
 
     def __call__(self, config: DictConfig) -> None:
         self.started = True
         try:
-            self.task(config)
+            command: Callable[[DictConfig], None] = getattr(
+                importlib.import_module(f"s2s.commands.{self.__name__}"), self.__name__
+            )
+            command(config)
         except (S2SError, HydraException, OmegaConfBaseException) as error:
             report(error)
             if HydraConfig.get().mode == RunMode.RUN:

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import datasets  # type: ignore[import-untyped]
 from filelock import FileLock
 
 from s2s.files import cannot_write
@@ -23,6 +22,8 @@ VERSION = 1  # of all that is kept here; raise it when what is computed, or its 
 
 def cache_folder() -> Path:
     """Where it is kept."""
+    import datasets  # type: ignore[import-untyped]  # a second to import, and what only translates needs no cache
+
     return Path(datasets.config.HF_DATASETS_CACHE) / "s2s"
 
 

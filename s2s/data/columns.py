@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-import datasets  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,6 +146,8 @@ def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
         if kind == "DatasetNotFoundError":
             raise S2SError(f"{where}: the hub has no such data set, or it is private: check the name") from error
         if isinstance(causes[-1], OSError) and (where is None or causes[-1].errno in _CACHE_ERRORS):
+            import datasets  # type: ignore[import-untyped]
+
             raise S2SError(
                 f"{where or 'data'}: {causes[-1]} (the cache of `datasets` is {datasets.config.HF_DATASETS_CACHE}; the "
                 "environment variable HF_DATASETS_CACHE puts it elsewhere)"
@@ -160,6 +161,8 @@ def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Local work takes seconds: no progress bars, and errors are told once, by us."""
+    import datasets  # here, as translating works on plain text and must not wait for it
+
     level, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     datasets.logging.set_verbosity(logging.CRITICAL)
     datasets.disable_progress_bars()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from s2s.config import PositiveInt, Probability, build, check_call, nearest
 from s2s.errors import S2SError
@@ -64,7 +65,7 @@ def check_model(
         errors.append("model.tie_embeddings=all needs data.tokenizer.joint=true: one vocabulary for both languages")
     if not errors:
         try:  # what constructors themselves refuse
-            with torch.device("meta"):
+            with shapes_only():
                 errors += check_recurrence(build_model(model, 8, 8), recurrence)
         except S2SError as error:
             errors.append(str(error).removeprefix("config: "))
@@ -88,6 +89,35 @@ def build_model(model: Mapping[str, Any], source_size: int, target_size: int) ->
             f"embedding ({width}), but {model['decoder']['type']} has {decoder.output_size}: use none"
         )
     return EncoderDecoder(encoder, decoder, source_size, target_size, width, model["tie_embeddings"], model["dropout"])
+
+
+class shapes_only(TorchFunctionMode):  # noqa: N801 - a context manager, named as torch names its own
+    """Tensors made in the block have a shape and no storage; drawing initial weights does nothing.
+
+    torch's own `meta` device alone also draws nothing, but imports its compiler for that, which takes seconds.
+    """
+
+    _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meta = torch.device("meta")
+
+    def __enter__(self) -> shapes_only:
+        self._meta.__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._meta.__exit__(*error)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in self._DRAWS or getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def outside_module(cell: object) -> str | None:

@@ -186,12 +186,11 @@ def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State
 
 def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
     """(gates · hidden, inputs), each gate's block drawn by itself."""
-    blocks = [torch.empty(hidden, inputs) for _ in range(gates)]
-    for block in blocks:
-        if block.is_meta:  # a model of which only the shapes are wanted: QR on those alone takes seconds to import
-            continue
-        (nn.init.orthogonal_ if init == "orthogonal" else nn.init.xavier_uniform_)(block)
-    return nn.Parameter(torch.cat(blocks))
+    weight = torch.empty(gates * hidden, inputs)
+    if not weight.is_meta:  # a model of which only the shapes are needed: no QR of those
+        for block in weight.chunk(gates):
+            (nn.init.orthogonal_ if init == "orthogonal" else nn.init.xavier_uniform_)(block)
+    return nn.Parameter(weight)
 
 
 class _LinearInputCell(Cell):
