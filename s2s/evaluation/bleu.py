@@ -12,8 +12,9 @@ a scorer that splits at spaces sees each Chinese sentence as one word and gives 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -114,7 +115,7 @@ class CorpusCounts:
 
     def scores_of_sums(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores of R corpora whose counts, summed over their sentences, are `sums` (R, C) -> (R,)."""
-        return np.array([_score_of_sums(self.metric, row) for row in sums], dtype=np.float64)
+        return _bleu_of_sums(sums) if isinstance(self.metric, BLEU) else _chrf_of_sums(sums, self.metric)
 
 
 def _sentence_counts(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
@@ -128,6 +129,61 @@ def _sentence_counts(metric: BLEU | CHRF, hypotheses: Sequence[str], references:
 def _score_of_sums(metric: BLEU | CHRF, sums: NDArray[np.float64]) -> float:
     value: float = metric._compute_score_from_stats([int(count) for count in sums.tolist()]).score
     return value
+
+
+# What sacrebleu computes from summed counts, for many sums at once: resampling needs tens of thousands of scores. The
+# order of operations is sacrebleu's, and log and exp are Python's (numpy's may differ in the last bit), so that the
+# scores equal sacrebleu's bit for bit.
+
+_LOG_OF_ZERO = -9999999999.0
+
+
+def _each(function: Callable[[float], float], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([function(value) for value in values.tolist()], dtype=np.float64)
+
+
+def _bleu_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """BLEU with exponential smoothing, n-grams up to 4: (R, 2 + 4 + 4) -> (R,).
+
+    The columns are lengths of system and reference, then correct and all n-grams of each order.
+    """
+    written, wanted, correct, total = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
+    short = (written < wanted) & (written > 0)
+    brevity = np.where(written > 0, 1.0, np.where(wanted > 0, 0.0, 1.0))
+    brevity[short] = _each(math.exp, 1 - wanted[short] / written[short])
+    smooth, logs = np.ones(len(sums)), np.zeros(len(sums))
+    reached = np.ones(len(sums), dtype=bool)  # orders after one without n-grams have precision 0
+    for order in range(correct.shape[1]):
+        reached &= total[:, order] > 0
+        missed = reached & (correct[:, order] == 0)
+        smooth[missed] *= 2
+        precision = np.zeros(len(sums))
+        np.divide(100.0, smooth * total[:, order], out=precision, where=missed)
+        np.divide(100.0 * correct[:, order], total[:, order], out=precision, where=reached & ~missed)
+        log = np.full(len(sums), _LOG_OF_ZERO)
+        log[precision > 0] = _each(math.log, precision[precision > 0])
+        logs += log
+    scores = brevity * _each(math.exp, logs / correct.shape[1])
+    return np.where(correct.any(1), scores, 0.0)
+
+
+def _chrf_of_sums(sums: NDArray[np.float64], metric: CHRF) -> NDArray[np.float64]:
+    """chrF++, the F-score of precision and recall averaged over orders: (R, 3 · orders) -> (R,)."""
+    factor = metric.beta**2
+    precision, recall, orders = np.zeros(len(sums)), np.zeros(len(sums)), np.zeros(len(sums))
+    for order in range(sums.shape[1] // 3):
+        written, wanted, matched = sums[:, 3 * order : 3 * order + 3].T
+        both = (written > 0) & (wanted > 0)
+        precision[both] += matched[both] / written[both]
+        recall[both] += matched[both] / wanted[both]
+        orders += both
+    known = orders > 0
+    precision[known] /= orders[known]
+    recall[known] /= orders[known]
+    scores, found = np.zeros(len(sums)), precision + recall > 0
+    p, r = precision[found], recall[found]
+    scores[found] = 100 * ((1 + factor) * p * r / ((factor * p) + r))
+    return scores
 
 
 def bleu_counts(hypotheses: Sequence[str], references: Sequence[str], tokenize: str) -> CorpusCounts:

@@ -108,6 +108,31 @@ def test_bootstrap_equals_a_loop_over_sacrebleu() -> None:
     assert len(set(slow)) > 10
 
 
+@given(
+    pairs=st.lists(
+        st.tuples(*2 * [st.lists(st.sampled_from(["a", "b", "cd", "e."]), max_size=7)]), min_size=1, max_size=4
+    ),
+    drawn=st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=1, max_size=3),
+)
+def test_scores_of_many_sums_are_sacrebleus_own(
+    pairs: list[tuple[list[str], list[str]]], drawn: list[list[int]]
+) -> None:
+    """Bit for bit, also without any match, any 4-gram or any word."""
+    hypotheses, references = ([" ".join(pair[side]) for pair in pairs] for side in (0, 1))
+    sentences = np.arange(len(pairs))
+    times = np.array([row[: len(pairs)] for row in drawn], dtype=np.float64)
+    for counts, corpus, options in (
+        (bleu_counts(hypotheses, references, "13a"), sacrebleu.corpus_bleu, {"force": True}),
+        (chrf_counts(hypotheses, references), sacrebleu.corpus_chrf, {"word_order": 2}),
+    ):
+        expected = []
+        for row in times:
+            index = np.repeat(sentences, row.astype(int))
+            picked = [hypotheses[i] for i in index], [[references[i] for i in index]]
+            expected.append(corpus(*picked, **options).score if len(index) else 0.0)
+        assert counts.scores(times, sentences).tolist() == expected
+
+
 def test_resamples_are_full_size_seeded_and_uniform() -> None:
     drawn = np.concatenate(list(resamples(20, 4000, seed=3)))
     assert drawn.shape == (4000, 20)

@@ -93,3 +93,14 @@ for (const button of document.querySelectorAll("button[data-save]")) {
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details.numbers")) details.open = true;
 });
+
+// A page that still lacks systems reloads itself, but not under the hands of somebody who reads it.
+const status = document.querySelector("[data-reload]");
+if (status) {
+  const wait = 1000 * Number(status.dataset.reload);
+  let touched = -wait;
+  for (const event of ["pointerdown", "keydown", "wheel", "touchmove"]) {
+    addEventListener(event, () => { touched = performance.now(); }, { passive: true });
+  }
+  setInterval(() => { if (performance.now() - touched >= wait) location.reload(); }, wait);
+}

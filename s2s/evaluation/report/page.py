@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 _LARGE = 5_000_000  # bytes
 _SENTENCES = 2_200_000  # of these for sentences …
 _ATTENTION = 1_500_000  # … and for attention
+RELOAD = 10  # seconds after which a page with missing systems reloads itself
 _SCRIPTS = ("page.js", "translations.js", "attention.js")
 
 
@@ -54,6 +55,7 @@ def write_page(
     attentions: Sequence[AttentionMap] = (),
     command: str = "",
     scaling: Scaling | None = None,
+    missing: Sequence[str] = (),
 ) -> None:
     """Writes the page.
 
@@ -62,6 +64,7 @@ def write_page(
         attentions: of some sentences, each with all systems that have attention.
         command: what the user typed.
         scaling: cost by length, to show; models of the same name look the same.
+        missing: systems that are still to come: the page names them, and reloads itself.
 
     Raises:
         S2SError: a map does not fit its pieces; the file cannot be written.
@@ -117,7 +120,7 @@ def write_page(
                 "limit": first.along(view.side).limit,
                 "table": view_table(results, view),
             }
-            for view in VIEWS
+            for view in (VIEWS[:1] if missing else VIEWS)  # a page that is soon written again must not cost much
         ],
         curves=_curves(results),
         of_attention=[
@@ -133,6 +136,9 @@ def write_page(
         configs={one.name: json.dumps(one.config, ensure_ascii=False, indent=2, default=str) for one in systems},
         downloads=_downloads(results),
         command=command,
+        missing=missing,
+        reload=RELOAD,
+        precision=prose.precision({one.name: one.config for one in systems}),
         threads=prose.threads([training.threads for one in systems for training in one.trainings]),
         scaling=None if scaling is None else _scaling(scaling, looks, families),
     )

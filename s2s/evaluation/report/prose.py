@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from s2s.evaluation.by_length import Evaluation, LengthBin
 from s2s.evaluation.paired import Difference, Paired
@@ -217,6 +217,17 @@ def threads(of: Sequence[int | None]) -> str:
     if least == most:
         return f"Each training computed with {least} CPU thread{'' if least == 1 else 's'}."
     return f"Trainings computed with {least} to {most} CPU threads, so their times and speeds cannot be compared."
+
+
+def precision(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """In which dtype the systems were trained, a sentence; empty where one does not say."""
+    dtypes = {name: config.get("training", {}).get("precision") for name, config in configs.items()}
+    if None in dtypes.values():
+        return ""
+    if len(set(dtypes.values())) == 1:
+        return f"Training multiplied matrices in {next(iter(dtypes.values()))}."
+    each = ", ".join(f"{name} in {dtype}" for name, dtype in dtypes.items())
+    return f"Training multiplied matrices in different dtypes, so times and speeds cannot be compared: {each}."
 
 
 def rows_to_show(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:

@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from s2s.config import EvaluationConfig
@@ -150,7 +151,7 @@ def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Re
     _check(systems, test)
     tokenize = tokenizer_of(test.target_language, test.config)
     counts = {
-        one.name: [count(training.hypotheses, test.references, tokenize) for training in one.trainings]
+        one.name: [_counted(tuple(training.hypotheses), tuple(test.references), tokenize) for training in one.trainings]
         for one in systems
     }
     evaluations = {
@@ -172,6 +173,9 @@ def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Re
         for pair in pairs_to_compare([Scored(one.name, one.family, evaluations[one.name]) for one in systems])
     ]
     return Results(list(systems), test, counts, evaluations, every_pair(counts, test.config, chance), comparisons)
+
+
+_counted = lru_cache(maxsize=64)(count)  # a page that is written again with one more system counts only that one
 
 
 def _check(systems: Sequence[System], test: TestSet) -> None:

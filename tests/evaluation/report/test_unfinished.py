@@ -1,0 +1,56 @@
+"""A page that still lacks systems: it says which, and a browser shows the next one without being asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s2s.evaluation.report import page
+from s2s.evaluation.report.page import write_page
+from s2s.evaluation.report.results import TestSet, gather
+from tests.evaluation.report.browser import NAMES, Browser, installed
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    if installed() is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)}")
+    started = Browser(str(installed()), tmp_path / "profile")
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def pages(make_system, test_set: TestSet, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of one system of three, which reloads itself at once, and of two of two."""
+    found, path = [], tmp_path_factory.mktemp("pages") / "index.html"
+    systems = [make_system(name, "fixed", 0.02) for name in ("lstm", "gru")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "RELOAD", 0.2)
+        for number, missing in ((1, ["gru", "<lstm>_attention"]), (2, [])):
+            write_page(path, "A page", gather(systems[:number], test_set, trials=20), missing=missing)
+            found.append(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_it_says_what_is_missing_until_nothing_is(pages: list[str]) -> None:
+    first, last = pages
+    assert "1 of 3 systems so far. Still to come: gru and &lt;lstm&gt;_attention." in first
+    assert re.search(r'<noscript><meta http-equiv="refresh" content="[\d.]+"></noscript>', first)
+    assert "Still to come" not in last
+    assert "refresh" not in last
+    assert '<p class="missing"' not in last
+
+
+def test_a_browser_shows_the_next_system_by_itself(pages: list[str], tmp_path: Path, browser: Browser) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(pages[0], encoding="utf-8")
+    browser.open(path)
+    assert browser.run("document.querySelectorAll('#systems tbody tr').length") == 2  # scores, and what they took
+    path.write_text(pages[1], encoding="utf-8")
+    browser.until(lambda: browser.run("document.querySelectorAll('#systems tbody tr').length") == 4)
+    assert browser.run("document.querySelector('[data-reload]')") is None
+    assert browser.problems == []
