@@ -51,9 +51,11 @@ def main() -> None:
                     check([f"{group}={name}", *NEEDS.get((group, name), [])])
                     composed += 1
         for data in names("ladder"):
-            for model, settings in compose("compare", [f"data={data}"])["ladder"].items():
-                check([*settings, f"model={model}", f"data={data}"])
-                composed += 1
+            for size, ladder in compose("compare", [f"data={data}"])["ladder"].items():
+                for model in names("model"):
+                    check([*ladder.get("all", []), *ladder.get(model, []), f"model={model}", f"data={data}"])
+                    composed += 1
+                assert set(ladder) <= {"all", *names("model")}, f"{size}: no such model"
         for data in names("data"):
             if data != "grammar":
                 composed += read(data)

@@ -9,31 +9,40 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from hydra import compose
 from omegaconf import DictConfig
 
-from s2s.commands.compare_report import evaluated, test_set, write_report
+from s2s.commands.compare_report import Report, evaluated, test_set
 from s2s.commands.console import key_of, overrides, plain
+from s2s.commands.forecast import order, schedule, training_seconds
+from s2s.commands.precision import decide_precision, with_stored_precision
 from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import check, train_run
 from s2s.config import NonNegativeInt, PositiveInt, check_call, raise_all
 from s2s.data.corpus import check_corpus
 from s2s.decoding.translator import check_precision
-from s2s.devices import jobs_at_once, pick_device
+from s2s.devices import cpu_threads, jobs_at_once, pick_device
 from s2s.errors import S2SError
-from s2s.evaluation.scaling import read_scaling
+from s2s.evaluation.report.prose import duration
+from s2s.evaluation.scaling import Scaling, read_scaling
 from s2s.runs import Run, load
 from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
 
+Size = Literal["quick", "full"]
+
 # Keys of compare.yaml that train.yaml does not have.
-OWN = ("models", "seeds", "ladder", "output", "jobs", "scaling")
+OWN = ("size", "models", "seeds", "ladder", "output", "jobs", "scaling")
+
+ALL = "all"  # in a ladder: settings of all of its models
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,11 @@ class Planned:
 
 def options(
     *,
+    size: Size,
     models: list[str],
     seeds: list[NonNegativeInt] | None,
-    ladder: dict[str, Any],
-    output: str,
+    ladder: dict[str, dict[str, list[str]]],
+    output: str | None,
     jobs: PositiveInt | None,
     scaling: str | None,
 ) -> None:
@@ -62,32 +72,87 @@ def compare(config: DictConfig) -> None:
     """Trains, evaluates, writes the report."""
     values = plain(config)
     raise_all(check_call(options, {"ladder": {}} | {key: values[key] for key in OWN if key in values}, ""))
-    output = Path(values["output"])
-    wanted = plan(values["models"], _seeds(values), values.get("ladder", {}), output)
+    size, sizes = values["size"], values.get("ladder", {})
+    output = Path(values["output"] or _default_output(values["data"]["name"], size, sizes))
+    planned = plan(values["models"], _seeds(values), sizes.get(size, {}), output)
     scaling = None if values["scaling"] is None else read_scaling(Path(values["scaling"]))
-    for one in wanted:  # all mistakes are found before the first model trains for minutes
+    device = pick_device(values["device"])
+    for one in planned:  # all mistakes are found before the first model trains for minutes
         data = check(one.values, RunDirectory(output / one.folder)).data
         if not getattr(data, "tests", True):
             raise S2SError("data.tests is empty: compare.py evaluates all models on the first test set, so name one")
-        check_precision(one.values["decoding"]["precision"], pick_device(one.values["device"]))
+        check_precision(one.values["decoding"]["precision"], device)
         check_corpus(data)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise S2SError(f"cannot make the folder output={output}: {error.strerror}; choose another") from error
-    at_once = min(len(wanted), values["jobs"] or jobs_at_once(pick_device(values["device"]), len(wanted)))
-    # Ladders climb, so their last models take longest; started first, they leave no core idle at the end.
-    jobs = {one.folder: partial(train_and_evaluate, one.values, output / one.folder) for one in reversed(wanted)}
-    code = run_side_by_side(jobs, at_once)
+    at_once = min(len(planned), values["jobs"] or jobs_at_once(device, len(planned)))
+    with cpu_threads(torch.get_num_threads() // at_once):  # as the jobs will have
+        decided = decide_precision([one.values for one in planned], device)
+        planned = [replace(one, values=values) for one, values in zip(planned, decided, strict=True)]
+        expected = {one.folder: training_seconds(one.values, output / one.folder, device) for one in planned}
+    log.info("%s", _announcement(output / "report" / "index.html", list(expected.values()), at_once))
+    page = Page(planned, [folder for folder, seconds in expected.items() if seconds == 0], output, scaling)
+    folders = {one.folder: one for one in planned}
+    jobs = {name: partial(train_and_evaluate, folders[name].values, output / name) for name in order(expected, at_once)}
+    code = run_side_by_side(jobs, at_once, page.add)
     if code > SIGNAL:
         log.warning("stopped before the end; the same command goes on with what is missing")
     if code:
         sys.exit(code)
-    runs: dict[str, dict[int, Run]] = {}
-    for one in wanted:
-        run = load(output / one.folder, one.values["device"], one.values["trust"])
-        runs.setdefault(one.model, {})[one.seed] = run
-    write_report(runs, output / "report", scaling)
+    page.print_table()
+
+
+def _default_output(data: str, size: Size, sizes: Mapping[str, Any]) -> str:
+    """A ladder that has several sizes has a folder for each."""
+    return f"runs/compare/{data}-full" if size == "full" and "quick" in sizes else f"runs/compare/{data}"
+
+
+def _announcement(page: Path, expected: Sequence[float | None], at_once: int) -> str:
+    """Where the page will be, and when."""
+    if None in expected:
+        return f"the page: {page}, from the first model on; each model trains until validation no longer improves"
+    seconds = schedule([one for one in expected if one is not None], at_once)
+    return f"the page: {page}, from the first model on; all of it takes about {duration(seconds)}"
+
+
+class Page:
+    """The report of the models that are there, written again with each further one.
+
+    Args:
+        planned: all trainings, in the order of the page.
+        done: folders of those that were trained before.
+        output: the folder of the runs.
+        scaling: a measurement for the page to show as well.
+    """
+
+    def __init__(
+        self, planned: Sequence[Planned], done: Collection[str], output: Path, scaling: Scaling | None
+    ) -> None:
+        self._planned, self._done, self._output = planned, done, output
+        self._runs: dict[str, Run] = {}
+        self._report = Report(output / "report", scaling)
+        self._table = ""
+
+    def add(self, folder: str) -> None:
+        """A training is done."""
+        one = next(one for one in self._planned if one.folder == folder)
+        self._runs[folder] = load(self._output / folder, one.values["device"], one.values["trust"])
+        seeds: dict[str, list[Planned]] = {}
+        for planned in self._planned:
+            seeds.setdefault(planned.model, []).append(planned)
+        complete = [model for model, trainings in seeds.items() if all(one.folder in self._runs for one in trainings)]
+        missing = [model for model in seeds if model not in complete]
+        work = [one.folder for one in self._planned if one.folder not in self._runs and one.folder not in self._done]
+        if one.model in complete and (work or not missing):  # else the next one follows at once
+            runs = {model: {one.seed: self._runs[one.folder] for one in seeds[model]} for model in complete}
+            with cpu_threads(1):  # beside the jobs, which have the other cores
+                self._table = self._report.write(runs, missing)
+
+    def print_table(self) -> None:
+        """The scores of all models, on stdout."""
+        sys.stdout.write(self._table)
 
 
 def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
@@ -97,23 +162,22 @@ def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
     evaluated(run, *test_set(run))
 
 
-def plan(models: list[str], seeds: list[int], ladder: dict[str, Any], output: Path) -> list[Planned]:
-    """Each model with each seed: configured by what `ladder` has for it, then by what was typed."""
+def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], output: Path) -> list[Planned]:
+    """Each model with each seed: configured by what `ladder` has for all and for it, then by what was typed."""
     typed = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
     for key, instead in {"model": "models=[…], a list,", "run_dir": "output=…, the folder of all runs,"}.items():
         if key in map(key_of, typed):
             raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
-    for name, settings in ladder.items():
-        if not (isinstance(settings, list) and all(isinstance(one, str) for one in settings)):
-            raise S2SError(f"config: ladder.{name}={settings} must be a list of settings, such as [optim.lr=1e-3]")
     found = []
     for name in models:
         for seed in seeds:
-            values = plain(compose("train", [*ladder.get(name, []), *typed, f"model={name}", f"seed={seed}"]))
+            settings = [*ladder.get(ALL, []), *ladder.get(name, []), *typed, f"model={name}", f"seed={seed}"]
+            values = plain(compose("train", settings))
             del values["run_dir"]
-            found.append(Planned(name, seed, _folder(output, name, seed, len(seeds) > 1), values))
+            folder = _folder(output, name, seed, len(seeds) > 1)
+            found.append(Planned(name, seed, folder, with_stored_precision(values, RunDirectory(output / folder))))
     return found
 
 

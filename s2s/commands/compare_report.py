@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +31,63 @@ log = logging.getLogger(__name__)
 ATTENTION_SENTENCES = 30
 
 
-def write_report(runs: Mapping[str, Mapping[int, Run]], folder: Path, scaling: Scaling | None) -> None:
-    """The page, the pictures, the data and the table of trained runs.
+class Report:
+    """The page, the pictures, the data and the table of trained runs, written anew as further runs are done.
 
     Args:
-        runs: by model and seed.
+        folder: where they go.
         scaling: a measurement for the page to show as well.
     """
-    first = next(iter(next(iter(runs.values())).values()))
-    name, test = test_set(first)
-    systems = [_system(label, trained, name, test) for label, trained in runs.items()]
-    log.info("comparing %d systems on %d sentences", len(systems), len(test.sources))
-    results = gather(systems, test)
-    write_files(folder, results)
-    write_page(
-        folder / "index.html",
-        f"{first.config.data.source_language} → {first.config.data.target_language}, {first.config.data.name}",
-        results,
-        attentions=_attention(runs, results),
-        command=shlex.join(["python", "scripts/compare.py", *overrides()]),
-        scaling=scaling,
-    )
-    sys.stdout.write(systems_table(results.evaluations) + "\n")
-    sys.stdout.write(f"\nopen {folder / 'index.html'} in a browser; pictures and data are beside it\n")
+
+    def __init__(self, folder: Path, scaling: Scaling | None) -> None:
+        self.folder, self.scaling = folder, scaling
+        self._attention: dict[tuple[str, int], AttentionMap | None] = {}
+
+    def write(self, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[str] = ()) -> str:
+        """Writes the page and, once no model is missing, the files beside it; returns the table of scores.
+
+        Args:
+            runs: by model and seed.
+            missing: models that are not trained yet; the page says so, and reloads itself.
+        """
+        first = next(iter(next(iter(runs.values())).values()))
+        name, test = test_set(first)
+        systems = [_system(label, trained, name, test) for label, trained in runs.items()]
+        of = f"{len(systems)} of {len(systems) + len(missing)} systems" if missing else f"{len(systems)} systems"
+        log.info("the page: %s on %d sentences", of, len(test.sources))
+        results = gather(systems, test)
+        page = self.folder / "index.html"
+        if not missing:
+            write_files(self.folder, results)
+        write_page(
+            page,
+            f"{first.config.data.source_language} → {first.config.data.target_language}, {first.config.data.name}",
+            results,
+            attentions=self._maps(runs, results),
+            command=shlex.join(["python", "scripts/compare.py", *overrides()]),
+            scaling=self.scaling,
+            missing=missing,
+        )
+        table = systems_table(results.evaluations)
+        return f"{table}\n\nopen {page} in a browser; pictures and data are beside it\n"
+
+    def _maps(self, runs: Mapping[str, Mapping[int, Run]], results: Results) -> list[AttentionMap]:
+        """Attention weights of each system that has them, for sentences of all lengths up to the training limit."""
+        test = results.test
+        bins = by_bins(test.lengths(), test.config.bins, results.first.training_limit)
+        chosen = sorted(evenly(bins, ATTENTION_SENTENCES))
+        for system in results.systems:
+            if system.family == "fixed":
+                continue
+            translator = next(iter(runs[system.name].values())).translator()
+            for index in chosen:
+                if (system.name, index) not in self._attention:
+                    seen = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
+                    heads = {name: weights.numpy() for name, weights in seen.weights.items()}
+                    found = AttentionMap(system.name, index, seen.source, seen.target, heads) if heads else None
+                    self._attention[system.name, index] = found
+        keys = itertools.product([system.name for system in results.systems], chosen)
+        return [found for key in keys if (found := self._attention.get(key)) is not None]
 
 
 def test_set(run: Run) -> tuple[str, TestSet]:
@@ -126,21 +160,3 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
         decode_seconds=seconds,
         curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
     )
-
-
-def _attention(runs: Mapping[str, Mapping[int, Run]], results: Results) -> list[AttentionMap]:
-    """What each system with attention looked at as it wrote, of sentences of all lengths up to the training limit."""
-    test = results.test
-    bins = by_bins(test.lengths(), test.config.bins, results.first.training_limit)
-    chosen = sorted(evenly(bins, ATTENTION_SENTENCES))
-    maps = []
-    for system in results.systems:
-        if system.family == "fixed":
-            continue
-        translator = next(iter(runs[system.name].values())).translator()
-        for index in chosen:
-            seen = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
-            if seen.weights:
-                heads = {name: weights.numpy() for name, weights in seen.weights.items()}
-                maps.append(AttentionMap(system.name, index, seen.source, seen.target, heads))
-    return maps

@@ -15,10 +15,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from typing import TextIO
 
 import torch
@@ -38,21 +39,26 @@ SIGNAL = 128  # an exit code above says which signal ended a process
 class _Running:
     """A job in its process, and where its error comes from."""
 
-    process: SpawnProcess
+    process: ForkServerProcess | SpawnProcess
     errors: connection.Connection
 
 
-def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> int:
+def run_side_by_side(
+    jobs: Mapping[str, Callable[[], object]], at_once: int, done: Callable[[str], object] = lambda name: None
+) -> int:
     """Runs picklable functions, at most `at_once` at a time, in order; the first that fails stops the others.
+
+    Args:
+        done: called here with the name of each job that has succeeded, after the next one was started.
 
     Returns:
         0, or the exit code of what stopped them: that of the failed job, or of the signal.
     """
     threads = max(1, torch.get_num_threads() // at_once)
     waiting, running, code = list(jobs.items()), dict[str, _Running](), 0
-    said = set[str]()
+    said, succeeded = set[str](), list[str]()
     began = time.monotonic()
-    with Signals() as signals:
+    with Signals() as signals, _stopping(running):
         while running or (waiting and not code):
             while waiting and not code and len(running) < at_once:
                 finished, (name, job) = len(jobs) - len(waiting) - len(running), waiting.pop(0)
@@ -60,6 +66,8 @@ def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> 
                 left = "" if rest is None else f", about {duration(rest)} left"
                 log.info("%s: %d of %d%s", name, len(jobs) - len(waiting), len(jobs), left)
                 running[name] = _start(name, job, threads)
+            while succeeded and not code:
+                done(succeeded.pop(0))
             connection.wait([job.process.sentinel for job in running.values()], timeout=0.5)
             if signals.caught is not None and not code:
                 code = SIGNAL + signals.caught
@@ -72,14 +80,28 @@ def run_side_by_side(jobs: Mapping[str, Callable[[], object]], at_once: int) -> 
                     if error and error not in said:
                         said.add(error)
                         tqdm.write(f"{name}: error: {error}", file=sys.stderr)
-                    if status and not code:
+                    if not status:
+                        succeeded.append(name)
+                    elif not code:
                         code = status if status > 0 else SIGNAL - status
                         _stop(running)
+        while succeeded and not code:
+            done(succeeded.pop(0))
     return code
 
 
+@contextmanager
+def _stopping(running: Mapping[str, _Running]) -> Iterator[None]:
+    """Stops what still runs when an error leaves the block."""
+    try:
+        yield
+    except BaseException:
+        _stop(running)
+        raise
+
+
 def _start(name: str, job: Callable[[], object], threads: int) -> _Running:
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     errors, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(name, job, threads, sender), name=name)
     # An ignored signal stays ignored in a new process: Ctrl-C reaches all processes of a terminal, and the jobs must
@@ -91,6 +113,19 @@ def _start(name: str, job: Callable[[], object], threads: int) -> _Running:
         signal.signal(signal.SIGINT, before)
         sender.close()
     return _Running(process, errors)
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    """How processes begin: as forks of one that has imported everything and computed nothing, or anew.
+
+    To import torch, datasets and what training needs takes seconds. A fork of this process would lack torch's threads.
+    On macOS system libraries do not bear forks.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["s2s.commands.train", "s2s.commands.evaluate", "torch._dynamo"])  # optimisers' own
+    return context
 
 
 def _error(ended: _Running) -> str:
