@@ -11,27 +11,28 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.lab_settings import asked
+from s2s.commands.precision import decide_precision, precision_of
 from s2s.commands.side_by_side import SIGNAL, run_side_by_side
+from s2s.devices import cpu_threads, pick_device
 from s2s.evaluation.report.table import align
+from s2s.files import read_json, write_json
 from s2s.lab.bench import Bench, StoppedError
 from s2s.lab.notebook import Entry, carry_out
 from s2s.lab.page import write_page
 from s2s.models import count_parameters
+from s2s.precision import DTYPES, Dtype
 from s2s.runs import load
 
 log = logging.getLogger(__name__)
-
-# For conf/lab.yaml: several lists as one.
-OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists for item in one], replace=True)
 
 
 def lab(config: DictConfig) -> None:
@@ -39,7 +40,8 @@ def lab(config: DictConfig) -> None:
     values = plain(config)
     size, chosen = asked(values, training_configuration)
     output = Path(values["output"])
-    bench = Bench(output, training_configuration, trained, run_side_by_side, values["jobs"])
+    precision = decided_once(output / "precision.json")
+    bench = Bench(output, training_configuration, trained, run_side_by_side, values["jobs"], precision)
     entries = []
     for number, (experiment, settings) in enumerate(chosen.values(), 1):
         log.info("%d of %d: %s", number, len(chosen), experiment.title)
@@ -52,8 +54,21 @@ def lab(config: DictConfig) -> None:
         entries.append(entry)
         sys.stdout.write(in_words(entry) + "\n\n")
         sys.stdout.flush()
-    write_page(output / "index.html", entries, shlex.join(["python", "scripts/lab.py", *overrides()]))
+    write_page(output / "index.html", entries, shlex.join(["python", "scripts/lab.py", *overrides()]), precision)
     sys.stdout.write(f"open {output / 'index.html'} in a browser\n")
+
+
+def decided_once(path: Path) -> Dtype:
+    """What `training.precision=auto` is in all experiments: decided at the first start, kept beside their results."""
+    if path.exists():
+        kept = read_json(path).get("precision")
+        if kept in DTYPES:
+            return cast(Dtype, kept)
+    values = training_configuration([])
+    with cpu_threads(1):  # of a job
+        (decided,) = decide_precision([values], pick_device(values["device"]))
+    write_json(path, {"precision": precision_of(decided)})
+    return cast(Dtype, precision_of(decided))
 
 
 def training_configuration(typed: Sequence[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import torch
 
 from s2s.devices import jobs_at_once, pick_device
 from s2s.files import read_json, write_json
+from s2s.precision import Dtype
 from s2s.version import __version__
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Bench:
             facts about it; see `s2s.commands.lab.trained`.
         side_by_side: carries out named jobs, at most so many at a time; returns an exit code.
         at_once: how many; None for one on each CPU core, and one where trainings would share a GPU.
+        precision: the dtype that `auto` stands for in all experiments.
 
     Attributes:
         seconds: that all jobs so far took, one added to the other; those that were done before count, too.
@@ -68,15 +70,19 @@ class Bench:
         train: Callable[[dict[str, Any], str], dict[str, Any]],
         side_by_side: SideBySide = one_after_the_other,
         at_once: int | None = None,
+        precision: Dtype = "fp32",
     ) -> None:
-        self.folder = folder
+        self.folder, self.precision = folder, precision
         self._compose, self._train = compose, train
         self._side_by_side, self._at_once = side_by_side, at_once
         self.seconds = 0.0
 
     def configuration(self, typed: Sequence[str]) -> dict[str, Any]:
         """The configuration of a training run, from what one would type after `scripts/train.py`."""
-        return self._compose(typed)
+        values = self._compose(typed)
+        if values.get("training", {}).get("precision") == "auto":
+            values["training"] = values["training"] | {"precision": self.precision}
+        return values
 
     def each(self, jobs: Mapping[str, Job], device: torch.device = CPU) -> dict[str, Any]:
         """The results of jobs, by the same names; only those that are not kept yet are done.
@@ -111,7 +117,7 @@ class Bench:
         """
         jobs, devices = {}, set()
         for name, typed in wanted.items():
-            values = self._compose(typed)
+            values = self.configuration(typed)
             trained_by = {key: value for key, value in values.items() if key not in ("decoding", "evaluation")}
             run = self.folder / "runs" / f"{values['model']['name']}-s{values['seed']}-{_digest(trained_by)}"
             jobs[name] = partial(self._train, values, str(run))

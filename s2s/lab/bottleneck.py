@@ -51,7 +51,12 @@ def measure(settings: Settings, bench: Bench) -> Numbers:
         {
             f"{model} {size}, seed {seed}": [
                 *common,
-                *(f"model={model}", f"model.encoder_size={size}", f"model.decoder.hidden_size={size}", f"seed={seed}"),
+                *(
+                    f"model={model}",
+                    f"model.encoder.hidden_size={size}",
+                    f"model.decoder.hidden_size={size}",
+                    f"seed={seed}",
+                ),
             ]
             for seed in settings.seeds
             for size in reversed(settings.sizes)  # the longest jobs first

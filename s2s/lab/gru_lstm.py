@@ -27,6 +27,7 @@ from s2s.lab.language import LanguageSettings, perplexity, read_text, train_lang
 from s2s.lab.look import axis_labels, looks, numbered, panels, points
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, differences, mean_over_seeds
 from s2s.lab.translation import bleu, equal_parameters, of_widths, train, widths
+from s2s.models import shapes_only
 from s2s.nn.cells import cell_class
 from s2s.runs import load
 from s2s.training.distributed import World
@@ -92,7 +93,7 @@ def language_models(settings: LanguageSettings) -> dict[str, tuple[str, Language
 
 def layer_parameters(cell: str, inputs: int, hidden: int) -> int:
     """Parameters of a recurrent layer."""
-    with torch.device("meta"):  # shapes only
+    with shapes_only():
         return sum(parameter.numel() for parameter in cell_class(cell)(inputs, hidden).parameters())
 
 

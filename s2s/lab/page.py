@@ -15,15 +15,17 @@ from s2s.evaluation.report.prose import duration
 from s2s.files import atomic_write
 from s2s.lab.look import FAMILIES
 from s2s.lab.notebook import Entry
+from s2s.precision import Dtype
 from s2s.version import __version__
 
 
-def write_page(path: Path, entries: Sequence[Entry], command: str) -> None:
+def write_page(path: Path, entries: Sequence[Entry], command: str, precision: Dtype) -> None:
     """Writes the page.
 
     Args:
         entries: in the order of the page.
         command: what the user typed.
+        precision: what `auto` was.
 
     Raises:
         S2SError: the file cannot be written.
@@ -36,6 +38,7 @@ def write_page(path: Path, entries: Sequence[Entry], command: str) -> None:
         entries=[(entry, entry.findings, _pictures(entry)) for entry in entries],
         settings={entry.experiment.name: json.dumps(entry.settings, indent=2) for entry in entries},
         command=command,
+        precision=precision,
         version=__version__,
     )
     with atomic_write(path) as file:

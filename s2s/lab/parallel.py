@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ from torch.utils.flop_counter import flop_registry
 from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import facts, medians
 from s2s.benchmark.peers.ours import section
-from s2s.config import PositiveInt
+from s2s.config import PositiveInt, TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
 from s2s.devices import keep_freed_memory
@@ -51,14 +51,14 @@ class Settings:
     lengths: list[PositiveInt]  # tokens of both sides
     tokens: PositiveInt  # of a batch: sentences × length
     vocabulary: PositiveInt
-    precision: Literal["fp32", "bf16"]
+    precision: TrainingPrecision
     repetitions: PositiveInt  # steps of a round, of which the median is taken
     rounds: PositiveInt  # for the interval
 
 
 def measure(settings: Settings, bench: Bench) -> Numbers:
     """Chain and step times of each model by length; times have one list for each round."""
-    given = asdict(settings)
+    given = asdict(settings) | {"precision": bench.precision if settings.precision == "auto" else settings.precision}
     timed = bench.each({"training steps": partial(step_times, given)})["training steps"]
     counted = bench.each({"chains": partial(chains, given["models"], settings.lengths)})["chains"]
     return {

@@ -20,7 +20,7 @@ from s2s.data.corpus import Split, load_corpus
 from s2s.data.lengths import lengths_in_words
 from s2s.errors import S2SError
 from s2s.lab.bench import Bench
-from s2s.models import build_model, count_parameters
+from s2s.models import build_model, count_parameters, shapes_only
 from s2s.runs import Run, load
 
 WIDTHS = 16  # hidden sizes are multiples of it: odd ones are slow
@@ -95,7 +95,7 @@ def widths(bench: Bench, typed: Sequence[str]) -> tuple[int, int]:
 
 def of_widths(encoder: int, decoder: int) -> list[str]:
     """What to type for these hidden sizes."""
-    return [f"model.encoder_size={encoder}", f"model.decoder_size={decoder}"]
+    return [f"model.encoder.hidden_size={encoder}", f"model.decoder.hidden_size={decoder}"]
 
 
 def equal_parameters(bench: Bench, typed: Sequence[str], like: Sequence[str]) -> tuple[int, int]:
@@ -125,5 +125,5 @@ def inner_parameters(model: Mapping[str, Any], encoder: int | None = None, decod
     """Parameters besides embeddings and output layer of a `model` section, with other hidden sizes where given."""
     sizes = {"encoder": encoder, "decoder": decoder}
     parts = {part: {**model[part], **({"hidden_size": size} if size else {})} for part, size in sizes.items()}
-    with torch.device("meta"):  # shapes only
+    with shapes_only():
         return count_parameters(build_model({**model, **parts}, 8, 8))[1]
