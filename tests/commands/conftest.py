@@ -1,21 +1,30 @@
-"""Scripts as a user calls them, and one small trained run that several tests share."""
+"""Scripts as a user calls them, and one small trained run that several tests share.
+
+`inside` runs a script within the process of the tests, which saves the seconds that a new process takes to import
+torch. Slow are the tests that need processes of their own: to kill them, or to see that each script works as one.
+"""
 
 from __future__ import annotations
 
-import importlib
+import io
 import logging
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import datasets
 import pytest
+from filelock import FileLock
 
-from s2s.commands.console import run_script
+from s2s.commands import compare, lab
+from s2s.commands.console import BAD_INPUT, one_line, run_script
+from s2s.errors import S2SError
 
 Script = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -25,27 +34,38 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-# A corpus, a model and a schedule that train in seconds, and learn something.
-SMALL = [
+# A corpus, a model and a schedule that train in a second, and learn something.
+CORPUS = [
     "data.train_pairs=300",
-    "data.validation_pairs=20",
+    "data.validation_pairs=12",
     "data.test_pairs=24",
+    "data.longest=24",
     "data.tokenizer.vocab_size=300",
+]
+SMALL = [
+    *CORPUS,
     "model.embedding_size=16",
     "training.max_steps=12",
     "training.validate_every=6",
     "training.save_every=4",
     "training.batch_tokens=600",
     "training.log_every=3",
+    "training.precision=fp32",  # the same on every processor
     "device=cpu",
 ]
 SMALL_RECURRENT = ["model.encoder.hidden_size=12", "model.decoder.hidden_size=14", *SMALL]
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    cache = tmp_path_factory.mktemp("hub")
-    return {**os.environ, "HF_HOME": str(cache), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what all processes of a test run share: pytest-xdist gives each a base folder within one."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def environment(shared: Path) -> dict[str, str]:
+    return {**os.environ, "HF_HOME": str(shared / "hub"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -62,21 +82,35 @@ def script(root: Path, environment: dict[str, str]) -> Script:
 
 
 @pytest.fixture(scope="session")
-def trained(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run directory; the words in it are nonsense, which makes them no easier to get right."""
-    folder = tmp_path_factory.mktemp("trained")
-    done = script("train", *SMALL_RECURRENT, "run_dir=run", cwd=folder)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout == b""
+def trained(script: Script, shared: Path) -> Path:
+    """A run directory, for reading alone; the words in it are nonsense, which makes them no easier to get right."""
+    folder = shared / "trained"
+    with FileLock(shared / "trained.lock"):
+        if not (folder / "run").exists():
+            folder.mkdir(exist_ok=True)
+            done = script("train", *SMALL_RECURRENT, "run_dir=new", cwd=folder)
+            assert done.returncode == 0, done.stderr.decode()
+            assert done.stdout == b""
+            (folder / "new").rename(folder / "run")
     return folder / "run"
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """The trained run, as `run` in the test's own folder."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 class Done(NamedTuple):
     """What a script did that ran inside of the tests' own process."""
 
     code: object
-    stdout: str
+    output: bytes
     stderr: str
+
+    @property
+    def stdout(self) -> str:
+        return self.output.decode()
 
     @property
     def errors(self) -> list[str]:
@@ -85,26 +119,61 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def inside(
-    root: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    root: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> Callable[..., Done]:
-    """As `script`, without the seconds that a new process takes to import torch."""
+    """As `script`, in this process."""
 
-    def run(name: str, *arguments: str, cwd: Path) -> Done:
+    def run(name: str, *arguments: str, cwd: Path, stdin: bytes = b"") -> Done:
         script = str(root / "scripts" / f"{name}.py")
         monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path(environment["HF_HOME"]))
-        capfd.readouterr()
+        capfdbinary.readouterr()
         code: object = 0
         logger = logging.getLogger()
         handlers, level = list(logger.handlers), logger.level
         try:
-            run_script(script, getattr(importlib.import_module(f"s2s.commands.{name}"), name))
+            run_script(script)
         except SystemExit as leaving:
             code = leaving.code
         finally:  # a script sets up logging for its process; other tests have this one, too
             logger.handlers[:], logger.level = handlers, level
-        return Done(code, *capfd.readouterr())
+        output, said = capfdbinary.readouterr()
+        return Done(code, output, said.decode())
 
     return run
+
+
+After = Callable[[str], object]
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[After]:
+    """`compare` and `lab` carry their jobs out here, one after the other, in place of processes of their own.
+
+    What is in the list is called with the name of each job that is done, after the command has heard of it.
+    """
+    listeners: list[After] = []
+
+    def run_side_by_side(
+        jobs: Mapping[str, Callable[[], object]], at_once: int, done: After = lambda name: None
+    ) -> int:
+        for name, job in jobs.items():
+            try:
+                pickle.loads(pickle.dumps(job))()  # as on its way into another process
+            except S2SError as error:
+                sys.stderr.write(f"{name}: error: {one_line(error)}\n")
+                return BAD_INPUT
+            done(name)
+            for listener in listeners:
+                listener(name)
+        return 0
+
+    for command in (compare, lab):
+        monkeypatch.setattr(command, "run_side_by_side", run_side_by_side)
+    return listeners

@@ -1,17 +1,95 @@
-"""`scripts/benchmark.py` at its smallest: every cell and way is in the table, and the file says what was measured."""
+"""`scripts/benchmark.py` at its smallest: every cell and way is in the table, and the file says what was measured.
+
+Slow are the tests with processes of their own, one for each model, work and length.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from s2s.benchmark import against, loading, scaling
+from s2s.benchmark.programs import MODULES
 from tests.commands.conftest import Done
 
 SIZES = ("embedding", "encoder", "decoder", "attention")
 TINY = ["cells.batch=[3]", "cells.time=[4]", "cells.hidden=[8]", "cells.directions=[2]", "repetitions=1", "device=cpu"]
+
+
+class Here:
+    """`Program` within this process: the same work, without a limit on memory.
+
+    A pass takes 10 ms for each token of a sentence, however long it took.
+    """
+
+    def __init__(self, name: str, python: str, given: Mapping[str, Any], folder: Path, batches: Path) -> None:
+        peer = importlib.import_module(f"s2s.benchmark.peers.{MODULES[name]}")
+        given = json.loads(json.dumps({**given, "memory": None}))
+        found: dict[int, dict[str, Any]] = {}
+        with np.load(batches) as file:
+            for key in file.files:
+                number, array = key.split(".")
+                found.setdefault(int(number), {})[array] = file[key]
+        self._pass, self.facts = getattr(peer, given["task"])(given, list(found.values()))
+        self._operations = getattr(peer, "operations", None)
+        self._seconds = 0.01 * sum(batch["source"].shape[1] for batch in found.values())
+
+    def run(self) -> float:
+        self._pass()
+        return self._seconds
+
+    def memory(self) -> float:
+        self._pass()
+        return 1.0
+
+    def operations(self) -> int:
+        assert self._operations is not None
+        return int(self._operations(self._pass))
+
+    def close(self) -> None:
+        pass
+
+
+class AtOnce:
+    """`ProcessPoolExecutor` without a process."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __enter__(self) -> AtOnce:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: Callable[..., object], *given: object) -> Future[object]:
+        done: Future[object] = Future()
+        done.set_result(work(*pickle.loads(pickle.dumps(given))))
+        return done
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured runs within this process."""
+    for module in (against, scaling):
+        monkeypatch.setattr(module, "Program", Here)
+    monkeypatch.setattr(loading, "ProcessPoolExecutor", AtOnce)
+
+
+@pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
+def anywhere(request: pytest.FixtureRequest) -> str:
+    """What is measured runs within this process, and in processes of its own."""
+    if request.param == "here":
+        request.getfixturevalue("here")
+    return str(request.param)
 
 
 def test_cells(inside: Callable[..., Done], tmp_path: Path) -> None:
@@ -31,15 +109,24 @@ def test_cells(inside: Callable[..., Done], tmp_path: Path) -> None:
 
 
 AGAINST = [
-    *("data.train_pairs=200", "data.test_pairs=12", "data.tokenizer.vocab_size=300", "repetitions=1", "device=cpu"),
-    *("training.batch_tokens=400", "train.batches=2", "decode.sentences=5", "decode.batch=3", "decode.beam=2"),
+    *(
+        "data.train_pairs=200",
+        "data.test_pairs=12",
+        "data.longest=24",
+        "data.tokenizer.vocab_size=300",
+        "repetitions=1",
+        "device=cpu",
+    ),
+    *("training.batch_tokens=400", "train.batches=2", "decode.sentences=3", "decode.batch=2", "decode.beam=2"),
     *(f"{task}.precision=[fp32]" for task in ("train", "decode")),
     *(f"{task}.models.lstm.{size}=8" for task in ("train", "decode") for size in SIZES),
     *(f"{task}.models.transformer.{size}=8" for task in ("train", "decode") for size in ("size", "feedforward")),
+    *(f"{task}.models.transformer.layers=1" for task in ("train", "decode")),
     *(f"~{task}.models.{name}" for task in ("train", "decode") for name in ("lstm-parallel", "transformer-512")),
 ]
 
 
+@pytest.mark.usefixtures("anywhere")
 def test_training_beside_plain_torch(inside: Callable[..., Done], tmp_path: Path) -> None:
     done = inside("benchmark", "task=train", "peer=torch", *AGAINST, "output=train.json", cwd=tmp_path)
     assert done.code == 0, done.stderr
@@ -56,6 +143,7 @@ def test_training_beside_plain_torch(inside: Callable[..., Done], tmp_path: Path
     assert "s2s is × as fast" in done.stdout
 
 
+@pytest.mark.usefixtures("here")
 def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path) -> None:
     given = [*AGAINST, "decode.precision=[int8,bf16]"]
     done = inside("benchmark", "task=decode", *given, "output=decode.json", cwd=tmp_path)
@@ -73,9 +161,10 @@ def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path
         assert int8["share"] == pytest.approx(bf16["operations"] / int8["seconds"] / int8["product_gflops"] / 1e9)
 
 
+@pytest.mark.usefixtures("anywhere")
 def test_from_text_to_batches(inside: Callable[..., Done], tmp_path: Path) -> None:
     given = ["task=data", "loading.pairs=[40,200]", "loading.batches=5", "data.tokenizer.vocab_size=300"]
-    done = inside("benchmark", *given, "repetitions=2", "output=data.json", cwd=tmp_path)
+    done = inside("benchmark", *given, "data.longest=24", "repetitions=1", "output=data.json", cwd=tmp_path)
     assert done.code == 0, done.stderr
     rows = json.loads((tmp_path / "data.json").read_text())["rows"]
     assert [(row["pairs"], row["cache"]) for row in rows] == [
@@ -106,7 +195,7 @@ SCALING = [
 ]
 
 
-def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path) -> None:
+def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path, anywhere: str) -> None:
     done = inside("benchmark", *SCALING, "output=scaling.json", cwd=tmp_path)
     assert done.code == 0, done.stderr
     rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
@@ -119,6 +208,8 @@ def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path) -> None:
     for (batch, length, model, task), row in by_key.items():
         assert row["missing"] is None
         assert row["seconds"] > 0
+        if anywhere == "here":  # a batch, of which a pass has several; each sentence ends with </s>
+            assert row["seconds"] == pytest.approx(0.01 * (length + 1))
         assert row["memory"] > 0
         assert row["parameters"] == by_key[batch, length, model, "train"]["parameters"]
         assert row["tokens_per_s"] == pytest.approx(batch * length / row["seconds"])
@@ -139,6 +230,7 @@ def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path) -> None:
     assert "transformer" in (tmp_path / "scaling.svg").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_needs_too_much_memory_is_a_gap(inside: Callable[..., Done], tmp_path: Path) -> None:
     only = ["~scaling.models.rnn", "scaling.batch=[1,6000]", "scaling.length=[8]"]
     more = ["scaling.batch_tokens=48000", "scaling.models.transformer.feedforward=4000", "scaling.memory=400"]
@@ -166,7 +258,11 @@ def test_what_needs_too_much_memory_is_a_gap(inside: Callable[..., Done], tmp_pa
         (["scaling.models.transformer.heads=3"], "scaling.models.transformer cannot be built"),
         (["scaling.models.rnn.cell=rnnn"], "scaling.models.rnn cannot be built: model.encoder.cell"),
         (["scaling.vocabulary=4"], "scaling.vocabulary=4 must be at least 100"),
-        (["scaling.memory=1"], "nothing could be measured: needs more than 1 MiB"),
+        pytest.param(
+            ["scaling.memory=1", "~scaling.models.rnn"],
+            "nothing could be measured: needs more than 1 MiB",
+            marks=pytest.mark.slow,
+        ),
         (["output=scaling.svg"], "output=scaling.svg must be a JSON file"),
         (["peer=torch"], "peer=torch does not do task=scaling"),
     ],

@@ -1,4 +1,7 @@
-"""`scripts/compare.py`: models side by side, one page; what is there already is not done again."""
+"""`scripts/compare.py`: models side by side, one page; what is there already is not done again.
+
+Slow are the tests that start the script with processes of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from omegaconf import OmegaConf
 
-from s2s.commands import compare_report, evaluate
+from s2s.commands import compare, compare_report, evaluate
 from s2s.evaluation.by_length import Evaluation
-from s2s.runs import load
-from tests.commands.conftest import SMALL, Done, Script, hear_interrupts
+from s2s.runs import Run, load
+from s2s.training.checkpoint import RunDirectory
+from tests.commands.conftest import SMALL, After, Done, Script, hear_interrupts
 
 # What these models share; `model.…` keys hold for each.
-LADDER = [*SMALL, "models=[lstm,gru_attention,transformer]", "evaluation.bootstrap=50", "output=out", "jobs=2"]
-LADDER += ['+ladder.lstm=["optim.lr=1e-3","training.max_steps=99"]']  # for one model; what is typed for all wins
+LADDER = [*SMALL, "models=[lstm,transformer]", "evaluation.bootstrap=50", "output=out", "jobs=2"]
+LADDER += ["evaluation.bins=[5,10,15]", "decoding.beam=2"]
+# For all models, and for one; what is typed for all wins.
+LADDER += ['++ladder.quick.all=["optim.schedule.warmup=7","optim.lr=2e-3"]']
+LADDER += ['++ladder.quick.lstm=["optim.lr=1e-3","training.max_steps=99"]']
+
+
+class Compared(NamedTuple):
+    """What a comparison said, and its page after each of the models, with the model's name."""
+
+    done: Done
+    pages: list[tuple[str, str]]
+
+
+COMPARED: list[tuple[Done, list[tuple[str, str]]]] = []  # the one of `compared`
 
 
 # A file of benchmark.py task=scaling, with what a page needs of it.
@@ -38,61 +57,119 @@ MEASURED = {
 }
 
 
-def test_ladder(script: Script, tmp_path: Path) -> None:
-    first = script("compare", *LADDER, cwd=tmp_path)
-    stderr, stdout = first.stderr.decode(), first.stdout.decode()
-    assert first.returncode == 0, stderr
-    for model in ("lstm", "gru_attention", "transformer"):
-        assert f"{model}: done after 12 updates" in stderr  # its process's lines stand behind its name
-        assert f"\n{model} " in stdout
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `compared` was made."""
+    return tmp_path_factory.mktemp("compared")
+
+
+@pytest.fixture
+def compared(folder: Path, inside: Callable[..., Done], one_by_one: list[After], tmp_path: Path) -> Compared:
+    """A comparison that is there already, in the test's own folder; its first run, which the first test makes."""
+    if not COMPARED:
+        pages: list[tuple[str, str]] = []
+        one_by_one.append(lambda name: pages.append((name, (folder / "out" / "report" / "index.html").read_text())))
+        done = inside("compare", *LADDER, cwd=folder)
+        one_by_one.clear()
+        COMPARED.append((done, pages))
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return Compared(*COMPARED[0])
+
+
+def test_ladder(compared: Compared, tmp_path: Path) -> None:
+    done, report = compared.done, tmp_path / "out" / "report"
+    assert done.code == 0, done.stderr
+    assert done.stderr.count("done after 12 updates") == 2
+    for model in ("lstm", "transformer"):
+        assert f"\n{model} " in done.stdout
         assert json.loads((tmp_path / "out" / model / "evaluation" / "test.json").read_text())["test_set"]
-    rates = [OmegaConf.load(tmp_path / "out" / model / "config.yaml").optim.lr for model in ("lstm", "transformer")]
-    assert rates[0] == 1e-3 != rates[1]
-    report = tmp_path / "out" / "report"
+    optim = {model: OmegaConf.load(tmp_path / "out" / model / "config.yaml").optim for model in ("lstm", "transformer")}
+    assert {model: (one.lr, one.schedule.warmup) for model, one in optim.items()} == {
+        "lstm": (1e-3, 7),
+        "transformer": (2e-3, 7),
+    }
     assert (report / "length-chrf-by-reference.png").read_bytes().startswith(b"\x89PNG")
     _check_against_sacrebleu(report, tmp_path / "out" / "lstm" / "evaluation" / "test.hyp", tmp_path)
     page = (report / "index.html").read_text(encoding="utf-8")
-    assert "gru_attention" in page
-    assert "Each training computed with 1 CPU thread." in page
+    assert "lstm" in page
+    assert "Each training computed with 1 CPU thread. Training multiplied matrices in fp32." in page
     assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
     assert "How cost grows with length" not in page
 
+
+def test_the_page_is_there_from_the_first_model_on(compared: Compared, tmp_path: Path) -> None:
+    names, pages = zip(*compared.pages, strict=True)
+    assert sorted(names) == ["lstm", "transformer"]
+    for number, page in enumerate(pages, 1):
+        missing = names[number:]
+        said = re.findall(r"<p class=\"missing\"[^>]*data-reload[^>]*>([^<]*)</p>", page)
+        if missing:
+            assert len(said) == 1
+            assert f"{number} of 2 systems" in said[0]
+            assert all((name in said[0]) == (name in missing) for name in names)
+        else:
+            assert said == []
+            assert '<p class="missing"' not in page
+    assert (tmp_path / "out" / "report" / "index.html").read_text() == pages[-1]
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_what_is_there_is_not_made_again(compared: Compared, inside: Callable[..., Done], tmp_path: Path) -> None:
+    report = tmp_path / "out" / "report"
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
     scores = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/evaluation/test.json")}
     outputs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/evaluation/test.hyp")}
-    assert len(before) == len(scores) == len(outputs) == 3
-    again = script("compare", *LADDER, cwd=tmp_path)
-    assert again.returncode == 0
-    assert again.stdout == first.stdout
+    assert len(before) == len(scores) == len(outputs) == 2
+    again = inside("compare", *LADDER, cwd=tmp_path)
+    assert again.code == 0, again.stderr
+    assert again.stdout == compared.done.stdout
     assert all(path.stat().st_mtime_ns == at for path, at in {**before, **scores}.items())
 
     (tmp_path / "scaling.json").write_text(json.dumps(MEASURED))
-    more = ["evaluation.bins=[20,40]", "scaling=scaling.json"]
-    shorter = script("compare", *LADDER, *more, cwd=tmp_path)  # scores are made anew, models and translations not
-    assert shorter.returncode == 0, shorter.stderr.decode()
+    more = ["evaluation.bins=[8,16]", "scaling=scaling.json"]
+    shorter = inside(
+        "compare", *LADDER, "models=[lstm]", *more, cwd=tmp_path
+    )  # scores are made anew, models and translations not
+    assert shorter.code == 0, shorter.stderr
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "How cost grows with length" in page
     assert (
         "From 10 to 30 tokens, 3 times as many, a training update on 4 sentences takes rnn 3.0 times as long." in page
     )
-    assert "≤20" in shorter.stdout.decode()
+    assert "≤8" in shorter.stdout
     assert all(path.stat().st_mtime_ns == at for path, at in {**before, **outputs}.items())
-    assert not any(path.stat().st_mtime_ns == at for path, at in scores.items())
+    assert [path.parts[-3] for path, at in scores.items() if path.stat().st_mtime_ns != at] == ["lstm"]
 
-    # Another seed beside the one that is there.
-    two = script("compare", *LADDER, *more, "models=[lstm]", "seeds=[1,2]", cwd=tmp_path)
-    assert two.returncode == 0, two.stderr.decode()
-    assert "is finished already" in two.stderr.decode()
-    assert "lstm-s2: done after 12 updates" in two.stderr.decode()
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compared", "one_by_one")
+def test_another_seed_goes_beside_the_one_that_is_there(inside: Callable[..., Done], tmp_path: Path) -> None:
+    two = inside("compare", *LADDER, "models=[lstm]", "seeds=[1,2]", cwd=tmp_path)
+    assert two.code == 0, two.stderr
+    assert "is finished already" in two.stderr
+    assert two.stderr.count("done after 12 updates") == 1
+    report = tmp_path / "out" / "report"
     found = json.loads((report / "report.json").read_text(encoding="utf-8"))
     assert [row["seed"] for row in found["systems"]] == ["mean", 1, 2]
-    mean, *each = (row["bleu"] for row in found["systems"])
+    mean, *each = (row["chrf"] for row in found["systems"])
     assert mean == pytest.approx(sum(each) / 2)
     assert each[0] != each[1]
     assert all(row["memory_mib"] > 50 for row in found["systems"])
     assert [row["threads"] for row in found["systems"]] == [None, 1, 1]
+    assert (tmp_path / "out" / "lstm-s2" / "model.safetensors").exists()
     assert not (tmp_path / "out" / "lstm-s1").exists()
     assert "means of 2 trainings each" in (report / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_in_processes_of_their_own(script: Script, tmp_path: Path) -> None:
+    done = script("compare", *LADDER, "models=[lstm,gru_attention,transformer]", cwd=tmp_path)
+    stderr = done.stderr.decode()
+    assert done.returncode == 0, stderr
+    for model in ("lstm", "gru_attention", "transformer"):
+        assert f"\n{model}: done after 12 updates" in stderr  # its process's lines stand behind its name
+        assert f"\n{model} " in done.stdout.decode()
+    assert "data-reload=" not in (tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> None:
@@ -108,7 +185,7 @@ def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> No
         for row in found["length"]
         if (row["system"], row["length_of"], row["min"]) == ("lstm", "reference", 11)
     }
-    chosen = [n for n, row in enumerate(sentences) if 11 <= len(row["reference"].split()) <= 20]
+    chosen = [n for n, row in enumerate(sentences) if 11 <= len(row["reference"].split()) <= 15]
     assert 0 < len(chosen) < len(sentences)
     page = (report / "index.html").read_text(encoding="utf-8")
     table = page.split('<section id="systems">')[1].split("</table>")[0]
@@ -118,7 +195,7 @@ def _check_against_sacrebleu(report: Path, hypotheses: Path, folder: Path) -> No
     for metric in ("bleu", "chrf"):
         view = page.split(f'<div data-view="{metric} reference"')[1].split("</table>")[0]
         place = re.findall(r'<span class="name">(.*?)</span>', view).index("lstm")
-        (row,) = re.findall(r'<th scope="row">11–20</th>.*?</tr>', view, flags=re.DOTALL)
+        (row,) = re.findall(r'<th scope="row">11–15</th>.*?</tr>', view, flags=re.DOTALL)
         in_picture[metric] = _cells(row)[1 + place]
     for expected, cells, lines in ((whole, shown, range(len(sentences))), (in_bin, in_picture, chosen)):
         (folder / "hyp").write_text("".join(f"{outputs[n]}\n" for n in lines), encoding="utf-8")
@@ -148,14 +225,15 @@ def _cells(row: str) -> list[str]:
     return [(cell.split() or [""])[0] for cell in re.findall("<td>([^<]*)", row)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT])  # SIGTERM: test_side_by_side
 def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp_path: Path, number: int) -> None:
     command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER]
     endless = [*command, "training.max_steps=100000"]
     process = subprocess.Popen(
         endless, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, preexec_fn=hear_interrupts
     )
-    begun = [tmp_path / "out" / model / "metrics.jsonl" for model in ("transformer", "gru_attention")]
+    begun = [tmp_path / "out" / model / "metrics.jsonl" for model in ("transformer", "lstm")]
     while not all(path.exists() and path.read_bytes() for path in begun):
         assert process.poll() is None
         time.sleep(0.02)
@@ -165,9 +243,7 @@ def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp
     text = stderr.decode()
     assert "Traceback" not in text
     assert "the same command goes on" in text
-    steps = [
-        int(text.split(f"{m}: warning: stopped at step ")[1].split(";")[0]) for m in ("transformer", "gru_attention")
-    ]
+    steps = [int(text.split(f"{m}: warning: stopped at step ")[1].split(";")[0]) for m in ("transformer", "lstm")]
     assert all(step > 0 for step in steps)
     more = [*command, f"training.max_steps={max(steps) + 2}"]
     done = subprocess.run(more, cwd=tmp_path, env=environment, capture_output=True, check=False)
@@ -175,6 +251,7 @@ def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp
     assert f"transformer: resuming at step {steps[0]}," in done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_models_stop_when_the_comparison_is_killed(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER, "training.max_steps=100000"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
@@ -187,13 +264,18 @@ def test_models_stop_when_the_comparison_is_killed(root: Path, environment: dict
     assert "transformer: warning: stopped at step" in stderr.decode()
 
 
-def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) -> None:
-    done = script("compare", *SMALL, "models=[lstm,gru]", "output=out", "optim.lr=1e30", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "error: " in done.stderr.decode()
-    assert "Traceback" not in done.stderr.decode()
-    assert "the same command goes on" not in done.stderr.decode()
+@pytest.mark.usefixtures("one_by_one")
+def test_a_failing_model_stops_the_comparison(inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("compare", *SMALL, "models=[lstm,gru]", "output=out", "optim.lr=1e30", cwd=tmp_path)
+    assert done.code == 2
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+    assert "the same command goes on" not in done.stderr
     assert not (tmp_path / "out" / "report").exists()
+
+
+def _begun(*_: object) -> int:
+    raise AssertionError("a model begins to train")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +288,8 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
         (["models=null"], "models=None must be"),
         (["models=gru"], "models='gru' must be"),
         (["models=[[gru]]"], "models[0]="),
-        (["output=null"], "output=None must be"),
+        (["output=[a]"], "output=['a'] must be"),
+        (["size=huge"], "size='huge' is not one of: full, quick"),
         (["run_dir=here"], "output=…, the folder of all runs, in place of run_dir=…"),
         (["jobs=0"], "jobs=0 must be"),
         (["seeds=[]"], "seeds=[] must be a list of numbers"),
@@ -215,17 +298,25 @@ def test_a_failing_model_stops_the_comparison(script: Script, tmp_path: Path) ->
         (["seeds=[1,2]", "seed=4"], "not both"),
         (["seeds=[-1]"], "seeds[0]=-1 must be"),
         (["scaling=5"], "scaling=5 must be"),
-        (["evaluation.bins=[20,10]"], "evaluation.bins=[20, 10] must rise"),
+        (["models=[rnn]", "evaluation.bins=[20,10]"], "evaluation.bins=[20, 10] must rise"),
         (
-            ["data=files", "data.source=en", "data.target=de", "data.train=in", "data.validation=in"],
+            ["models=[rnn]", "data=files", "data.source=en", "data.target=de", "data.train=in", "data.validation=in"],
             "data.tests is empty: compare.py evaluates",
         ),
-        (["ladder.rnn=optim.lr"], "ladder.rnn=optim.lr must be a list of settings"),
-        (['ladder.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
-        (["optim.lr=-1"], "optim.lr=-1 must be more than 0"),
+        (["++ladder.quick.rnn=optim.lr"], "ladder.quick.rnn='optim.lr' must be"),
+        (["models=[rnn]", '++ladder.quick.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
+        (["models=[rnn]", '++ladder.quick.all=["training.accumulate=0"]'], "training.accumulate=0 must be"),
+        (["models=[rnn]", "optim.lr=-1"], "optim.lr=-1 must be more than 0"),
     ],
 )
-def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_bad_input_is_one_line(
+    inside: Callable[..., Done],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(compare, "run_side_by_side", _begun)
     done = inside("compare", "output=out", *arguments, cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
@@ -244,12 +335,15 @@ def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, argu
     ],
 )
 def test_bad_data_and_a_bad_folder_are_found_before_the_first_model(
-    inside: Callable[..., Done], tmp_path: Path, changed: list[str], message: str
+    inside: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: list[str], message: str
 ) -> None:
+    monkeypatch.setattr(compare, "run_side_by_side", _begun)
     for name, text in {"good": "a\tb\n", "empty": "", "names": "id\ten\n1\ta\n"}.items():
         (tmp_path / f"{name}.tsv").write_text(text)
     data = ["data=files", "data.source=en", "data.target=de", "data.train=good.tsv", "data.validation=good.tsv"]
-    done = inside("compare", "output=out", "device=cpu", *data, "data.tests=[good.tsv]", *changed, cwd=tmp_path)
+    done = inside(
+        "compare", "models=[rnn]", "output=out", "device=cpu", *data, "data.tests=[good.tsv]", *changed, cwd=tmp_path
+    )
     assert done.code == 2
     assert done.stderr.splitlines() == done.errors
     assert len(done.errors) == 1
@@ -278,8 +372,16 @@ def test_another_file_than_a_measurement_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_scores_that_an_older_version_stored_are_made_anew_from_its_translations(trained: Path, tmp_path: Path) -> None:
-    run = load(shutil.copytree(trained, tmp_path / "run"), "cpu")
+@pytest.fixture
+def run(copied: Path) -> Run:
+    """The trained run, to be evaluated quickly."""
+    quick = replace(load(copied, "cpu").config.decoding, strategy="greedy", max_ratio=0.5)
+    config = RunDirectory(copied).load_config()
+    RunDirectory(copied).save_config(config | {"decoding": asdict(quick)})
+    return load(copied, "cpu")
+
+
+def test_scores_that_an_older_version_stored_are_made_anew_from_its_translations(run: Run, tmp_path: Path) -> None:
     name, test = compare_report.test_set(run)
     first, hypotheses, seconds = compare_report.evaluated(run, name, test)
     stored, text = tmp_path / "run" / "evaluation" / "test.json", tmp_path / "run" / "evaluation" / "test.hyp"
@@ -296,9 +398,8 @@ def test_scores_that_an_older_version_stored_are_made_anew_from_its_translations
 
 
 def test_scores_of_other_translations_are_not_taken_for_these(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = load(shutil.copytree(trained, tmp_path / "run"), "cpu")
     name, test = compare_report.test_set(run)
     first, hypotheses, _ = compare_report.evaluated(run, name, test)
     stored, text = tmp_path / "run" / "evaluation" / "test.json", tmp_path / "run" / "evaluation" / "test.hyp"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import s2s
-from tests.commands.conftest import SMALL_RECURRENT, Script
+from tests.commands.conftest import SMALL_RECURRENT, Done
 
 
 @pytest.fixture(scope="module")
@@ -17,18 +19,21 @@ def code(root: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_cell_trains_and_translates(script: Script, tmp_path: Path, code: list[str]) -> None:
+def test_the_cell_trains_and_translates(
+    inside: Callable[..., Done], tmp_path: Path, code: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_cells.py").write_text(next(block for block in code if "class Peephole" in block))
-    cell = "model.cell=my_cells.Peephole"
-    done = script("train", "model=lstm_attention", cell, *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr.decode()
-    refused = script("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
-    assert refused.returncode == 2
-    assert "trust=[my_cells]" in refused.stderr.decode()
-    assert refused.stdout == b""
-    trusted = script("translate", "run=run", "trust=[my_cells]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
-    assert trusted.returncode == 0, trusted.stderr.decode()
-    assert trusted.stdout.count(b"\n") == 1
+    monkeypatch.delitem(sys.modules, "my_cells", raising=False)
+    train = ["train", "model=lstm_attention", "model.cell=my_cells.Peephole", *SMALL_RECURRENT, "run_dir=run"]
+    done = inside(*train, "training.max_steps=2", "training.validate_every=2", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    refused = inside("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    assert refused.code == 2
+    assert "trust=[my_cells]" in refused.stderr
+    assert refused.stdout == ""
+    trusted = inside("translate", "run=run", "trust=[my_cells]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    assert trusted.code == 0, trusted.stderr
+    assert trusted.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["Peephole", "MinimalRNN"])

@@ -1,4 +1,7 @@
-"""`scripts/train.py`: runs, resumes, and refuses in one line."""
+"""`scripts/train.py`: runs, resumes, and refuses in one line.
+
+Slow are the tests that start processes of the script, to kill or to interrupt them.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +26,7 @@ from s2s.commands.train import default_run_dir
 from s2s.errors import S2SError
 from s2s.runs import load
 from s2s.training.checkpoint import RunDirectory
-from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done, Script, hear_interrupts
+from tests.commands.conftest import CORPUS, SMALL, SMALL_RECURRENT, Done, hear_interrupts
 
 FILES = ["data=files", "data.source=en", "data.target=de"]
 UNTIMED = ("tokens_per_s", "seconds", "waiting", "memory")
@@ -33,17 +38,41 @@ def _metrics(run: Path) -> list[dict[str, object]]:
 
 
 def test_the_same_command_says_that_it_is_finished_and_more_steps_go_on(
-    trained: Path, script: Script, tmp_path: Path
+    copied: Path, inside: Callable[..., Done], tmp_path: Path
 ) -> None:
-    weights = (trained / "model.safetensors").read_bytes()
-    again = script("train", *SMALL_RECURRENT, f"run_dir={trained}", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr.decode()
-    assert "is finished already" in again.stderr.decode()
-    assert (trained / "model.safetensors").read_bytes() == weights
-    other = script("train", *SMALL_RECURRENT, f"run_dir={trained}", "optim.lr=0.5", cwd=tmp_path)
-    assert other.returncode == 2
-    assert re.search(r"run of another configuration \(optim\.lr: 0\.\d+ → 0\.5\)", other.stderr.decode())
-    assert (trained / "model.safetensors").read_bytes() == weights
+    weights = (copied / "model.safetensors").read_bytes()
+    again = inside("train", *SMALL_RECURRENT, f"run_dir={copied}", cwd=tmp_path)
+    assert again.code == 0, again.stderr
+    assert "is finished already" in again.stderr
+    assert (copied / "model.safetensors").read_bytes() == weights
+    other = inside("train", *SMALL_RECURRENT, f"run_dir={copied}", "optim.lr=0.5", cwd=tmp_path)
+    assert other.code == 2
+    assert re.search(r"run of another configuration \(optim\.lr: 0\.\d+ → 0\.5\)", other.stderr)
+    assert (copied / "model.safetensors").read_bytes() == weights
+    more = inside("train", *SMALL_RECURRENT, f"run_dir={copied}", "training.max_steps=14", cwd=tmp_path)
+    assert more.code == 0, more.stderr
+    assert "done after 14 updates" in more.stderr
+
+
+# What draws random numbers, and what accumulates over updates.
+RANDOM = [
+    *("data.validation_pairs=4", "training.metric=loss"),
+    *("model.dropout=0.3", "data.tokenizer.sampling=0.2", "training.accumulate=2", "optim.schedule.type=constant"),
+    *("training.average=last", "training.average_checkpoints=2", "training.validate_every=4", "training.log_every=2"),
+]
+
+
+def test_a_resumed_run_ends_in_the_same_bits(inside: Callable[..., Done], tmp_path: Path) -> None:
+    def train(run: str, steps: int) -> None:
+        done = inside("train", *SMALL_RECURRENT, *RANDOM, f"run_dir={run}", f"training.max_steps={steps}", cwd=tmp_path)
+        assert done.code == 0, done.stderr
+
+    train("whole", 12)
+    for steps in (4, 12):
+        train("broken", steps)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
+    assert [row for row in _metrics(broken) if row["step"] > 4] == [row for row in _metrics(whole) if row["step"] > 4]
 
 
 def _killed_and_resumed(
@@ -53,7 +82,7 @@ def _killed_and_resumed(
     whole, broken = folder / "whole", folder / "broken"
     subprocess.run([*command, f"run_dir={whole}"], cwd=folder, env=environment, check=True, capture_output=True)
     draw = random.Random(seed)
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             [*command, f"run_dir={broken}"], cwd=folder, env=environment, stderr=subprocess.DEVNULL
         )
@@ -70,24 +99,37 @@ def _killed_and_resumed(
     return whole, broken
 
 
-@pytest.mark.parametrize("model", ["lstm_attention", "transformer"])
-def test_a_killed_run_ends_in_the_same_bits(
-    root: Path, environment: dict[str, str], tmp_path: Path, model: str
-) -> None:
-    small = SMALL_RECURRENT if model != "transformer" else SMALL
-    arguments = [
-        f"model={model}", *small, "model.dropout=0.3", "data.tokenizer.sampling=0.2", "training.max_steps=24",
-        "training.average=last", "training.average_checkpoints=2", "training.accumulate=2",
-    ]  # fmt: skip
-    whole, broken = _killed_and_resumed(root, environment, tmp_path, arguments, seed=len(model))
+@pytest.mark.slow
+def test_a_killed_run_ends_in_the_same_bits(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["model=transformer", *SMALL, *RANDOM, "training.max_steps=24", "optim.schedule.type=cosine"]
+    whole, broken = _killed_and_resumed(root, environment, tmp_path, arguments, seed=1)
     assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
     assert _metrics(whole) == _metrics(broken)
 
 
+def _interrupt(metrics: Path, number: int) -> None:
+    """Sends this process a signal when the training has written its first line."""
+    while not (metrics.exists() and metrics.read_bytes()):
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_same_command_resumes(
-    root: Path, environment: dict[str, str], tmp_path: Path, number: int, code: int
+    inside: Callable[..., Done], tmp_path: Path, number: int, code: int
 ) -> None:
+    threading.Thread(target=_interrupt, args=(tmp_path / "run" / "metrics.jsonl", number), daemon=True).start()
+    stopped = inside("train", *SMALL_RECURRENT, "run_dir=run", "training.max_steps=100000", cwd=tmp_path)
+    assert stopped.code == code
+    step = int(stopped.stderr.split("warning: stopped at step ")[1].split(";")[0])
+    assert "the same command resumes" in stopped.stderr
+    more = inside("train", *SMALL_RECURRENT, "run_dir=run", f"training.max_steps={step + 2}", cwd=tmp_path)
+    assert f"resuming at step {step}," in more.stderr
+    assert f"done after {step + 2} updates" in more.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_process_as_it_should(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, str(root / "scripts" / "train.py"), *SMALL_RECURRENT, "training.max_steps=100000"]
     process = subprocess.Popen(
         [*command, "run_dir=run"],
@@ -100,41 +142,37 @@ def test_a_signal_saves_and_the_same_command_resumes(
     while not (metrics.exists() and metrics.read_bytes()):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    step = int(stderr.decode().split("warning: stopped at step ")[1].split(";")[0])
+    assert process.returncode == 130
     assert "the same command resumes" in stderr.decode()
-    more = [*command, "run_dir=run", f"training.max_steps={step + 2}"]
-    done = subprocess.run(more, cwd=tmp_path, env=environment, capture_output=True, check=False)
-    assert f"resuming at step {step}," in done.stderr.decode()
-    assert f"done after {step + 2} updates" in done.stderr.decode()
+    assert "Traceback" not in stderr.decode()
 
 
-def test_two_processes_do_not_train_in_one_directory(script: Script, tmp_path: Path) -> None:
+def test_two_processes_do_not_train_in_one_directory(inside: Callable[..., Done], tmp_path: Path) -> None:
     with RunDirectory(tmp_path / "run").locked():
-        done = script("train", *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.decode().endswith("error: another process is training in run: wait, or choose another run_dir\n")
-    assert script("train", *SMALL_RECURRENT, "run_dir=run", "training.max_steps=1", cwd=tmp_path).returncode == 0
+        done = inside("train", *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
+    assert done.code == 2
+    assert done.stderr.endswith("error: another process is training in run: wait, or choose another run_dir\n")
+    assert inside("train", *SMALL_RECURRENT, "run_dir=run", "training.max_steps=1", cwd=tmp_path).code == 0
 
 
-def test_a_sweep_goes_on_after_a_bad_job(script: Script, tmp_path: Path) -> None:
-    done = script("train", "-m", *SMALL_RECURRENT, "training.max_steps=2", "seed=1,2", "optim.lr=1e-3,-1", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.decode().count("error: config: optim.lr=-1 must be more than 0") == 2
+def test_a_sweep_goes_on_after_a_bad_job(inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("train", "-m", *SMALL_RECURRENT, "training.max_steps=2", "seed=1,2", "optim.lr=1e-3,-1", cwd=tmp_path)
+    assert done.code == 2
+    assert done.stderr.count("error: config: optim.lr=-1 must be more than 0") == 2
     runs = [path.parent for path in tmp_path.glob("runs/grammar/*/model.safetensors")]
     configs = [OmegaConf.load(run / "config.yaml") for run in runs]
     assert {(c["seed"], c["optim"]["lr"]) for c in configs} == {(1, 1e-3), (2, 1e-3)}
     assert {run.name[-3:] for run in runs} == {"-s1", "-s2"}
 
 
-def test_a_warm_start_takes_the_weights_and_the_vocabulary(trained: Path, script: Script, tmp_path: Path) -> None:
-    done = script(
-        "train", *SMALL_RECURRENT, f"init_from={trained}", "run_dir=warm", "training.max_steps=1", "optim.lr=1e-12",
-        "seed=5", cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
+def test_a_warm_start_takes_the_weights_and_the_vocabulary(
+    trained: Path, inside: Callable[..., Done], tmp_path: Path
+) -> None:
+    warm = [f"init_from={trained}", "run_dir=warm", "training.max_steps=1", "optim.lr=1e-12", "seed=5"]
+    done = inside("train", *SMALL_RECURRENT, *warm, cwd=tmp_path)
+    assert done.code == 0, done.stderr
     old, new = load(trained), load(tmp_path / "warm")
     for (name, a), (_, b) in zip(old.model.named_parameters(), new.model.named_parameters(), strict=True):
         assert (a - b).abs().max() < 1e-6, name
@@ -153,12 +191,12 @@ def test_a_warm_start_takes_the_weights_and_the_vocabulary(trained: Path, script
         (["data=multi30k", "data.path=folder", "data.tests=[late]"], "late"),
         ([*FILES, "data.train=text", "data.validation=text"], "text.en has 2"),
         ([*FILES, "data.train=latin.tsv", "data.validation=latin.tsv"], "latin.tsv"),
-        (["init_from=nowhere"], "nowhere"),
+        ([*CORPUS, "init_from=nowhere"], "nowhere"),
         (["device=warp"], "device=warp is not usable here"),
         (["recurrence=fast"], "recurrence"),
         (["model=null"], "Config group override must be"),
         (["model=gru", "recurrence=torch"], "recurrence=torch: no cell of this model has it"),
-        (["training.batch_tokens=3"], "training.batch_tokens=3"),
+        ([*CORPUS, "training.batch_tokens=3"], "training.batch_tokens=3"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_before_any_training(
@@ -180,11 +218,8 @@ def test_bad_input_is_one_line_before_any_training(
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_damaged_and_foreign_runs_are_named(trained: Path, tmp_path: Path) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(trained, copy)
+def test_damaged_and_foreign_runs_are_named(trained: Path, copied: Path) -> None:
+    copy = copied
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(S2SError, match=r"model\.safetensors"):

@@ -188,6 +188,7 @@ def fingerprint(batch: Batch) -> str:
     return hashlib.sha256(batch.source.numpy().tobytes() + batch.target.numpy().tobytes()).hexdigest()
 
 
+@pytest.mark.slow  # a process that imports torch
 def test_a_resumed_process_samples_what_an_uninterrupted_one_does() -> None:
     def run(positions: str) -> str:
         command = [sys.executable, "-c", SCRIPT, positions]  # another process: hashes and generators start differently

@@ -66,6 +66,7 @@ def _slowly(folder: str, marks: str) -> None:
     assert (cached("thing", ("key", 1), make) / "x").read_text() == "done"
 
 
+@pytest.mark.slow  # several processes import torch
 def test_of_several_processes_one_computes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     work = [context.Process(target=_slowly, args=(str(tmp_path / "cache"), str(tmp_path / "marks"))) for _ in range(3)]

@@ -26,7 +26,8 @@ def tiny_bench(folder: Path) -> Iterator[Bench]:
 def copying(folder: Path, shortest: int, longest: int, updates: int, *more: str) -> list[str]:
     """Writes random sentences of so many words, the same on both sides; what to type for train.py to learn them."""
     draw = random.Random(1)
-    for split, pairs in (("train", 4000), ("validation", 20), ("test", 25 * (longest - shortest + 1))):
+    splits = {"train": min(4000, 64 * updates), "validation": 20, "test": 25 * (longest - shortest + 1)}
+    for split, pairs in splits.items():
         lengths = [shortest + n % (longest - shortest + 1) for n in range(pairs)]
         text = "".join(" ".join(draw.choice(WORDS) for _ in range(length)) + "\n" for length in lengths)
         for side in ("src", "tgt"):

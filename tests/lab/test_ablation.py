@@ -18,6 +18,7 @@ from tests.lab.translating import SMALL, said, small_bench, through_json
 TEXT = Split("some", ["the man sees a dog .", "she runs"], ["der Mann sieht einen Hund .", "sie läuft"])
 
 
+@pytest.mark.slow  # trains four networks
 def test_each_network_lacks_its_gate(root: Path, tmp_path: Path) -> None:
     with small_bench(root, tmp_path) as bench:
         numbers = through_json(measure(Settings(SMALL, seeds=[1]), bench))

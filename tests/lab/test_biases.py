@@ -42,6 +42,7 @@ def test_a_cell_that_reads_nothing_starts_at_its_bias(
             torch.testing.assert_close(gates[gate], torch.full_like(gates[gate], expected))
 
 
+@pytest.mark.slow  # trains five networks
 def test_defaults_are_the_runs_of_other_experiments(root: Path, tmp_path: Path) -> None:
     assert Start.lstm(3, 0).typed() == ["model=lstm"]
     assert Start.gru(-3).typed() == ["model=gru"]

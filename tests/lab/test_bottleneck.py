@@ -1,4 +1,7 @@
-"""The bottleneck: tiny models that learn to copy, the break against curves by hand, and the verdict."""
+"""The bottleneck: tiny models that learn to copy, the break against curves by hand, and the verdict.
+
+Slow is the test in which four models learn to copy.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,28 @@ from s2s.lab.bottleneck import WITH, WITHOUT, Breaks, Settings, break_length, le
 from tests.lab.copying import copying, tiny_bench
 
 
+def test_encoder_and_decoder_have_the_size(tmp_path: Path) -> None:
+    training = copying(tmp_path, 4, 5, 2)
+    with tiny_bench(tmp_path) as bench:
+        numbers = bottleneck.measure(Settings(sizes=[8, 16], bins=[4, 5], training=training, seeds=[1]), bench)
+    models = [OmegaConf.load(path).model for path in tmp_path.glob("bench/runs/*/config.yaml")]
+    sizes = [(model.decoder.attention.type, model.encoder.hidden_size, model.decoder.hidden_size) for model in models]
+    assert sorted(sizes) == [("bahdanau", 8, 8), ("bahdanau", 16, 16), ("fixed", 8, 8), ("fixed", 16, 16)]
+    assert numbers["bins"] == [[1, 4, 25], [5, 5, 25]]
+    assert {name: list(of) for name, of in numbers["bleu"].items()} == {WITHOUT: ["8", "16"], WITH: ["8", "16"]}
+    assert bottleneck.find(numbers).verdict is None, "one seed"
+
+
+@pytest.mark.slow
 def test_the_break_moves_with_the_size_of_the_state_and_is_gone_with_attention(tmp_path: Path) -> None:
     training = copying(tmp_path, 4, 11, 350)
     with tiny_bench(tmp_path) as bench:
         numbers = bottleneck.measure(Settings(sizes=[16, 32], bins=[5, 7, 9, 11], training=training, seeds=[1]), bench)
-    sizes = [
-        (config.model.encoder.hidden_size, config.model.decoder.hidden_size)
-        for config in map(OmegaConf.load, tmp_path.glob("bench/runs/*/config.yaml"))
-    ]
-    assert sorted(sizes) == [(16, 16), (16, 16), (32, 32), (32, 32)], "encoder and decoder have the size"
     small, large = Breaks(numbers, WITHOUT).by_seed()[0]
     assert large > small
     attending = Breaks(numbers, WITH)
     assert attending.never["32"]
     assert attending.by_seed()[0][1] > large
-    assert bottleneck.find(numbers).verdict is None, "one seed"
 
 
 @pytest.mark.parametrize(

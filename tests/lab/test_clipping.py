@@ -1,5 +1,6 @@
 """Thresholds against their definitions and on a surface that is known, and what they do to a training."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +60,7 @@ def test_clipping_keeps_or_turns_the_direction_and_goes_down() -> None:
     assert max(found[way]["loss"][-1][1] for way in ("norm", "value")) < 1 < found["none"]["loss"][-1][1]
 
 
+@pytest.mark.slow  # trains a network twice
 def test_a_floor_does_not_give_a_plain_network_a_memory() -> None:
     told = Vanishing(radius=0.9, delay=30, updates=240, lr=0.3, clip_norm=1.0, floor_norm=1.0, floor_value=0.01)
     right = {way: floored(way, 1, 32, 32, 300, told)["right"][-1][1] for way in ("norm", "value", "lstm")}

@@ -63,6 +63,7 @@ def test_sizes_of_language_models() -> None:
     assert 3 * wider * (128 + wider + 1) == pytest.approx(4 * 256 * (128 + 256 + 1), rel=0.02)
 
 
+@pytest.mark.slow  # trains three networks and three language models
 def test_at_tiny_size(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # each model's two batches take a second
     monkeypatch.setattr(gru_lstm, "time", clock)

@@ -47,7 +47,8 @@ def test_right_answers_and_chance(name: str) -> None:
         assert not task.right(wanted - 1.1 * TOLERANCE, wanted).any()
 
 
-@pytest.mark.parametrize("name", list(TASKS))
+# Slow is what takes hundreds of updates over long sequences.
+@pytest.mark.parametrize("name", ["first symbol", pytest.param("adding", marks=pytest.mark.slow)])
 def test_an_lstm_carries_it_over_many_steps(name: str) -> None:
     budget = replace(BUDGET, updates=900) if name == "adding" else BUDGET
     found = learn(TASKS[name], "lstm", 0.01, 20, 1, budget)
@@ -56,6 +57,7 @@ def test_an_lstm_carries_it_over_many_steps(name: str) -> None:
     assert found["updates"] < budget.updates  # it was solved
 
 
+@pytest.mark.slow
 def test_a_plain_network_does_not() -> None:
     """At a delay that the LSTM learns with the same budget."""
     budget = replace(BUDGET, hidden=32, updates=400)

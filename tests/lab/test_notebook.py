@@ -88,7 +88,7 @@ def test_the_page(bench: Bench, tmp_path: Path) -> None:
     entry = carry_out(EXPERIMENT, "quick", {"height": 2}, bench, tmp_path / "climb")
     undecided = dataclasses.replace(find({"heights": [1]}), verdict=None)
     other = dataclasses.replace(EXPERIMENT, name="fall", title="It falls", find=lambda numbers: undecided)
-    write_page(tmp_path / "index.html", [entry, dataclasses.replace(entry, experiment=other)], "python <lab>")
+    write_page(tmp_path / "index.html", [entry, dataclasses.replace(entry, experiment=other)], "python <lab>", "bf16")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "“Up” is &lt;higher&gt;." in page
     assert "Up &amp; &lt;up&gt;." in page

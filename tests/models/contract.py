@@ -1,4 +1,7 @@
-"""Models and batches for the contract tests: small, in float64, over everything that a config can combine."""
+"""Models and batches for the contract tests: small, in float64, over everything that a config can combine.
+
+The product of all of it is slow, as it has more than 150 models; `COVERING` are those of the fast tests.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -36,6 +40,19 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm-no-output": ("lstm", {"open_gate": "output"}),
     "own": ("tests.models.own.Leaky", {"keep": 0.5}),
 }
+
+# Each cell, each attention at least twice, both directions, each depth; each kind of Transformer, mixed models, tying.
+COVERING = (
+    *("rnn-none-uni-1", "rnn-bahdanau-feeding-bi-2"),
+    *("lstm-fixed-bi-1", "lstm-bahdanau-bi-2", "lstm-bahdanau-current-feeding-uni-3"),
+    *("gru-none-bi-2", "gru-bahdanau-uni-3", "gru-bahdanau-current-bi-3"),
+    *("gru-after-fixed-uni-2", "gru-after-bahdanau-current-feeding-bi-1"),
+    *("mgu-bahdanau-feeding-uni-1", "sru-fixed-bi-3", "sru-bahdanau-bi-1"),
+    *("lstm-no-forget-bahdanau-current-uni-2", "lstm-no-input-none-bi-2", "lstm-no-output-bahdanau-uni-3"),
+    *("own-fixed-bi-3", "own-bahdanau-feeding-uni-1"),
+    *("transformer-pre", "transformer-post", "transformer-pre-rotary"),
+    *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
+)
 
 
 def recurrent(cell: str, attention: str, bidirectional: bool = True, layers: int = 1) -> dict[str, Any]:
@@ -78,6 +95,14 @@ def models() -> dict[str, dict[str, Any]]:
     found["tied-all"] = recurrent("lstm", "bahdanau") | {"tie_embeddings": "all"}
     found["untied"] = transformer() | {"tie_embeddings": "none"}
     return found
+
+
+def by_name(prefixes: tuple[str, ...] = ("",)) -> pytest.MarkDecorator:
+    """Parametrizes a test by `name`: the models whose name begins so, slow but for the covering ones."""
+    names = [name for name in models() if name.startswith(prefixes)]
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=[] if name in COVERING else pytest.mark.slow) for name in names]
+    )
 
 
 def make(model: dict[str, Any], seed: int = 0) -> Seq2Seq:

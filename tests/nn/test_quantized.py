@@ -1,4 +1,7 @@
-"""Products in integers, against the same written out in numpy; every model decodes in them and keeps its weights."""
+"""Products in integers, against the same written out in numpy; every model decodes in them and keeps its weights.
+
+Most models are slow, only because they are many; see `contract.COVERING`.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,7 @@ from s2s.decoding.search import search
 from s2s.nn.quantized import Int8Weight, quantized, round_rows, weight_limit
 from tests.models import contract
 
-KINDS = {
-    f"{cell}-{attention}": contract.recurrent(cell, attention)
-    for cell in contract.CELLS
-    for attention in ("none", "fixed", "bahdanau", "bahdanau-feeding", "bahdanau-current")
-}
-KINDS |= {name: section for name, section in contract.models().items() if "transformer" in name or "tied" in name}
-every_kind = pytest.mark.parametrize("name", list(KINDS))
+MODELS = contract.models()
 
 
 def by_numpy(x: Tensor, weight: Tensor, bias: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -121,13 +118,13 @@ class _Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@every_kind
+@contract.by_name()
 def test_every_model_decodes_in_integers_and_is_left_as_it_was(name: str) -> None:
-    model = contract.make(KINDS[name])
+    model = contract.make(MODELS[name])
     model.train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     copy = quantized(model).eval()
-    sources = contract.sentences(6, 5, 1)
+    sources = contract.sentences(3, 5, 1)
     limits = [len(ids) + 4 for ids in sources]
     with _Products() as products:
         found = search(copy, *pad_source(sources), contract.decoding(), limits)
@@ -150,6 +147,6 @@ def test_every_model_decodes_in_integers_and_is_left_as_it_was(name: str) -> Non
 
 
 def test_tied_matrices_stay_one() -> None:
-    copy = quantized(contract.make(contract.models()["tied-all"]))
+    copy = quantized(contract.make(MODELS["tied-all"]))
     assert copy.source_embedding is copy.target_embedding
     assert copy.output_weight is copy.target_embedding.weight

@@ -12,16 +12,21 @@ from s2s.models.interface import Seq2Seq
 from tests.training.toy import At, events, make_trainer, validate
 
 ROOT = Path(__file__).parents[2]
+# All places of a death are slow: each is a process that is killed, and another one that resumes.
 PLATEAU = {"type": "plateau", "factor": 0.5, "patience": 0, "warmup": 2}
+BEST = {"max_steps": 7, "average": "best", "save_every": 2, "validate_every": 3, "schedule": PLATEAU}
+LAST = {"max_steps": 8, "average": "last", "save_every": 3, "validate_every": 2, "patience": 2, "lr": 1.0}
+SGD = {"max_steps": 6, "optimizer": "sgd", "momentum": 0.9, "save_every": 1, "validate_every": 4}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
     ("options", "shares"),
     [
-        ({"max_steps": 7, "average": "best", "save_every": 2, "validate_every": 3, "schedule": PLATEAU}, 17),
-        ({"max_steps": 8, "average": "last", "save_every": 3, "validate_every": 2, "patience": 2, "lr": 1.0}, 19),
-        ({"max_steps": 6, "optimizer": "sgd", "momentum": 0.9, "save_every": 1, "validate_every": 4}, 16),
+        (BEST, 67),
+        pytest.param(BEST, 23, marks=pytest.mark.slow),
+        pytest.param(LAST, 23, marks=pytest.mark.slow),
+        pytest.param(SGD, 20, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_killed_anywhere_ends_in_the_same_bits(tmp_path: Path, options: dict[str, object], shares: int) -> None:
@@ -30,7 +35,7 @@ def test_a_run_killed_anywhere_ends_in_the_same_bits(tmp_path: Path, options: di
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["deaths"] > 8
+    assert report["deaths"] > 100 / shares
     assert report["bad"] == [], done.stderr
 
 
