@@ -1,4 +1,4 @@
-"""What every model promises, whatever it is made of: every cell × attention × direction × search, in float64.
+"""What every model promises, whatever it is made of: every cell × attention × search, in float64.
 
 Most models of the product are slow, only because they are many; see `contract.COVERING`.
 """

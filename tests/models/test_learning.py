@@ -54,23 +54,18 @@ FAST = {
     "gru-bahdanau-current": _model("gru", "bahdanau-current"),
     "transformer-pre": _transformer("pre", "sinusoidal"),
 }
-# With those above each cell, and each attention of cells with gates.
+# With those above each kind of cell and each kind of attention.
 SLOW = {
     f"{cell}-{attention}": _model(cell, attention)
     for cell, attention in (
         ("rnn", "bahdanau"),
         ("lstm", "none"),
         ("lstm", "bahdanau"),
-        ("lstm", "bahdanau-current-feeding"),
         ("gru", "fixed"),
         ("gru", "bahdanau-feeding"),
-        ("gru-after", "none"),
         ("mgu", "bahdanau"),
         ("sru", "fixed"),
-        ("own", "bahdanau"),
         ("lstm-no-forget", "bahdanau"),
-        ("lstm-no-input", "fixed"),
-        ("lstm-no-output", "bahdanau"),
     )
 } | {
     f"transformer-{norm}-{kind}": _transformer(norm, kind) for norm, kind in (("post", "sinusoidal"), ("pre", "rotary"))
