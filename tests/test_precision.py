@@ -46,6 +46,19 @@ def test_any_shapes_can_be_measured(shapes: list[tuple[int, int]]) -> None:
     assert choose_precision(shapes, CPU).precision in ("fp32", "bf16")
 
 
+def test_the_largest_matrices_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiply, seen = torch.mm, set()
+
+    def watched(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        seen.add((right.dtype, tuple(right.shape)))
+        return multiply(left, right)
+
+    monkeypatch.setattr(torch, "mm", watched)
+    measured_rates([(2, 2), (48, 16), (16, 16), (48, 16), (16, 8), (1, 100)])
+    shapes = [(16, 48), (16, 16), (8, 16)]  # a weight is (out, in), its operand (in, out)
+    assert seen == {(dtype, shape) for dtype in (torch.float32, torch.bfloat16) for shape in shapes}
+
+
 @pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])
 def test_a_gpu_says_whether_it_has_bf16(monkeypatch: pytest.MonkeyPatch, native: bool, taken: str) -> None:
     def supported(including_emulation: bool = True) -> bool:

@@ -31,7 +31,7 @@ def with_stored_precision(values: Values, directory: RunDirectory) -> Values:
 
 
 def decide_precision(runs: Sequence[Values], device: torch.device) -> list[Values]:
-    """The configurations with a dtype in place of `auto`, the same one for all.
+    """The configurations with a dtype in place of `auto`, the same one for all that have none.
 
     Where one of them has a dtype already, stored or typed, that is the one; else it is measured. One line says which
     and why; a warning says where what is stored or typed is several times slower than the other one here.

@@ -123,6 +123,7 @@ def test_what_is_there_is_not_made_again(compared: Compared, inside: Callable[..
     again = inside("compare", *LADDER, cwd=tmp_path)
     assert again.code == 0, again.stderr
     assert again.stdout == compared.done.stdout
+    assert again.stderr.count(" systems on ") == 1  # the page is written once, at the end
     assert all(path.stat().st_mtime_ns == at for path, at in {**before, **scores}.items())
 
     (tmp_path / "scaling.json").write_text(json.dumps(MEASURED))

@@ -13,8 +13,10 @@ from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s2s.commands import forecast
 from s2s.commands.console import plain
 from s2s.commands.forecast import AROUND, order, schedule, training_seconds
+from s2s.data.batching import Batch, collate
 
 CPU = torch.device("cpu")
 times = st.dictionaries(st.text(max_size=3), st.none() | st.floats(0, 100), max_size=7)
@@ -62,6 +64,30 @@ def test_what_is_left_takes_time(root: Path, tmp_path: Path) -> None:
     (tmp_path / "training" / "latest.json").write_text(json.dumps({"folder": folder.name}))
     assert training_seconds(values, tmp_path, CPU) == 0
     assert (training_seconds(_values(root, "training.max_steps=41"), tmp_path, CPU) or 0) > AROUND
+
+
+@pytest.mark.parametrize(("most", "sentences"), [("null", 20), ("5", 5)])
+def test_batches_are_as_large_as_those_of_training(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, sentences: int
+) -> None:
+    sizes = []
+
+    def watched(source: list[list[int]], target: list[list[int]], index: range) -> Batch:
+        sizes.extend((len(side), {*map(len, side)}) for side in (source, target))
+        return collate(source, target, index)
+
+    monkeypatch.setattr(forecast, "collate", watched)
+    typed = ["training.max_steps=2", "training.batch_tokens=240", f"training.batch_sentences={most}", "data.longest=30"]
+    training_seconds(_values(root, *typed), tmp_path, CPU)
+    assert sizes == [(sentences, {12})] * 2
+
+
+def test_each_update_takes_as_long_as_its_micro_batches(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = _values(root, "training.max_steps=40", "training.accumulate=3")
+    monkeypatch.setattr("time.perf_counter", itertools.count().__next__)  # so a micro-batch takes a second
+    assert training_seconds(values, tmp_path, CPU) == AROUND + 40 * 3
 
 
 @pytest.mark.parametrize("typed", [["training.max_steps=null", "training.max_epochs=3", "optim=adam"]])

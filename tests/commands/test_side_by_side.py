@@ -1,8 +1,10 @@
-"""Jobs side by side: what is wrong with several of them is said once."""
+"""Jobs side by side: what is wrong with several of them is said once, and the exit code says what stopped them."""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -31,3 +33,24 @@ def test_an_error_is_said_once(
     said = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
     assert len(said) == lines
     assert set(said) <= {f"a: error: {messages[0]}", f"b: error: {messages[1]}"}
+
+
+def wait(begun: Path, number: int | None) -> None:
+    """Ends by this signal; without one it waits for somebody else to end it."""
+    begun.touch()
+    if number is not None:
+        os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 137), (None, 143)])
+def test_the_exit_code_says_which_signal_ended_a_job(number: int | None, code: int, tmp_path: Path) -> None:
+    def stop() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if number is None:  # this process is told to stop, and tells its jobs
+        threading.Thread(target=stop, daemon=True).start()
+    jobs = {name: partial(wait, tmp_path / "begun", number) for name in "ab"}
+    assert run_side_by_side(jobs, 1) == code

@@ -171,6 +171,18 @@ def test_sampling_differs_between_epochs() -> None:
     assert rows[0] != rows[1]
 
 
+def test_a_pair_that_sampling_makes_too_long_is_left_out_of_that_epoch() -> None:
+    split = corpus(50)
+    tokenizer = train_tokenizer(tokenizer_config(0.5), split.source, split.target)
+    encoded = [*tokenizer.encode_source(split.source), *tokenizer.encode_target(split.target)]
+    data = TrainingData(split, tokenizer, max(map(len, encoded)) + 1, seed=3)
+    assert data.dropped == {}  # without sampling all pairs fit
+    batches = [data.batch(1, position) for position in range(data.num_batches(1))]
+    there = [i for batch in batches for i in batch.index]
+    assert 0 < len(set(there)) == len(there) < 50
+    assert data.target_tokens(1) == sum(batch.tokens for batch in batches)
+
+
 SCRIPT = """
 import sys
 from tests.data.test_batching import corpus, fingerprint, tokenizer_config

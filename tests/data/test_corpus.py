@@ -147,6 +147,9 @@ def test_named_test_sets_of_a_local_folder(tmp_path: Path) -> None:
 def test_other_layouts_that_datasets_knows(tmp_path: Path) -> None:
     folder(tmp_path / "data")  # data/train.jsonl and so on: found by `datasets` itself
     assert len(load_corpus(hub(tmp_path)).train) == 4
+    both = folder(tmp_path / "both")
+    write(both / "train.json", flat([("more", "mehr")]))  # of two tables of a split neither is preferred
+    assert sorted(load_corpus(hub(both)).train.source) == sorted([*(en for en, _ in PAIRS), "train", "more"])
     features = datasets.Features({"translation": datasets.Translation(["en", "de"])})
     rows = [{"translation": {"en": a, "de": b}} for a, b in PAIRS]
     for name in ("train", "validation", "test"):

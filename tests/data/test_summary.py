@@ -45,6 +45,13 @@ def test_numbers_by_hand() -> None:
     assert summary.source_vocabulary == summary.target_vocabulary
 
 
+def test_overlap_counts_the_lines_that_are_held_out() -> None:
+    train = Split("train", ["a dog runs", "a bird", *ENGLISH], ["ein Hund rennt", "ein Vogel", *GERMAN])  # two twice
+    test = Split("test", ["a bird", "a bird", "a bird", "a house"], ["ein Vogel", "ein Vogel", "Vogel", "ein Haus"])
+    found = summarise(Corpus("en", "de", train, None, {"test": test}), trained()).splits["test"]
+    assert (found.pairs_in_train, found.sources_in_train) == (2, 3)
+
+
 def test_subwords_of_characters_are_counted() -> None:
     tokenizer = trained(type="char", byte_fallback=False, joint=False)
     summary = summarise(corpus(), tokenizer)
@@ -115,4 +122,7 @@ def test_a_huge_split_costs_no_huge_statistics(monkeypatch: pytest.MonkeyPatch) 
     split = summarise(Corpus("en", "de", big, None, {}), tokenizer).splits["train"]
     assert split.sampled == 10
     assert split.source.lengths.mean == 4.25
+    sample = big.source[:10]
+    words = sum(len(line.split()) for line in sample)
+    assert split.source.subwords_per_word == pytest.approx(sum(map(len, encode(sample))) / words)
     assert sum(seen) <= 2 * 200 + 2 * 10  # coverage of the first lines, then the sample

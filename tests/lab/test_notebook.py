@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_it_is_carried_out_once(bench: Bench, tmp_path: Path) -> None:
     assert kept["settings"] == {"height": 5}
     assert kept["numbers"] == {"heights": [0, 5]}
     assert kept["findings"]["verdict"] == "supported"
+
+
+def test_each_experiment_has_the_seconds_of_its_own_jobs(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.perf_counter", itertools.count().__next__)  # so a job takes a second
+    entries = [carry_out(EXPERIMENT, "quick", {"height": height}, bench, tmp_path / "climb") for height in (2, 5)]
+    assert [entry.seconds for entry in entries] == [1, 1]
 
 
 def test_the_pictures_are_files(bench: Bench, tmp_path: Path) -> None:

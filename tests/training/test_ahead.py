@@ -68,6 +68,7 @@ def test_an_announced_batch_is_made_before_it_is_asked_for() -> None:
     assert ahead.waited - before >= 0.05
     ahead.batch(0, 4)
     assert data.made == [(0, 3), (0, 4), (0, 4)]  # what was handed out is not kept
+    assert ahead.waited - before >= 0.075  # for both
 
 
 def test_an_error_reaches_who_asks() -> None:

@@ -105,6 +105,20 @@ def test_progress_without_a_terminal_is_plain_lines_at_intervals(caplog: pytest.
     assert line.endswith("left")
 
 
+def test_the_time_left_follows_from_the_updates_since_the_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    progress = Progress(terminal=False)
+    progress.on_start(90, 115)  # a run that is resumed
+    now += 60
+    progress.on_log({**LINE, "step": 100})
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith(", 01:30 left")
+
+
 def test_progress_on_a_terminal_is_a_bar_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(terminal=True)
     progress.on_start(5, 10)

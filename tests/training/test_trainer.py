@@ -35,9 +35,9 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def updater(path: Path, model: Seq2Seq, data: ToyData) -> Updater:
+def updater(path: Path, model: Seq2Seq, data: ToyData, seed: int = 3) -> Updater:
     config = dataclasses.replace(OPTIM, clip_norm=None)
-    return Updater(model, data, RunDirectory(path), TRAINING, config, 3, torch.device("cpu"), World())
+    return Updater(model, data, RunDirectory(path), TRAINING, config, seed, torch.device("cpu"), World())
 
 
 class OneBatch(ToyData):
@@ -62,6 +62,22 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> N
     for a, b, c in zip(models[0].parameters(), models[1].parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(a.grad, c.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_dropout_follows_from_seed_epoch_and_position(tmp_path: Path) -> None:
+    def gradient(seed: int, epoch: int, position: int) -> torch.Tensor:
+        model = ToyModel(dropout=0.5).train()
+        updater(tmp_path, model, Same(), seed).update(1, epoch, range(position, position + 1), False)
+        assert model.hidden.weight.grad is not None
+        return model.hidden.weight.grad
+
+    class Same(ToyData):
+        def batch(self, epoch: int, position: int) -> Batch:
+            return super().batch(0, 0)
+
+    first, *others = (gradient(*place) for place in [(3, 0, 0), (4, 0, 0), (3, 1, 0), (3, 0, 1)])
+    assert torch.equal(first, gradient(3, 0, 0))
+    assert not any(torch.equal(first, other) for other in others)
 
 
 def test_logged_numbers_are_means_over_tokens_since_the_line_before(tmp_path: Path) -> None:
@@ -89,6 +105,17 @@ def test_logged_numbers_are_means_over_tokens_since_the_line_before(tmp_path: Pa
         assert line["grad_norm"] > 0
         assert line["tokens_per_s"] > 0
     assert lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
+
+
+def test_a_logged_line_has_the_waiting_of_all_its_updates(tmp_path: Path) -> None:
+    class Slow(ToyData):
+        def batch(self, epoch: int, position: int) -> Batch:
+            time.sleep(0.02)
+            return super().batch(epoch, position)
+
+    result = make_trainer(tmp_path, data=Slow(), max_steps=4, log_every=4).fit()
+    line = events(tmp_path, times=True)[0]
+    assert line["waiting"] * line["seconds"] == pytest.approx(result.waiting * result.train_seconds)
 
 
 def test_the_toy_is_learned_and_the_best_weights_are_kept(tmp_path: Path) -> None:
@@ -179,6 +206,12 @@ def test_a_worse_average_is_not_published_and_more_steps_go_on_from_the_last_wei
     first, second = (load_file(p / "training" / "weights-00000006.safetensors") for p in (tmp_path, tmp_path / "whole"))
     for name, tensor in first.items():
         np.testing.assert_array_equal(tensor, second[name])
+
+
+def test_an_average_as_good_as_the_best_checkpoint_is_the_result(tmp_path: Path) -> None:
+    result = make_trainer(tmp_path, validate=scripted(4, 3, 3), validate_every=1, max_steps=2, average="last").fit()
+    assert result.from_steps == [1, 2]
+    assert events(tmp_path)[-1]["best"] is True
 
 
 def test_raised_limits_continue_a_finished_average_from_its_last_step(tmp_path: Path) -> None:
