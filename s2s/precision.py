@@ -96,7 +96,8 @@ def measured_rates(shapes: Iterable[Shape]) -> Rates:
 
 
 def _measured(shapes: Iterable[Shape]) -> Rates:
-    pairs = {dtype: [_operands(*shape, kind) for shape in _largest(shapes)] for dtype, kind in DTYPES.items()}
+    largest = _largest(shapes)  # once: `shapes` may be an iterator, and both dtypes must multiply the same
+    pairs = {dtype: [_operands(*shape, kind) for shape in largest] for dtype, kind in DTYPES.items()}
     operations = sum(2 * left.shape[0] * right.numel() for left, right in pairs["fp32"])
     seconds: dict[Dtype, list[float]] = {dtype: [] for dtype in pairs}  # of each round
     began = time.perf_counter()

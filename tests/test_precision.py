@@ -77,3 +77,18 @@ def test_a_gpu_says_whether_it_has_bf16(monkeypatch: pytest.MonkeyPatch, native:
 
 def test_on_other_devices_fp32_is_taken() -> None:
     assert choose_precision([(3, 4)], torch.device("meta")).precision == "fp32"
+
+
+def test_both_dtypes_multiply_the_same_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the shapes come from an iterator, which can be read only once."""
+    multiplied: dict[torch.dtype, list[tuple[torch.Size, torch.Size]]] = {}
+    multiply = torch.mm
+
+    def spy(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        multiplied.setdefault(left.dtype, []).append((left.shape, right.shape))
+        return multiply(left, right)
+
+    monkeypatch.setattr(torch, "mm", spy)
+    measured_rates(iter([(24, 16), (40, 8), (6, 5)]))
+    assert multiplied[torch.float32] == multiplied[torch.bfloat16]
+    assert len(set(multiplied[torch.float32])) == 3
