@@ -29,7 +29,7 @@ def training_seconds(values: dict[str, Any], path: Path, device: torch.device) -
         values: its checked configuration, with a dtype.
         path: its run directory.
     """
-    training, sizes = values["training"], values["data"]["tokenizer"]["vocab_size"]
+    training, size = values["training"], max(values["data"]["tokenizer"]["vocab_size"], EOS + 2)
     if training["max_steps"] is None:
         return None
     folder = RunDirectory(path).state_folder()
@@ -37,13 +37,13 @@ def training_seconds(values: dict[str, Any], path: Path, device: torch.device) -
     if updates <= 0:
         return 0.0
     with torch.random.fork_rng(devices=[]):
-        model = build_model(values["model"], sizes, sizes).to(device)
+        model = build_model(values["model"], size, size).to(device)
         for layer in model.modules():
             if isinstance(layer, RecurrentLayer):
                 layer.recurrence = values["recurrence"]
         length = min(int(0.4 * values["data"].get("longest", LENGTH / 0.4)), training["batch_tokens"])
         sentences = min(training["batch_tokens"] // length, training["batch_sentences"] or training["batch_tokens"])
-        ids = torch.randint(EOS + 1, max(EOS + 2, sizes), (2, sentences, length)).tolist()
+        ids = torch.randint(EOS + 1, size, (2, sentences, length)).tolist()
         batch = collate(ids[0], ids[1], range(len(ids[0]))).to(device)
         times: list[float] = []
         for _ in range(UPDATES):

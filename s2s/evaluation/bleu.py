@@ -147,10 +147,10 @@ def _bleu_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
     The columns are lengths of system and reference, then correct and all n-grams of each order.
     """
-    written, wanted, correct, total = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
-    short = (written < wanted) & (written > 0)
-    brevity = np.where(written > 0, 1.0, np.where(wanted > 0, 0.0, 1.0))
-    brevity[short] = _each(math.exp, 1 - wanted[short] / written[short])
+    hypothesis, reference, correct, total = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
+    short = (hypothesis < reference) & (hypothesis > 0)
+    brevity = np.where(hypothesis > 0, 1.0, np.where(reference > 0, 0.0, 1.0))
+    brevity[short] = _each(math.exp, 1 - reference[short] / hypothesis[short])
     smooth, logs = np.ones(len(sums)), np.zeros(len(sums))
     reached = np.ones(len(sums), dtype=bool)  # orders after one without n-grams have precision 0
     for order in range(correct.shape[1]):
@@ -172,10 +172,10 @@ def _chrf_of_sums(sums: NDArray[np.float64], metric: CHRF) -> NDArray[np.float64
     factor = metric.beta**2
     precision, recall, orders = np.zeros(len(sums)), np.zeros(len(sums)), np.zeros(len(sums))
     for order in range(sums.shape[1] // 3):
-        written, wanted, matched = sums[:, 3 * order : 3 * order + 3].T
-        both = (written > 0) & (wanted > 0)
-        precision[both] += matched[both] / written[both]
-        recall[both] += matched[both] / wanted[both]
+        hypothesis, reference, matched = sums[:, 3 * order : 3 * order + 3].T
+        both = (hypothesis > 0) & (reference > 0)
+        precision[both] += matched[both] / hypothesis[both]
+        recall[both] += matched[both] / reference[both]
         orders += both
     known = orders > 0
     precision[known] /= orders[known]
