@@ -100,6 +100,7 @@ def compare(config: DictConfig) -> None:
     if code > SIGNAL:
         log.warning("stopped before the end; the same command goes on with what is missing")
     if code:
+        page.stop()
         sys.exit(code)
     page.print_table()
 
@@ -139,16 +140,29 @@ class Page:
         """A training is done."""
         one = next(one for one in self._planned if one.folder == folder)
         self._runs[folder] = load(self._output / folder, one.values["device"], one.values["trust"])
-        seeds: dict[str, list[Planned]] = {}
-        for planned in self._planned:
-            seeds.setdefault(planned.model, []).append(planned)
-        complete = [model for model, trainings in seeds.items() if all(one.folder in self._runs for one in trainings)]
-        missing = [model for model in seeds if model not in complete]
+        complete, missing = self._models()
         work = [one.folder for one in self._planned if one.folder not in self._runs and one.folder not in self._done]
         if one.model in complete and (work or not missing):  # else the next one follows at once
-            runs = {model: {one.seed: self._runs[one.folder] for one in seeds[model]} for model in complete}
             with cpu_threads(1):  # beside the jobs, which have the other cores
-                self._table = self._report.write(runs, missing)
+                self._table = self._report.write(complete, missing)
+
+    def stop(self) -> None:
+        """What is missing does not come: a page that is there must not wait for it."""
+        complete, missing = self._models()
+        if self._table and missing:
+            self._report.write(complete, missing, stopped=True)
+
+    def _models(self) -> tuple[dict[str, dict[int, Run]], list[str]]:
+        """The models of which all trainings are done, by seed, and the names of the others."""
+        seeds: dict[str, list[Planned]] = {}
+        for one in self._planned:
+            seeds.setdefault(one.model, []).append(one)
+        complete = {
+            model: {one.seed: self._runs[one.folder] for one in trainings}
+            for model, trainings in seeds.items()
+            if all(one.folder in self._runs for one in trainings)
+        }
+        return complete, [model for model in seeds if model not in complete]
 
     def print_table(self) -> None:
         """The scores of all models, on stdout."""

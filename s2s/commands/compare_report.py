@@ -43,12 +43,15 @@ class Report:
         self.folder, self.scaling = folder, scaling
         self._attention: dict[tuple[str, int], AttentionMap | None] = {}
 
-    def write(self, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[str] = ()) -> str:
+    def write(
+        self, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[str] = (), stopped: bool = False
+    ) -> str:
         """Writes the page and, once no model is missing, the files beside it; returns the table of scores.
 
         Args:
             runs: by model and seed.
             missing: models that are not trained yet; the page says so, and reloads itself.
+            stopped: they are not being trained now: it does not reload itself.
         """
         first = next(iter(next(iter(runs.values())).values()))
         name, test = test_set(first)
@@ -67,6 +70,7 @@ class Report:
             command=shlex.join(["python", "scripts/compare.py", *overrides()]),
             scaling=self.scaling,
             missing=missing,
+            stopped=stopped,
         )
         table = systems_table(results.evaluations)
         return f"{table}\n\nopen {page} in a browser; pictures and data are beside it\n"

@@ -19,7 +19,7 @@ from s2s.training.checkpoint import RunDirectory
 
 LENGTH = 25  # tokens of a sentence on average; in the built-in corpus 0.4 of the words of the longest
 UPDATES = 3  # of which the first does not count
-AROUND = 12.0  # seconds that a training takes besides its updates: to start, to validate, to evaluate
+AROUND = 24.0  # seconds that a training takes besides its updates: to start, to validate, to evaluate, for the page
 
 
 def training_seconds(values: dict[str, Any], path: Path, device: torch.device) -> float | None:

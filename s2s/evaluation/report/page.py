@@ -56,6 +56,7 @@ def write_page(
     command: str = "",
     scaling: Scaling | None = None,
     missing: Sequence[str] = (),
+    stopped: bool = False,
 ) -> None:
     """Writes the page.
 
@@ -65,6 +66,7 @@ def write_page(
         command: what the user typed.
         scaling: cost by length, to show; models of the same name look the same.
         missing: systems that are still to come: the page names them, and reloads itself.
+        stopped: they do not come until the command is run again: the page says so, and does not reload itself.
 
     Raises:
         S2SError: a map does not fit its pieces; the file cannot be written.
@@ -137,7 +139,7 @@ def write_page(
         downloads=_downloads(results),
         command=command,
         missing=missing,
-        reload=RELOAD,
+        reload=None if stopped else RELOAD,
         precision=prose.precision({one.name: one.config for one in systems}),
         threads=prose.threads([training.threads for one in systems for training in one.trainings]),
         scaling=None if scaling is None else _scaling(scaling, looks, families),

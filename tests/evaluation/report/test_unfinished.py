@@ -45,6 +45,14 @@ def test_it_says_what_is_missing_until_nothing_is(pages: list[str]) -> None:
     assert '<p class="missing"' not in last
 
 
+def test_a_stopped_comparison_waits_for_nothing(make_system, test_set: TestSet, tmp_path: Path) -> None:
+    results = gather([make_system("lstm", "fixed", 0.02)], test_set, trials=20)
+    write_page(tmp_path / "index.html", "A page", results, missing=["gru"], stopped=True)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Still to come: gru. The comparison was stopped" in text
+    assert not re.search(r'http-equiv="refresh"|<p[^>]* data-reload', text)
+
+
 def test_a_browser_shows_the_next_system_by_itself(pages: list[str], tmp_path: Path, browser: Browser) -> None:
     path = tmp_path / "index.html"
     path.write_text(pages[0], encoding="utf-8")
