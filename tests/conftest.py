@@ -1,8 +1,13 @@
-"""Shared by all tests: one thread (results do not depend on the machine), no network, a data cache of their own."""
+"""Shared by all tests: one thread (results do not depend on the machine), no network, a data cache of their own.
+
+Tests that send a signal need it to be heard: a shell starts its background jobs with Ctrl-C ignored, and what is
+ignored stays so in each process from there on.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +21,12 @@ import torch
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hear_interrupts() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
