@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 import torch
 
 from s2s.errors import S2SError
+
+log = logging.getLogger(__name__)
 
 
 def pick_device(name: str) -> torch.device:
@@ -33,6 +36,35 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise S2SError(f"config: device={name} is not usable here ({reason}); try device=auto") from error
     return device
+
+
+def on_gpu(tensor: torch.Tensor) -> bool:
+    """Whether the ways of a GPU are taken for this tensor, where they are not those of a CPU."""
+    return tensor.device.type != "cpu"
+
+
+def set_arithmetic(device: torch.device, deterministic: bool, tf32: bool) -> None:
+    """How a GPU computes in this process from now on; call it before the first computation. Nothing on a CPU.
+
+    Args:
+        deterministic: the same operations on the same numbers give the same bits. Some kernels add in an order that
+            changes from run to run, and cuBLAS in one that depends on what else runs; others take their place, which
+            costs time.
+        tf32: fp32 matrix multiplications read their operands with 10 bits of mantissa in place of 23.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    if tf32:
+        log.info("tf32=true: fp32 matrix multiplications have 10 bits of mantissa")
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.backends.cudnn.benchmark = False
+        # Nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        log.info("deterministic=true: repetitions give the same bits, at some cost")
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def jobs_at_once(device: torch.device, jobs: int) -> int:

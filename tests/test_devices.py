@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from s2s.devices import keep_freed_memory, most_memory, pick_device
+from s2s.devices import keep_freed_memory, most_memory, pick_device, set_arithmetic
 from s2s.errors import S2SError
 
 
@@ -22,6 +22,26 @@ def test_what_there_is_not_is_one_line(name: str) -> None:
     with pytest.raises(S2SError, match=rf"device={name} is not usable here \(.*\); try device=auto") as caught:
         pick_device(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("deterministic", "tf32"), [(True, False), (False, True)])
+def test_arithmetic_of_a_gpu(deterministic: bool, tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch is told; on a CPU nothing."""
+    told: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", told.append)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        set_arithmetic(torch.device("cpu"), deterministic, tf32)
+        assert told == []
+        set_arithmetic(torch.device("cuda"), deterministic, tf32)
+        assert [backend.allow_tf32 for backend in backends] == [tf32, tf32]
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
+    assert told == [deterministic]
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic
 
 
 def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,7 @@ class Report:
         self.folder, self.scaling = folder, scaling
         self._attention: dict[tuple[str, int], AttentionMap | None] = {}
 
-    def write(
-        self, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[str] = (), stopped: bool = False
-    ) -> str:
+    def write(self, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[str] = (), stopped: bool = False) -> str:
         """Writes the page and, once no model is missing, the files beside it; returns the table of scores.
 
         Args:

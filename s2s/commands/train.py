@@ -32,7 +32,7 @@ from s2s.data.lengths import lengths_in_words
 from s2s.data.summary import summarise
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.translator import Translator
-from s2s.devices import keep_freed_memory, pick_device
+from s2s.devices import keep_freed_memory, pick_device, set_arithmetic
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import bleu
 from s2s.evaluation.by_length import check_scoring, tokenizer_of
@@ -97,6 +97,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         logging.getLogger().setLevel(logging.WARNING)
     with log_file(directory.log, world), directory.locked() if world.leads else nullcontext():
         log.info("run directory: %s (%s)", directory.path, device)
+        set_arithmetic(device, config.deterministic, config.tf32)
         if config.training.precision == "auto":
             half = world.leads and precision_of(decide_precision([values], device)[0]) == "bf16"
             values = with_precision(values, "bf16" if world.from_leader(float(half)) else "fp32")
@@ -109,7 +110,8 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         torch.manual_seed(config.seed)
         model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
         total, inner = count_parameters(model)
-        set_recurrence(model, config.recurrence, device)
+        set_recurrence(model, config.recurrence, device, config.layout)
+        model.cuda_graphs = config.cuda_graphs
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
             start_from(RunDirectory(config.init_from), model, tokenizer)
@@ -138,6 +140,7 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
             device=device,
             callbacks=callbacks,
             world=world,
+            graphed=config.cuda_graphs and config.layout != "packed" and device.type == "cuda",
         )
         try:
             result = trainer.fit()
@@ -224,6 +227,7 @@ class Validation:
         assert config.training.precision != "auto"
         self.decoding = replace(config.decoding, strategy="greedy", n_best=1, precision=config.training.precision)
         self.tokenize = tokenizer_of(config.data.target_language, config.evaluation)
+        self._translator: Translator | None = None  # of the model that is measured again and again
 
     def __call__(self, model: Seq2Seq) -> dict[str, float]:
         half = self.decoding.precision == "bf16"
@@ -232,7 +236,9 @@ class Validation:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=half):
                 sums = model(batch.to(model.device))
             nll, tokens = nll + sums.nll.item(), tokens + batch.tokens
-        hypotheses = Translator(model, self.tokenizer, self.decoding).translate(self.sources)
+        if self._translator is None or self._translator.model is not model:
+            self._translator = Translator(model, self.tokenizer, self.decoding)
+        hypotheses = self._translator.translate(self.sources)
         score = bleu(hypotheses, self.references, self.tokenize).value
         return {
             "valid_loss": nll / tokens,

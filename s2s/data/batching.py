@@ -38,6 +38,9 @@ class Batch:
 
     A target row is `y_1 … y_n </s>`; `target_input` is `<s> y_1 … y_n`, what the decoder reads while it writes it.
     The lengths are kept on the CPU whatever the device of the tensors, so that asking for them waits for no device.
+
+    A batch of fixed shape (`fixed`) stands for all batches of its shape: where its real tokens are is not known on the
+    CPU.
     """
 
     source: Tensor  # (B, S) int64, each row ends with </s>
@@ -48,10 +51,12 @@ class Batch:
     index: list[int]  # position of each pair in its split
     source_lengths: list[int] = field(init=False)  # real tokens in each row, </s> included
     target_lengths: list[int] = field(init=False)
+    target_positions: Tensor | None = field(init=False)  # (N,) of the real target tokens in (B·T); None: fixed shape
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source_lengths", self.source_mask.sum(1).tolist())
         object.__setattr__(self, "target_lengths", self.target_mask.sum(1).tolist())
+        object.__setattr__(self, "target_positions", self.target_mask.flatten().nonzero().squeeze(1))
 
     @property
     def size(self) -> int:
@@ -73,20 +78,35 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         changed = copy.copy(self)  # not a new Batch: that would count the lengths again, on the device
-        for name in ("source", "source_mask", "target_input", "target", "target_mask"):
-            object.__setattr__(changed, name, change(getattr(self, name)))
+        for name, tensor in self.tensors.items():
+            object.__setattr__(changed, name, change(tensor))
         return changed
 
-    def without_weight(self) -> Batch:
-        """The same shapes with an empty target mask: no token counts, and every gradient is 0."""
-        return Batch(
-            self.source,
-            self.source_mask,
-            self.target_input,
-            self.target,
-            torch.zeros_like(self.target_mask),
-            self.index,
-        )
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that goes to the device, by name."""
+        names = ("source", "source_mask", "target_input", "target", "target_mask", "target_positions")
+        return {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, S, T)."""
+        return (*self.source.shape, self.target.size(1))
+
+    def fixed(self, multiple: int) -> Batch:
+        """The same pairs in a batch of fixed shape: B, S and T filled up to multiples of `multiple`.
+
+        What is filled in counts nowhere: a sentence is an end of sentence alone, without target tokens.
+        """
+        sentences, source, target = (-(-size // multiple) * multiple for size in self.shape)
+        filled = copy.copy(self)
+        for name, tensor in self.tensors.items():
+            more = (0, (source if "source" in name else target) - tensor.size(-1), 0, sentences - tensor.size(0))
+            if name != "target_positions":
+                object.__setattr__(filled, name, torch.nn.functional.pad(tensor, more))  # PAD is 0, as is False
+        filled.source[self.size :, 0], filled.source_mask[self.size :, 0] = EOS, True
+        object.__setattr__(filled, "target_positions", None)
+        return filled
 
 
 def collate(sources: Sequence[Ids], targets: Sequence[Ids], index: Sequence[int] | Index) -> Batch:

@@ -24,9 +24,10 @@ from tqdm import tqdm
 from s2s.config import DecodingConfig, Precision
 from s2s.data.batching import collate, pad_source
 from s2s.data.tokenizer import Tokenizer
+from s2s.decoding.graphs import GraphedSearch
 from s2s.decoding.search import beam_width, length_limit, search
 from s2s.errors import S2SError
-from s2s.models.interface import Seq2Seq
+from s2s.models.interface import Seq2Seq, Translatable
 from s2s.nn.quantized import quantized
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ class Translator:
     def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, config: DecodingConfig) -> None:
         self.width = beam_width(config)
         self.model, self.tokenizer, self.config = prepared(model, config.precision), tokenizer, config
+        graphed = self.model.cuda_graphs and self.model.device.type == "cuda"
+        self._searched: Translatable = GraphedSearch(self.model) if graphed else self.model
 
     def translate(self, lines: Iterable[str], progress: bool = False) -> list[str]:
         """The best translation of each line, in order."""
@@ -211,7 +214,7 @@ class Translator:
         source, mask = pad_source(ids)
         limits = [length_limit(len(row), self.config) for row in ids]
         device = self.model.device
-        found = search(self.model, source.to(device), mask.to(device), self.config, limits, keys)
+        found = search(self._searched, source.to(device), mask.to(device), self.config, limits, keys)
         texts = iter(self.tokenizer.decode_target([hypothesis.tokens for row in found for hypothesis in row]))
         return [[TextHypothesis(one_line(next(texts)), h.score, h.log_prob, h.tokens) for h in row] for row in found]
 

@@ -10,8 +10,9 @@ D width, V vocabulary. Masks are True at real tokens, which come first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +79,13 @@ class Encoder(nn.Module):
     Attributes:
         output_size: D of the memory's values.
         summary_size: D of its summary.
+        takes_lengths: whether `forward` has a third argument, the lengths of the sentences as numbers on the CPU where
+            they are known there (list of B, or None): to read them from the mask makes the CPU wait for a GPU.
     """
 
     output_size: int
     summary_size: int
+    takes_lengths: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str) -> None:
         super().__init_subclass__()
@@ -149,12 +153,19 @@ class Translatable(Protocol):
 
 
 class Seq2Seq(nn.Module):
-    """A whole model; the interface that `s2s.models.seq2seq.EncoderDecoder` implements."""
+    """A whole model; the interface that `s2s.models.seq2seq.EncoderDecoder` implements.
+
+    Attributes:
+        cuda_graphs: whether search may record its steps on a GPU, see `s2s.graphs`.
+    """
+
+    cuda_graphs = True
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         raise NotImplementedError
 
-    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
+    def start(self, src: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> DecodeState:
+        """As of `Translatable`; the lengths of the sentences may be given as numbers on the CPU, too."""
         raise NotImplementedError
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:

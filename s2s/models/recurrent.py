@@ -14,7 +14,7 @@ The readout is o_i = tanh(W [s_i; y_{i-1}; c_i]), as wide as an embedding so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +60,8 @@ AttentionConfig = NoAttention | FixedContext | Bahdanau
 class RecurrentEncoder(Encoder, name="recurrent"):
     """A stack of recurrent layers over the source."""
 
+    takes_lengths = True
+
     def __init__(
         self,
         input_size: int,
@@ -83,8 +85,8 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         self.summary_size = sum(layer.cell.num_states * layer.cell.hidden_size for layer in levels[-1])
         self.directions = len(levels[-1])
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
-        values, finals = self.stack(embedded, mask)
+    def forward(self, embedded: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Memory:
+        values, finals = self.stack(embedded, mask, lengths=lengths)
         summary = torch.cat([part for state in finals[-self.directions :] for part in state], dim=-1)
         return Memory(values, mask, summary)
 

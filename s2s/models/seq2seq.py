@@ -8,6 +8,7 @@ Press & Wolf 2017), `all` (the source embedding too; needs a joint tokeniser).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -64,16 +65,20 @@ class EncoderDecoder(Seq2Seq):
         self.output_bias = nn.Parameter(torch.zeros(target_size))
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        hidden = self._teach(batch)
-        mask = batch.target_mask
+        hidden, target, counted = self._teach(batch).flatten(0, 1), batch.target.flatten(), None
+        if batch.target_positions is None:
+            counted = batch.target_mask.flatten()
+        else:
+            hidden, target = (part.index_select(0, batch.target_positions) for part in (hidden, target))
         loss, nll = projected_cross_entropy(
-            hidden[mask], self.output_weight, self.output_bias, batch.target[mask], label_smoothing
+            hidden, self.output_weight, self.output_bias, target, label_smoothing, counted
         )
-        return LossSums(loss, nll.detach(), mask.sum())
+        return LossSums(loss, nll.detach(), batch.target_mask.sum())
 
-    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
+    def start(self, src: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> DecodeState:
         embedded = self._embed(self.source_embedding, src.masked_fill(~mask, PAD))
-        return self.decoder.init_state(self.encoder(embedded, mask))
+        known = (lengths,) if self.encoder.takes_lengths else ()
+        return self.decoder.init_state(self.encoder(embedded, mask, *known))
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         hidden, state = self.decoder(self._embed(self.target_embedding, tokens.unsqueeze(1)), state)
@@ -107,7 +112,8 @@ class EncoderDecoder(Seq2Seq):
 
     def _teach(self, batch: Batch) -> Tensor:
         """(B, T, D) hidden vectors with the reference as the decoder's input (teacher forcing)."""
-        state = self.start(batch.source, batch.source_mask)
+        lengths = None if batch.target_positions is None else batch.source_lengths
+        state = self.start(batch.source, batch.source_mask, lengths)
         hidden, _ = self.decoder(self._embed(self.target_embedding, batch.target_input), state)
         return hidden  # type: ignore[no-any-return]
 

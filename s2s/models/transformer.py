@@ -24,12 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s import devices
 from s2s.config import PositiveInt, Probability
 from s2s.errors import S2SError
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.dot_product import DotProduct
-from s2s.nn.kernels.stepping import compute_type
+from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.positions import Positions, Turns, sinusoidal_positions, turned, turns
 
 Norm = Literal["pre", "post"]
@@ -73,7 +74,9 @@ class MultiHeadAttention(nn.Module):
             (B, T, E).
         """
         query = self._placed(self.query(x), by)
-        if x.is_cuda:
+        if (
+            devices.on_gpu(x) and not torch.are_deterministic_algorithms_enabled()
+        ):  # its backward pass adds in any order
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         else:
             mixed = DotProduct.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
@@ -112,7 +115,7 @@ def place(positions: Positions, start: int, embedded: Tensor, heads: int) -> tup
 
 def looking_bias(mask: Tensor, like: Tensor) -> Tensor:
     """What is added to scores so that queries look where mask is True only, in the type of products."""
-    return torch.zeros(mask.shape, dtype=compute_type(like), device=mask.device).masked_fill_(~mask, -torch.inf)
+    return torch.zeros(mask.shape, dtype=compute_dtype(like), device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 class Residual(nn.Module):

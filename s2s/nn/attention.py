@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from s2s.nn.cells import Cell, State
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, Wiring
+from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.stepping import tanh, tanh_
 
 
@@ -76,7 +77,15 @@ class BahdanauAttention(nn.Module):
         """
         if not torch.is_grad_enabled() or len(queries) != len(keys.values):
             return self(queries, keys)[0]  # type: ignore[no-any-return]
-        given = (queries, keys.values, keys.projected, keys.mask, self.query.weight, self.energy.weight)
+        given = (
+            compute_dtype(queries),
+            queries,
+            keys.values,
+            keys.projected,
+            keys.mask,
+            self.query.weight,
+            self.energy.weight,
+        )
         return AttentionOverTime.apply(*given)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -248,7 +257,8 @@ class AttentionCell(Cell):
         if not self.by_hand or state[0].size(0) > keys.values.size(0):  # search, with several hypotheses of a sentence
             return self.loop(gx, state, sizes, constants)
         assert self.cell.kernel is not None
-        wiring = Wiring(self.cell.kernel, self.query, self.attentional is not None)
+        feeds = self.attentional is not None
+        wiring = Wiring(self.cell.kernel, self.query, feeds, compute_dtype(state[0]))
         extra = self.extra_inputs(self.query, wiring.input_feeding, self.hidden_size, keys.values.size(-1))
         mixing = (None, None) if self.attentional is None else (self.attentional.weight, self.attentional.bias)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]

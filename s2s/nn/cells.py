@@ -33,13 +33,14 @@ from torch.nn import functional as F
 from s2s.config import nearest
 from s2s.errors import S2SError
 from s2s.nn.kernels import bptt
+from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.fused import TorchForm
 from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps
 from s2s.nn.kernels.lstm import LSTMSteps
 from s2s.nn.kernels.mgu import MGUSteps
 from s2s.nn.kernels.rnn import RNNSteps
 from s2s.nn.kernels.sru import SRUSteps
-from s2s.nn.kernels.stepping import StepKernel, compute_type, tanh
+from s2s.nn.kernels.stepping import StepKernel, tanh
 
 State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
 
@@ -105,7 +106,9 @@ class Cell(nn.Module):
         """
         if self.kernel is None or not sizes:
             return self.loop(gx, state, sizes)
-        return bptt.Sequence.apply(self.kernel, sizes, 1, gx, *state, *self.recurrent_parameters())  # type: ignore[no-untyped-call,no-any-return]
+        return bptt.Sequence.apply(  # type: ignore[no-untyped-call, no-any-return]
+            self.kernel, compute_dtype(state[0]), sizes, 1, gx, *state, *self.recurrent_parameters()
+        )
 
     def loop(self, gx: Tensor, state: State, sizes: list[int], *constants: Any) -> State:
         """`sequence` by the loop over `step`, which is given the constants as well."""
@@ -166,7 +169,7 @@ class Cell(nn.Module):
         if weight is None:
             padding = (start, self.input_size - stop)
             return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
-        weight = weight.to(compute_type(weight))  # once, where autocast would do it at each step
+        weight = weight.to(compute_dtype(weight))  # once, where autocast would do it at each step
         return lambda x: F.linear(x, weight)
 
 
@@ -178,7 +181,7 @@ def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State
         return [cell.sequence(*given, sizes) for cell, given in zip(cells, zip(gx, state, strict=True), strict=True)]
     parameters = zip(*(cell.recurrent_parameters() for cell in cells), strict=True)
     together = bptt.Sequence.apply(  # type: ignore[no-untyped-call]
-        *(kernel, sizes, len(cells), *gx),
+        *(kernel, compute_dtype(state[0][0]), sizes, len(cells), *gx),
         *(torch.stack(part) for part in [*zip(*state, strict=True), *parameters]),
     )
     return list(zip(*(states.unbind(0) for states in together), strict=True))

@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s2s import devices
+from s2s.nn.kernels.function import Function
 
-class _Masked(torch.autograd.Function):
+
+class _Masked(Function):
     """x · kept · scale, where kept (of x's type) is 0 or 1."""
 
     @staticmethod
@@ -39,7 +42,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.threshold == 0:
             return x
-        if x.is_cuda:
+        if devices.on_gpu(x):
             return nn.functional.dropout(x, self.rate)  # random numbers are cheap there, and fused
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
         words.random_(torch.iinfo(torch.int64).min, None)

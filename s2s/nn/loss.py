@@ -19,30 +19,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2s.nn.kernels.stepping import compute_type
+from s2s.nn.kernels.function import Function, compute_dtype
 
 # Rows of logits at a time: as many as a row of W is wide, which balances the passes over the logits against those over
 # W's gradient, if they are no more than so many numbers.
 _CHUNK = 1 << 22
 
 
-class _ProjectedCrossEntropy(torch.autograd.Function):
+class _ProjectedCrossEntropy(Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, smoothing: float
+        ctx: Any,
+        compute: torch.dtype,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        counted: Tensor | None,
+        smoothing: float,
     ) -> tuple[Tensor, Tensor]:
-        compute = compute_type(weight)
         exact = torch.promote_types(compute, torch.float32)
         tokens, classes = hidden.size(0), weight.size(0)
-        wanted = any(ctx.needs_input_grad[:3])
+        wanted = any(ctx.needs_input_grad[1:4])
         h, w = hidden.to(compute), weight.to(compute)
+        counts = None if counted is None else counted.to(exact).unsqueeze(1)
         b = w.new_zeros(classes) if bias is None else bias.to(compute)
         log_sums = torch.empty(tokens, dtype=exact, device=hidden.device)
         grad_h = torch.empty(h.shape, dtype=exact, device=hidden.device) if wanted else None
         grad_w = torch.zeros(w.shape, dtype=exact, device=hidden.device) if wanted else None
         grad_b = torch.zeros(classes, dtype=exact, device=hidden.device) if wanted else None
         # The same memory for all chunks: new memory would cost more than the arithmetic.
-        rows = min(tokens, max(32, min(h.size(1), _CHUNK // classes)))
+        rows = max(1, min(tokens, max(32, min(h.size(1), _CHUNK // classes))))
         product, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
         softmax, p = torch.empty_like(logits), torch.empty_like(product)
         for start in range(0, tokens, rows):
@@ -52,6 +59,8 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             probabilities = torch.softmax(z, dim=1, out=softmax[:n])
             log_sums[start : start + n] = z.amax(dim=1) - probabilities.amax(dim=1).log()
             if grad_h is not None and grad_w is not None and grad_b is not None:
+                if counts is not None:
+                    probabilities.mul_(counts[start : start + n])
                 rounded = p[:n].copy_(probabilities)
                 grad_h[start : start + n] = rounded @ w
                 grad_w += rounded.T @ part
@@ -61,14 +70,21 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         mean_w, mean_b = w.mean(dim=0), b.mean()
         picked = w.index_select(0, target)
         at_target = (h * picked).sum(dim=1) + b.index_select(0, target)
-        nll = (log_sums - at_target).sum()
-        loss = nll + smoothing * (at_target - h @ mean_w - mean_b).sum()
+        of_nll, of_smoothing = log_sums - at_target, at_target - h @ mean_w - mean_b
+        total: Tensor | int = tokens
+        ones = torch.ones_like(at_target)
+        if counts is not None:
+            of_nll, of_smoothing, h, ones = of_nll * counts[:, 0], of_smoothing * counts[:, 0], h * counts, counts[:, 0]
+            total = ones.sum()
+        nll = of_nll.sum()
+        loss = nll + smoothing * of_smoothing.sum()
         if grad_h is not None and grad_w is not None and grad_b is not None:
-            grad_h -= picked.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
+            touched = picked.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
+            grad_h -= touched if counts is None else touched.mul_(counts)
             grad_w.index_add_(0, target, h, alpha=smoothing - 1)
             grad_w -= h.sum(dim=0) * (smoothing / classes)
-            grad_b.index_add_(0, target, torch.ones_like(at_target), alpha=smoothing - 1)
-            grad_b -= tokens * (smoothing / classes)
+            grad_b.index_add_(0, target, ones, alpha=smoothing - 1)
+            grad_b -= total * (smoothing / classes)
         ctx.save_for_backward(grad_h, grad_w, grad_b)
         ctx.of = hidden, weight, bias
         ctx.mark_non_differentiable(nll)
@@ -79,31 +95,39 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         grad_h, grad_w, grad_b = ctx.saved_tensors
         hidden, weight, bias = ctx.of
         return (
+            None,
             (grad_h * grad_loss).to(hidden.dtype),
             (grad_w * grad_loss).to(weight.dtype),
             None if bias is None else (grad_b * grad_loss).to(bias.dtype),
-            None,
-            None,
+            *(None, None, None),
         )
 
 
 def projected_cross_entropy(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, smoothing: float = 0.0
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    smoothing: float = 0.0,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of `softmax(hidden weightᵀ + bias)` against `target`, summed, in nats.
 
     Args:
-        hidden: (N, D), one row for each real target token.
+        hidden: (N, D), one row for each target token.
         weight: (V, D).
         bias: (V,) or None.
         target: (N,) class of each row.
         smoothing: label smoothing ε.
+        counted: (N,) bool, False at rows that do not count, such as padding; all count when None.
 
     Returns:
         The sum that training minimises, and the sum without smoothing (detached). Both are fp32, or float64 where the
         inputs are. Under autocast the matrix products run in its type.
     """
-    loss, nll = _ProjectedCrossEntropy.apply(hidden, weight, bias, target, smoothing)  # type: ignore[no-untyped-call]
+    loss, nll = _ProjectedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        compute_dtype(weight), hidden, weight, bias, target, counted, smoothing
+    )
     return loss, nll
 
 

@@ -37,13 +37,13 @@ def sinusoidal_positions(start: int, length: int, like: Tensor) -> Tensor:
     """Position vectors of positions start … start + length - 1: (length, E), E and type from `like` (…, E)."""
     width = like.size(-1)
     angle = _angles(start, length, width, like)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width].to(like.dtype)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width].to(like.dtype).to(like.device)
 
 
 def turns(start: int, length: int, width: int, like: Tensor) -> Turns:
     """Turns of positions start … start + length - 1 for queries and keys of an even width; at least fp32."""
     angle, exact = _angles(start, length, width, like), torch.promote_types(like.dtype, torch.float32)
-    return Turns(angle.cos().to(exact), angle.sin().to(exact))
+    return Turns(angle.cos().to(exact).to(like.device), angle.sin().to(exact).to(like.device))
 
 
 def turned(x: Tensor, by: Turns) -> Tensor:
@@ -54,7 +54,8 @@ def turned(x: Tensor, by: Turns) -> Tensor:
 
 
 def _angles(start: int, length: int, width: int, like: Tensor) -> Tensor:
-    """m ω_i: (length, ⌈width / 2⌉), in float64 because m may be large."""
-    position = torch.arange(start, start + length, device=like.device, dtype=torch.float64).unsqueeze(1)
-    even = torch.arange(0, width, 2, device=like.device, dtype=torch.float64)
+    """m ω_i: (length, ⌈width / 2⌉), in float64 because m may be large; on the CPU where the device has no float64."""
+    device = torch.device("cpu") if like.device.type == "mps" else like.device
+    position = torch.arange(start, start + length, device=device, dtype=torch.float64).unsqueeze(1)
+    even = torch.arange(0, width, 2, device=device, dtype=torch.float64)
     return position * torch.exp(-math.log(BASE) * even / width)

@@ -3,8 +3,11 @@
 `RecurrentLayer` runs a cell over a batch of sequences of unequal lengths. Sequences are padded at their end; padding
 changes no output and no final state, whatever it contains. A reversed layer reads each sequence from its own end.
 
-How: the elements are packed (see `s2s.nn.packing`), which is also where a reversed layer's order is made; the input's
-part of all steps is one matrix product, the steps run over the rows of each step, and outputs go back to their places.
+How: the batch is laid out as rows (see `s2s.nn.packing`), which is also where a reversed layer's order is made; the
+input's part of all steps is one matrix product, the steps run over the rows of each step, and outputs go back to their
+places. `layout` is `packed`, without padding, or `padded`. `auto` is packed on a CPU; on a GPU, whose time for a step
+hardly depends on the number of rows, it is padded where at least three quarters of the batch are real elements, and
+where only the GPU knows how many there are.
 
 `recurrence` says what takes the steps: `loop`, autograd over the cell's `step`; `bptt`, the cell's kernel with its
 backward pass by hand; `torch`, torch's own function, where it has the cell. `auto` is torch's on a GPU; on a CPU the
@@ -15,11 +18,13 @@ and what the cell's own `sequence` does where there is neither.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from s2s import devices
 from s2s.nn.cells import Cell, State, sequences
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels import fused
@@ -28,6 +33,9 @@ from s2s.nn.packing import Packing
 log = logging.getLogger(__name__)
 
 Recurrence = Literal["auto", "loop", "bptt", "torch"]
+Layout = Literal["auto", "packed", "padded"]
+
+DENSE = 0.75  # share of real elements from which on a GPU takes a batch padded
 
 
 class RecurrentLayer(nn.Module):
@@ -39,6 +47,7 @@ class RecurrentLayer(nn.Module):
 
     Attributes:
         recurrence: see the module's text; what the layer cannot do it leaves to `auto`.
+        layout: see the module's text; of a layer in a stack, the stack's own is taken.
     """
 
     def __init__(self, cell: Cell, reverse: bool = False) -> None:
@@ -46,6 +55,7 @@ class RecurrentLayer(nn.Module):
         self.cell = cell
         self.reverse = reverse
         self.recurrence: Recurrence = "auto"
+        self.layout: Layout = "auto"
 
     def way(self, device: torch.device) -> tuple[Recurrence, str]:
         """What takes the steps on this device, and why; never `auto`."""
@@ -57,7 +67,7 @@ class RecurrentLayer(nn.Module):
         if self.recurrence != "auto" and can[self.recurrence]:
             return self.recurrence, "as asked"
         if device.type == "cuda" and can["torch"]:
-            return "torch", "cuDNN has this cell"
+            return "torch", "cuDNN" if fused.in_cudnn(torch.bfloat16, device) else "cuDNN, in fp32: it has no bf16 here"
         if can["bptt"]:
             faster = "fastest on a CPU" if device.type == "cpu" else "torch has no function for this cell"
             return "bptt", f"backward pass by hand, {faster}"
@@ -88,9 +98,9 @@ class RecurrentLayer(nn.Module):
             whole, before = _with_context(x, context).squeeze(1), tuple(map(_exact, state))
             new = self.cell.advance(whole, before, *(() if constants is None else (constants,)))
             return new[0].unsqueeze(1), new
-        return self.run(x, self.packing(Packing.of(x, mask)), state, constants, context)
+        return self.run(x, self.directed(lay_out(x, mask, self.layout)), state, constants, context)
 
-    def packing(self, forward: Packing) -> Packing:
+    def directed(self, forward: Packing) -> Packing:
         """The layout of a batch in this layer's direction."""
         return forward.reversed() if self.reverse else forward
 
@@ -116,7 +126,7 @@ class RecurrentLayer(nn.Module):
         forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, whole: Packing, states: list[State | None]
     ) -> list[tuple[Tensor, State]]:
         """What two layers over the same input return; their steps are taken together where their cells' kernel can."""
-        layers = [(layer, layer.packing(whole)) for layer in (forward, backward)]
+        layers = [(layer, layer.directed(whole)) for layer in (forward, backward)]
         if any(layer.way(x.device)[0] != "bptt" for layer, _ in layers):
             return [layer.run(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
         begun = [layer._begin(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
@@ -143,7 +153,7 @@ class RecurrentLayer(nn.Module):
             (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; each at its element's place,
             0 at padding.
         """
-        packing = self.packing(Packing.of(x, mask))
+        packing = self.directed(Packing.of(x, mask))
         gx, initial = self._begin(x, packing, state, context)
         current, extra = packing.first(initial), () if constants is None else (constants,)
         rows: list[dict[str, Tensor]] = []
@@ -168,8 +178,12 @@ class RecurrentLayer(nn.Module):
         if state is None:
             state = self.cell.initial_state(x.size(0), _exact(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
-        outputs, final = fused.run(self.cell.torch_form(), rows, packing.sizes, packing.first(state))
-        return packing.unpack(outputs), packing.in_batch_order(final, state)
+        first = packing.first(state)
+        outputs, final = fused.run(self.cell.torch_form(), rows, packing.sizes, first, packing.padding)
+        if packing.padding is None:
+            return packing.unpack(outputs), packing.in_batch_order(final, state)
+        (output,) = packing.final((outputs,), state[:1])
+        return packing.unpack(outputs), (output, *final[1:])
 
     def _project(self, x: Tensor, packing: Packing, context: Tensor | None) -> Tensor:
         """The input's part of all steps; the context's share in it is computed once for each of its rows."""
@@ -193,6 +207,21 @@ def _with_context(x: Tensor, context: Tensor | None) -> Tensor:
     return torch.cat([x, each.unsqueeze(1).expand(-1, x.size(1), -1)], dim=-1)
 
 
+def lay_out(x: Tensor, mask: Tensor | None, layout: Layout, lengths: Sequence[int] | None = None) -> Packing:
+    """The layout of x (B, T, ·), as `layout` says; see the text of this module.
+
+    Args:
+        mask, lengths: as of `Packing.of`.
+    """
+    if layout == "auto":
+        dense = lengths is None or sum(lengths) >= DENSE * x.size(0) * x.size(1)
+        layout = "padded" if devices.on_gpu(x) and dense else "packed"
+    even = lengths is not None and min(lengths) == x.size(1)
+    if mask is None or even or layout == "packed":
+        return Packing.of(x, mask, lengths)
+    return Packing.padded(x, mask)
+
+
 class RecurrentStack(nn.Module):
     """Layers on top of each other, each in one or both directions, with dropout in between.
 
@@ -206,16 +235,23 @@ class RecurrentStack(nn.Module):
         self.levels = nn.ModuleList(nn.ModuleList(level) for level in levels)
         self.dropout = Dropout(dropout)
         self.output_size = sum(layer.cell.output_size for layer in levels[-1])
+        self.layout: Layout = "auto"
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, states: list[State] | None = None, context: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        states: list[State] | None = None,
+        context: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> tuple[Tensor, list[State]]:
         """(B, T, I) -> outputs (B, T, ·) and the final state of each layer, bottom up, forward before reversed.
 
-        A context, see `RecurrentLayer`, enters the first level, if that has one direction.
+        A context, see `RecurrentLayer`, enters the first level, if that has one direction. The lengths are as of
+        `Packing.of`.
         """
         finals: list[State] = []
-        packing = Packing.of(x, mask)
+        packing = lay_out(x, mask, self.layout, lengths)
         for number, level in enumerate(self.levels):
             if number > 0:
                 x = self.dropout(x)
@@ -225,7 +261,7 @@ class RecurrentStack(nn.Module):
                 both = RecurrentLayer.both(layers[0], layers[1], x, packing, begin)
             else:
                 one = layers[0]
-                both = [one.run(x, one.packing(packing), begin[0], context=context if number == 0 else None)]
+                both = [one.run(x, one.directed(packing), begin[0], context=context if number == 0 else None)]
             finals += [final for _, final in both]
             x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
         return x, finals
@@ -250,10 +286,12 @@ class RecurrentStack(nn.Module):
         return traces
 
 
-def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device) -> None:
-    """Sets `recurrence` of all layers of a model, and logs once what each takes on this device and why."""
+def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device, layout: Layout = "auto") -> None:
+    """Sets both of all layers of a model, and logs once what takes the steps on this device and why."""
     ways: dict[tuple[str, str], list[str]] = {}
     for name, layer in model.named_modules():
+        if isinstance(layer, (RecurrentLayer, RecurrentStack)):
+            layer.layout = layout
         if isinstance(layer, RecurrentLayer):
             layer.recurrence = recurrence
             ways.setdefault(layer.way(device), []).append(name.split(".")[0])

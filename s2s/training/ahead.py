@@ -35,13 +35,16 @@ class BatchesAhead:
     Args:
         data: is used by this object alone from now on.
         device: where batches go; for a GPU they are put into page-locked memory, from where it copies by itself.
+        change: done to each batch before that.
 
     Attributes:
         waited: seconds for which a caller had to wait in all.
     """
 
-    def __init__(self, data: MicroBatches, device: torch.device) -> None:
-        self._data, self._pin = data, device.type == "cuda"
+    def __init__(
+        self, data: MicroBatches, device: torch.device, change: Callable[[Batch], Batch] | None = None
+    ) -> None:
+        self._data, self._pin, self._change = data, device.type == "cuda", change
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         self.waited = 0.0
@@ -63,6 +66,8 @@ class BatchesAhead:
 
     def _make(self, epoch: int, position: int) -> Batch:
         batch = self._data.batch(epoch, position)
+        if self._change is not None:
+            batch = self._change(batch)
         return batch.pinned() if self._pin else batch
 
     def _later(self, job: Callable[[], T]) -> Future[T]:

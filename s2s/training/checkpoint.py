@@ -38,7 +38,7 @@ from s2s.training.weights import fill, load_weights, mean_weights, model_tensors
 
 MAY_CHANGE = (
     *(f"training.{key}" for key in ("max_steps", "max_epochs", "patience", "log_every", "save_every", "tensorboard")),
-    *("device", "recurrence", "decoding", "evaluation", "trust"),
+    *("device", "recurrence", "layout", "cuda_graphs", "deterministic", "tf32", "decoding", "evaluation", "trust"),
 )
 # What a run does whose configuration is older than the key.
 OLDER = {f"model.{part}.positions": "sinusoidal" for part in ("encoder", "decoder")} | {

@@ -5,7 +5,8 @@ of `its loss sum / all tokens`. Random numbers (dropout) are seeded for each mic
 
 Sums of the loss and the gradient's norm stay on the device until `settle` asks for them. An update that is not finite
 is never applied. On a CPU that is seen at once; on a GPU looking would make the CPU wait for it in each update, so the
-fused optimisers skip a step by themselves when a number on the device says so, and `settle` reports it.
+fused optimisers skip a step by themselves when a number on the device says so, and `settle` reports it. Where
+`graphed`, a GPU runs each micro-batch as one piece, see `s2s.training.graphs`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from s2s.models.interface import Seq2Seq
 from s2s.training.ahead import MicroBatches
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.distributed import World
+from s2s.training.graphs import GraphedStep
 from s2s.training.optim import Schedule, build_optimizer, clip_gradients, set_rate
 
 
@@ -47,6 +49,7 @@ class Updater:
         run: named in the error when an update is not finite.
         seed: of dropout.
         world: this process among those that share the micro-batches.
+        graphed: run micro-batches as CUDA graphs; those of `data` are of fixed shape then.
     """
 
     def __init__(
@@ -59,12 +62,14 @@ class Updater:
         seed: int,
         device: torch.device,
         world: World,
+        graphed: bool = False,
     ) -> None:
         self.model, self.data, self.run, self.training, self.optim = model, data, run, training, optim
         self.seed, self.device, self.world = seed, device, world
         self.optimizer = build_optimizer(optim, model)
         self.schedule = Schedule(optim.schedule, optim.lr, training.max_steps)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._graphed = GraphedStep(self._micro_batch, device) if graphed else None
         self._looks_later = device.type == "cuda"
         self._pending: list[_Done] = []
 
@@ -110,20 +115,27 @@ class Updater:
 
     def _gradients(self, epoch: int, batches: dict[int, Batch], tokens: float) -> Tensor:
         """Leaves the update's gradient in the parameters; (2,) sums of loss and nll over all its micro-batches."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self._graphed is None)  # a graph adds to the gradients it was made with
         sums = torch.zeros(2, device=self.device)
         for position, batch in batches.items():
             torch.manual_seed(micro_batch_seed(self.seed, epoch, position))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-                losses = self.model(batch.to(self.device), self.training.label_smoothing)
-            (losses.loss / tokens).backward()
-            sums += torch.stack([losses.loss.detach().float(), losses.nll.float()])
+            if self._graphed is None:
+                sums += self._micro_batch(batch.to(self.device), torch.full((), tokens, device=self.device))
+            else:
+                sums += self._graphed(batch, tokens)
         if self.world.size > 1:
             for parameter in self._parameters:
                 if parameter.grad is None:  # this process has no share of this update
                     parameter.grad = torch.zeros_like(parameter)
             self.world.add_tensors([*(p.grad for p in self._parameters), sums])
         return sums
+
+    def _micro_batch(self, batch: Batch, tokens: Tensor) -> Tensor:
+        """Adds the gradient of a micro-batch's loss, divided by `tokens`; (2,) its sums of loss and nll."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            losses = self.model(batch, self.training.label_smoothing)
+        (losses.loss / tokens).backward()
+        return torch.stack([losses.loss.detach().float(), losses.nll.float()])
 
     def _not_finite(self, done: _Done) -> S2SError:
         folder = self.run.state_folder()

@@ -29,6 +29,7 @@ from s2s.training.ahead import BatchesAhead, MicroBatches
 from s2s.training.callbacks import Callback, MetricsFile
 from s2s.training.checkpoint import RunDirectory, TrainingState
 from s2s.training.distributed import World
+from s2s.training.graphs import fixed
 from s2s.training.interrupt import Interrupted, Signals
 from s2s.training.step import Updater
 from s2s.training.weights import fill, mean_weights, model_tensors
@@ -64,6 +65,7 @@ class Trainer:
         device: where to train; the model is moved there.
         callbacks: told of everything, after `metrics.jsonl`, which is always written.
         world: this process among those that train together.
+        graphed: run micro-batches as CUDA graphs, see `s2s.training.graphs`.
     """
 
     def __init__(
@@ -79,11 +81,12 @@ class Trainer:
         device: torch.device,
         callbacks: Sequence[Callback] = (),
         world: World | None = None,
+        graphed: bool = False,
     ) -> None:
         self.model, self.run, self.config, self.validate = model.to(device), run, training, validate
-        self.data = BatchesAhead(data, device)
+        self.data = BatchesAhead(data, device, fixed if graphed else None)
         self.world = world or World()
-        self.updater = Updater(model, self.data, run, training, optim, seed, device, self.world)
+        self.updater = Updater(model, self.data, run, training, optim, seed, device, self.world, graphed)
         self.state = TrainingState()
         self._metrics = MetricsFile(run.metrics)
         self._callbacks = [self._metrics, *callbacks] if self.world.leads else []

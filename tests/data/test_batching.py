@@ -70,13 +70,30 @@ def test_pad_source_takes_arrays_and_empty_lines() -> None:
     assert mask.tolist() == [[True, True, True], [True, False, False]]
 
 
-def test_a_batch_without_weight_keeps_shapes_and_counts_no_token() -> None:
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9), st.integers(1, 9))
+def test_a_batch_of_fixed_shape_holds_the_same_sentences(pairs: list[tuple[int, int]], multiple: int) -> None:
+    batch = collate(*([[4 + i % 3 for i in range(pair[side])] for pair in pairs] for side in (0, 1)), range(len(pairs)))
+    fixed = batch.fixed(multiple)
+    assert fixed.shape == tuple(-(-size // multiple) * multiple for size in batch.shape)
+    assert (fixed.tokens, fixed.index) == (batch.tokens, batch.index)
+    assert fixed.target_positions is None
+    for name, tensor in batch.tensors.items():
+        if name != "target_positions":
+            now = fixed.tensors[name]
+            assert torch.equal(now[: batch.size, : tensor.size(1)], tensor)
+            assert not now[: batch.size, tensor.size(1) :].any()
+    # Each sentence that is filled in can be read, and none of its tokens counts.
+    assert (fixed.source_mask[batch.size :].sum(1) == 1).all()
+    assert (fixed.source[batch.size :, 0] == EOS).all()
+    assert not fixed.target_mask[batch.size :].any()
+    assert batch.fixed(1).tensors.keys() == fixed.tensors.keys()
+
+
+def test_positions_of_target_tokens() -> None:
     batch = collate([[5], [6, 7]], [[8, 9], []], [0, 1])
-    empty = batch.without_weight()
-    assert empty.tokens == 0
-    assert not empty.target_mask.any()
-    assert empty.target.shape == batch.target.shape
-    assert batch.tokens == 4
+    assert batch.target_positions is not None
+    assert batch.target.flatten()[batch.target_positions].tolist() == [8, 9, EOS, EOS]
 
 
 def test_moving_a_batch_keeps_its_lengths() -> None:

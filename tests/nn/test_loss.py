@@ -38,6 +38,25 @@ def test_equals_torch_in_float64(rows: int, classes: int, smoothing: float, bias
         torch.testing.assert_close(-picked.sum(), nll)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    counted=st.lists(st.booleans(), min_size=1, max_size=50),
+    smoothing=st.sampled_from([0.0, 0.3]),
+    seed=st.integers(0, 2**20),
+)
+def test_rows_that_do_not_count_are_as_if_absent(counted: list[bool], smoothing: float, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CHUNK", 1)
+        torch.manual_seed(seed)
+        inputs = [torch.randn(*n, dtype=torch.float64, requires_grad=True) for n in ((len(counted), 5), (7, 5), (7,))]
+        hidden, weight, bias = inputs
+        target, rows = torch.randint(7, (len(counted),)), torch.tensor(counted)
+        ours, nll = projected_cross_entropy(hidden, weight, bias, target, smoothing, rows)
+        theirs, other = projected_cross_entropy(hidden[rows], weight, bias, target[rows], smoothing)
+        torch.testing.assert_close((ours, nll), (theirs, other))
+        torch.testing.assert_close(torch.autograd.grad(ours, inputs), torch.autograd.grad(theirs, inputs))
+
+
 def test_bf16_error_is_that_of_the_products() -> None:
     torch.manual_seed(0)
     hidden, weight = torch.randn(300, 64), torch.randn(500, 64) / 8

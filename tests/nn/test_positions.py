@@ -8,6 +8,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from s2s.models import build_model, check_model
 from s2s.models.interface import Memory
@@ -132,3 +135,20 @@ def test_a_section_without_the_key_is_sinusoidal() -> None:
     assert torch.equal(old.log_probs(whole), new.log_probs(whole))
     rotary = build_model(contract.transformer(positions="rotary"), contract.VOCABULARY, contract.VOCABULARY)
     assert rotary.state_dict().keys() == old.state_dict().keys()
+
+
+def test_a_device_without_float64_gets_none() -> None:
+    """Apple's: angles are made on the CPU. Tensors here have a type and a place, and no memory."""
+    made = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            result = func(*args, **(kwargs or {}))
+            made.extend(t.dtype for t in tree_leaves(result) if isinstance(t, torch.Tensor) and t.device.type == "mps")
+            return result
+
+    with FakeTensorMode(), Watch():
+        like = torch.empty(2, 5, 8, device="mps")
+        found = [sinusoidal_positions(3, 5, like), *turns(3, 5, 8, like)]
+    assert {tensor.device.type for tensor in found} == {"mps"}
+    assert set(made) == {torch.float32}

@@ -110,7 +110,7 @@ def validate(model: Seq2Seq) -> dict[str, float]:
 
 def make_trainer(path: Path, **options: Any) -> Trainer:
     """A trainer of the toy; options are fields of the training, optimiser or schedule section, or the trainer's own."""
-    own = {"model", "data", "validate", "callbacks", "seed", "world"}
+    own = {"model", "data", "validate", "callbacks", "seed", "world", "graphed"}
     chosen = {key: options.pop(key) for key in own & set(options)}
 
     def override(section: Any) -> Any:
@@ -132,6 +132,7 @@ def make_trainer(path: Path, **options: Any) -> Trainer:
         device=torch.device("cpu"),
         callbacks=chosen.get("callbacks", ()),
         world=chosen.get("world"),
+        graphed=chosen.get("graphed", False),
     )
 
 

@@ -41,7 +41,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2s.nn.kernels.bptt import laid_out
-from s2s.nn.kernels.stepping import StepKernel, compute_type, tanh_, weight_gradient
+from s2s.nn.kernels.function import Function
+from s2s.nn.kernels.stepping import StepKernel, tanh_, weight_gradient
 
 Query = Literal["previous", "current"]
 
@@ -52,6 +53,7 @@ class Wiring(NamedTuple):
     kernel: type[StepKernel]
     query: Query
     input_feeding: bool
+    compute: torch.dtype  # of matrix multiplications
 
 
 class _Attending:
@@ -122,7 +124,7 @@ class _Attending:
         )
 
 
-class AttentionSequence(torch.autograd.Function):
+class AttentionSequence(Function):
     """`AttentionSequence.apply(wiring, gx, values, projected, mask, W, v, C, W_a, b_a, *first state, *parameters)`.
 
     gx (T·B, G·H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A), C (G·H, D), (G·H, D + H) or
@@ -148,8 +150,8 @@ class AttentionSequence(torch.autograd.Function):
         b_a: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        compute, count = compute_type(tensors[0]), wiring.kernel.num_states
-        ctx.wiring, ctx.compute, ctx.given = wiring, compute, len(tensors)
+        compute, count = wiring.compute, wiring.kernel.num_states
+        ctx.wiring = wiring
         ctx.types = gx.dtype, values.dtype, projected.dtype
         ctx.set_materialize_grads(False)
         batch, hidden, width = len(projected), w.size(1), values.size(2)
@@ -190,7 +192,7 @@ class AttentionSequence(torch.autograd.Function):
         memory, w, v, c, w_a, b_a, both, feeding, *rest = ctx.saved_tensors
         given, kept = ctx.counts
         tensors, saved, seen = rest[:given], rest[given : given + kept], rest[given + kept :]
-        compute, count, before = ctx.compute, ctx.wiring.kernel.num_states, ctx.wiring.query == "previous"
+        compute, count, before = ctx.wiring.compute, ctx.wiring.kernel.num_states, ctx.wiring.query == "previous"
         steps, batch = both.shape[:2]
         hidden, width = w.size(1), memory.size(2)
         first = (tensors[0][:, :hidden], *tensors[1:count])
@@ -240,8 +242,8 @@ class AttentionSequence(torch.autograd.Function):
         )
 
 
-class AttentionOverTime(torch.autograd.Function):
-    """`AttentionOverTime.apply(queries, values, projected, mask, W, v)`: the contexts of queries that are all there.
+class AttentionOverTime(Function):
+    """`AttentionOverTime.apply(compute dtype, queries, values, projected, mask, W, v)`: contexts of known queries.
 
     queries (B, T, H), values (B, S, D), projected (B, S, A), mask (B, S), W (A, H), v (1, A).
 
@@ -253,9 +255,15 @@ class AttentionOverTime(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, values: Tensor, projected: Tensor, mask: Tensor, w: Tensor, v: Tensor
+        ctx: Any,
+        compute: torch.dtype,
+        queries: Tensor,
+        values: Tensor,
+        projected: Tensor,
+        mask: Tensor,
+        w: Tensor,
+        v: Tensor,
     ) -> Tensor:
-        compute = compute_type(queries)
         ctx.types = queries.dtype, values.dtype, projected.dtype
         memory, rows = values.to(compute), queries.transpose(0, 1).to(compute).contiguous()
         attending = _Attending(memory, w, v, v)
@@ -277,6 +285,7 @@ class AttentionOverTime(torch.autograd.Function):
         dvalues, dprojected, dw, dv = attending.gradients(rows.flatten(0, 1))
         of_queries, of_values, of_projected = ctx.types
         return (
+            None,
             *((attending.dasked @ attending.w).transpose(0, 1).to(of_queries), dvalues.to(of_values)),
             *(dprojected.to(of_projected), None, dw.to(w.dtype), dv.to(v.dtype)),
         )

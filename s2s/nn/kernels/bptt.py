@@ -25,19 +25,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2s.nn.kernels.stepping import State, StepKernel, compute_type
+from s2s.nn.kernels.function import Function
+from s2s.nn.kernels.stepping import State, StepKernel
 
 
-class Sequence(torch.autograd.Function):
-    """`Sequence.apply(kernel, sizes, n, *gx, *first state, *parameters)` -> (…, N, H) of each state.
+class Sequence(Function):
+    """`Sequence.apply(kernel, compute dtype, sizes, n, *gx, *first state, *parameters)` -> (…, N, H) of each state.
 
     n tensors gx (N, G·H), packed by `sizes`; with n > 1 the state and the parameters have an axis n in front.
     """
 
     @staticmethod
-    def forward(ctx: Any, kind: type[StepKernel], sizes: list[int], n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, kind: type[StepKernel], compute: torch.dtype, sizes: list[int], n: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         gx, tensors = tensors[:n], tensors[n:]
-        ctx.kind, ctx.sizes, ctx.compute = kind, sizes, compute_type(tensors[0])
+        ctx.kind, ctx.sizes, ctx.compute = kind, sizes, compute
         ctx.types = [part.dtype for part in gx]
         ctx.set_materialize_grads(False)
         first, parameters = tensors[: kind.num_states], tensors[kind.num_states :]
@@ -69,7 +72,7 @@ class Sequence(torch.autograd.Function):
         dgx, of_weight, _, *of_biases = kernel.gradients()
         parts = [dgx] if len(ctx.types) == 1 else dgx.unbind(0)
         return (
-            *(None, None, None),
+            *(None, None, None, None),
             *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True)),
             *carried,
             *(d.to(p.dtype) for d, p in zip((of_weight, *of_biases), parameters, strict=True)),

@@ -23,10 +23,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from s2s.nn.kernels.function import Function
+
 SHORTEST = 16
 
 
-class DotProduct(torch.autograd.Function):
+class DotProduct(Function):
     """`DotProduct.apply(query, key, value, bias)`.
 
     query (B, h, T, d), key and value (B, h, S, d), all of one type; bias broadcasts to (B, h, T, S) and is -inf where a

@@ -19,6 +19,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from s2s import devices
+
 State = tuple[Tensor, ...]
 
 
@@ -107,12 +109,6 @@ class Scratch(dict[int, tuple[Tensor, ...]]):
         return self[rows]
 
 
-def compute_type(like: Tensor) -> torch.dtype:
-    """The type of matrix products: autocast's, where it is on."""
-    kind = like.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
-
-
 def steps_of(sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
     """For each step its rows of each sequence (…, N, ·)."""
     return list(zip(*(sequence.split_with_sizes(sizes, -2) for sequence in sequences), strict=True))
@@ -142,4 +138,4 @@ def tanh(x: Tensor) -> Tensor:
 
 def tanh_(x: Tensor) -> Tensor:
     """tanh in place. torch's takes ten times as long as its σ on CPUs; there it is 2 σ(2x) - 1, exact to rounding."""
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1) if x.device.type == "cpu" else x.tanh_()
+    return x.tanh_() if devices.on_gpu(x) else x.mul_(2).sigmoid_().mul_(2).sub_(1)
