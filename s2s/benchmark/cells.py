@@ -8,9 +8,10 @@ writes first: over the padded batch, input and state in one step, under autocast
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -41,6 +42,7 @@ class CellsConfig:
     hidden: list[PositiveInt]
     precision: list[Precision]
     directions: list[Literal[1, 2]]
+    layouts: list[Literal["packed", "padded"]] = field(default_factory=lambda: ["packed"])  # see s2s.nn.recurrent
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def settings(config: CellsConfig) -> list[Setting]:
 
 
 def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict[str, Callable[[], object]]:
-    """Forward and backward passes by name: `lstm bptt`, …, `torch.nn.LSTM`."""
+    """Forward and backward passes by name: `lstm bptt`, …, `torch.nn.LSTM`; with several layouts `lstm bptt padded`."""
     torch.manual_seed(0)
     lengths = torch.linspace(max(1, setting.time // 2), setting.time, setting.batch).round().long()
     x = torch.randn(setting.batch, setting.time, setting.hidden, device=device, requires_grad=True)
@@ -73,8 +75,13 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
     for name, given in config.cells.items():
         for way in WAYS:
             levels = [_layer(given, setting, way, n == 1) for n in range(setting.directions)]
-            if levels[0].way(device)[0] == way:
-                runs[f"{name} {way}"] = _ours(RecurrentStack([levels], 0.0).to(device), x, mask, setting.precision)
+            if levels[0].way(device)[0] != way:
+                continue
+            for layout in config.layouts:
+                stack = RecurrentStack([levels], 0.0).to(device)
+                stack.layout = layout
+                label = f"{name} {way}" if len(config.layouts) == 1 else f"{name} {way} {layout}"
+                runs[label] = _ours(copy.deepcopy(stack), x, mask, setting.precision, lengths.tolist())
     kind = torch.bfloat16 if setting.precision == "bf16" else torch.float32
     for name, make in TORCH.items():
         module = make(setting.hidden, setting.hidden, batch_first=True, bidirectional=setting.directions == 2)
@@ -93,12 +100,12 @@ def _layer(given: dict[str, Any], setting: Setting, way: Recurrence, reverse: bo
     return layer
 
 
-def _ours(stack: RecurrentStack, x: Tensor, mask: Tensor, precision: str) -> Callable[[], object]:
+def _ours(stack: RecurrentStack, x: Tensor, mask: Tensor, precision: str, lengths: list[int]) -> Callable[[], object]:
     wanted = [x, *stack.parameters()]
 
     def run() -> object:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            outputs, _ = stack(x, mask)
+            outputs, _ = stack(x, mask, lengths=lengths)
         return torch.autograd.grad(outputs.float().sum(), wanted)
 
     return run
@@ -161,7 +168,8 @@ def table(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
         setting = Setting(**{key: row[key] for key in Setting.__dataclass_fields__})
         lines.append([f"{setting} ({row['product_gflops']:.0f} GF/s)", "", "", "", ""])
         for name, seconds in row["seconds"].items():
-            loop = row["seconds"].get(f"{name.rsplit(' ', 1)[0]} loop")
+            cell, _, layout = (*name.split(" "), "", "")[:3]
+            loop = row["seconds"].get(f"{cell} loop {layout}".strip())
             against = row["seconds"]["torch.nn.LSTM"] / seconds
             share = _operations(name, setting) / seconds / (row["product_gflops"] * 1e9)
             lines.append(

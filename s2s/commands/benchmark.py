@@ -12,9 +12,10 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2s.benchmark import against, cells, loading, scaling
+from s2s.benchmark import against, cells, gpu, loading, scaling
 from s2s.benchmark.against import DecodeConfig, TrainConfig, Work
 from s2s.benchmark.cells import CellsConfig
+from s2s.benchmark.gpu import GpuConfig
 from s2s.benchmark.loading import LoadingConfig
 from s2s.benchmark.machine import facts
 from s2s.benchmark.scaling import ScalingConfig
@@ -48,12 +49,13 @@ PICTURES = (".png", ".svg")
 class BenchmarkConfig:
     """conf/benchmark.yaml; see there for the meaning."""
 
-    task: Literal["cells", "train", "decode", "scaling", "data"]
+    task: Literal["cells", "train", "decode", "scaling", "data", "gpu"]
     cells: CellsConfig
     train: TrainConfig
     decode: DecodeConfig
     scaling: ScalingConfig
     loading: LoadingConfig
+    gpu: GpuConfig
     peer: str | list[str] | None
     environments: str
     data: DataConfig
@@ -82,7 +84,7 @@ def benchmark(config: DictConfig) -> None:
     machine = facts(device)
     log.info("%s, %d threads, torch %s", machine["processor"], machine["threads"], machine["torch"])
     rows, lines = TASKS[wanted.task](wanted, values)
-    if wanted.output is not None:
+    if wanted.output is not None and wanted.task != "gpu":  # which keeps each part as it comes
         write_json(Path(wanted.output), {"config": values, "machine": machine, "rows": rows})
         if wanted.task == "scaling":
             for suffix in PICTURES:
@@ -137,6 +139,24 @@ def _data(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[l
     return rows, loading.table(rows)
 
 
+def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+    device = pick_device(config.device)
+    if device.type != "cuda":
+        log.warning("device=%s is no GPU: the numbers say nothing of one", device)
+    machine, folder = facts(device), None if config.output is None else Path(config.output)
+
+    def keep(part: str, rows: Rows, error: str | None) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            whole = {"config": values["gpu"], "machine": machine, "rows": rows, "ended_early": error}
+            write_json(folder / f"{part}.json", whole)
+
+    more = {key: values[key] for key in ("training", "optim", "decoding")}
+    with tqdm(total=len(config.gpu.parts), desc="gpu", unit=" parts", disable=None) as bar:
+        found = gpu.measure(config.gpu, more, device, config.repetitions, keep, bar.update)
+    return [row for rows in found.values() for row in rows], gpu.table(found)
+
+
 def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig) -> tuple[Rows, list[list[str]]]:
     peers = against.peers_of(config.peer, work.task)
     known = against.PRECISIONS[work.task]
@@ -157,4 +177,5 @@ TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[li
     "decode": _decode,
     "scaling": _scaling,
     "data": _data,
+    "gpu": _gpu,
 }

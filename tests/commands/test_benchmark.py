@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2s.benchmark import against, loading, scaling
+from s2s.benchmark import against, gpu, loading, scaling
 from s2s.benchmark.programs import MODULES
 from tests.commands.conftest import Done
 
@@ -298,3 +300,70 @@ def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path) -> N
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
     assert "task" in done.errors[0]
+
+
+GPU_DATA = ["data.train_pairs=200", "data.validation_pairs=6", "data.test_pairs=12", "data.longest=18"]
+GPU_DATA += ["data.tokenizer.vocab_size=300", "training.batch_tokens=400"]
+GPU = [
+    *("device=cpu", "repetitions=1", "task=gpu", "gpu.models=[gru]", "gpu.lines=2", "gpu.tests=false"),
+    *("gpu.vocabulary=50", "gpu.longest=8", "gpu.batch_tokens=[64]", "gpu.batches=2", "gpu.matmul=32"),
+    f"gpu.small={json.dumps([*GPU_DATA, 'training.max_steps=4', 'training.validate_every=4'])}",
+    *("gpu.cells.batch=[3]", "gpu.cells.time=[4]", "gpu.cells.hidden=[8]"),
+    "gpu.deterministic=[gru]",
+    *("gpu.decode_batch=[2]", "gpu.decode_batches=1", "gpu.beam=[2]"),
+    *(f"gpu.shapes.lstm_feeding.{size}=8" for size in SIZES),
+    *(f"gpu.shapes.transformer_base.{size}" for size in ("size=8", "layers=1", "heads=2", "feedforward=8")),
+    "~gpu.shapes.lstm_parallel",
+    f"gpu.compare={json.dumps([*GPU_DATA, 'models=[lstm]', 'training.max_steps=4', 'evaluation.bootstrap=20'])}",
+]
+
+
+@pytest.mark.slow
+def test_gpu(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """All parts, at a toy size on a CPU; an unknown model ends no part."""
+    models = ["gpu.models=[gru,nosuch]"]
+    done = subprocess.run(
+        [sys.executable, str(root / "scripts" / "benchmark.py"), *GPU, *models, "output=gpu"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "device=cpu is no GPU" in done.stderr
+    parts = ("models", "train", "cells", "decode", "compare", "deterministic")
+    written = {part: json.loads((tmp_path / "gpu" / f"{part}.json").read_text()) for part in parts}
+    assert {part: one["ended_early"] for part, one in written.items()} == dict.fromkeys(parts)
+    rows = {part: one["rows"] for part, one in written.items()}
+    assert all(one["machine"]["torch"] for one in written.values())
+    codes = {(row["model"], row["cuda_graphs"]): row["code"] for row in rows["models"]}
+    assert codes == {(m, g): 2 if m == "nosuch" else 0 for m in ("gru", "nosuch") for g in (True, False)}
+    assert all(row["translate_code"] == 0 for row in rows["models"] if not row["code"])
+    assert all("nosuch" in row["said"] for row in rows["models"] if row["code"])
+    trained = {(row["model"], row["program"]): row for row in rows["train"][1:]}
+    assert set(trained) == {(m, p) for m in ("lstm_feeding", "transformer_base") for p in ("s2s steps", "torch")}
+    assert all(row["share"] > 0 and row["tokens_per_s"] > 0 for row in trained.values())
+    assert {"lstm bptt packed", "lstm bptt padded", "lstm torch padded"} < set(rows["cells"][0]["seconds"])
+    assert all(row["sentences_per_s"] > 0 for row in rows["decode"])
+    assert rows["compare"][0]["code"] == 0
+    assert 0 < rows["compare"][0]["first_page_seconds"] < rows["compare"][0]["seconds"]
+    assert all(row["repeated_equal"] and row["resumed_equal"] for row in rows["deterministic"])
+    assert all(f"\n{part} " in done.stdout for part in parts)
+
+
+def test_gpu_goes_on_after_a_part_that_fails(
+    inside: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(bench: object) -> Iterator[dict[str, Any]]:
+        yield {"model": "first"}
+        raise RuntimeError("CUDA error: an illegal memory access\nmore")
+
+    monkeypatch.setattr(gpu, "PARTS", {"train": breaks, "decode": lambda bench: iter([{"model": "second"}])})
+    done = inside("benchmark", *GPU, "gpu.parts=[train,decode]", "output=gpu", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    train, decode = (json.loads((tmp_path / "gpu" / f"{part}.json").read_text()) for part in ("train", "decode"))
+    assert train["rows"] == [{"model": "first"}]
+    assert train["ended_early"] == "RuntimeError: CUDA error: an illegal memory access"
+    assert (decode["rows"], decode["ended_early"]) == ([{"model": "second"}], None)
+    assert "part train ended early: RuntimeError: CUDA error" in done.stderr

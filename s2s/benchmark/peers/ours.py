@@ -13,14 +13,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from s2s.config import DecodingConfig, OptimConfig, TrainingConfig, build
 from s2s.data.batching import Batch, collate, pad_source
 from s2s.data.tokenizer import EOS
+from s2s.decoding.graphs import GraphedSearch
 from s2s.decoding.search import search
 from s2s.decoding.translator import decoding_in, prepared
 from s2s.devices import keep_freed_memory
 from s2s.errors import S2SError
 from s2s.models import build_model, count_parameters
 from s2s.models.interface import Seq2Seq
+from s2s.nn.recurrent import set_recurrence
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.distributed import World
+from s2s.training.graphs import fixed
 from s2s.training.step import Updater
 
 STATUS = Path("/proc/self/status")
@@ -91,18 +94,21 @@ class _Fixed:
 
 
 def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
-    model = _model(given)
-    data = _Fixed([_batch(arrays) for arrays in batches])
+    model, device, graphed = _model(given), torch.device(given["device"]), given.get("graphs", False)
+    set_recurrence(model, given.get("recurrence", "auto"), device)
+    made = [_batch(arrays) for arrays in batches]
+    made = [fixed(batch) for batch in made] if graphed else made
+    data = _Fixed([batch.pinned() for batch in made] if device.type == "cuda" else made)
     configs = (
         build(TrainingConfig, {**given["training"], "precision": given["precision"]}),
         build(OptimConfig, given["optim"]),
     )
-    device = torch.device(given["device"])
-    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, device, World())
+    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, device, World(), graphed)
 
     def run() -> None:
         for position in range(len(batches)):
             updater.update(position + 1, 0, range(position, position + 1), stop=False)
+        updater.settle({})
         _finished(device)
 
     return run, {"parameters": count_parameters(model)[0]}
@@ -129,13 +135,14 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
     config = build(DecodingConfig, given["decoding"])
     parameters = count_parameters(model)[0]
     model, device = prepared(model, given["precision"]), torch.device(given["device"])
+    searched = GraphedSearch(model) if given.get("graphs", False) else model
 
     def run() -> None:
         with decoding_in(given["precision"], device):
             for batch in batches:
                 source, mask = pad_source([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
                 lengths = [int(batch["length"])] * len(source)
-                found = search(model, source.to(device), mask.to(device), config, lengths)
+                found = search(searched, source.to(device), mask.to(device), config, lengths)
                 assert all(len(row[0].tokens) == batch["length"] for row in found)
 
     return run, {"parameters": parameters}
