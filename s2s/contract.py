@@ -20,7 +20,8 @@ from s2s.decoding.search import search
 from s2s.errors import S2SError
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
-from s2s.nn.cells import CELLS, Cell, State
+from s2s.nn.cells import CELLS, Cell
+from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer
 
 INPUTS, HIDDEN, BATCH, TIME, VOCABULARY = 5, 4, 3, 6, 9
@@ -155,7 +156,7 @@ def _gradients(make: Make) -> None:
 
     def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         def forward(x: Tensor, state: State) -> State:
-            return cell.loop(cell.project(x.flatten(0, 1)), state, [BATCH] * len(x))
+            return cell.backend.loop(cell, cell.project(x.flatten(0, 1)), state, [BATCH] * len(x))
 
         cell.forward = forward
         values = dict(zip(names, rest[cell.num_states :], strict=True))
@@ -180,18 +181,18 @@ def _gates(make: Make) -> None:
 
 
 def _kernel(make: Make) -> None:
-    """`sequence` equals the loop over `step`."""
+    """The backend's `sequence` equals the loop over `step`."""
     cell, (_, state) = _begun(make)
     sizes = [BATCH, BATCH, 2, 1]  # sentences end
     x, results = torch.randn(sum(sizes), INPUTS), []
-    for run in (cell.sequence, cell.loop):
-        parts = run(cell.project(x), state, sizes)
+    for run in (cell.backend.sequence, cell.backend.loop):
+        parts = run(cell, cell.project(x), state, sizes)
         weighed = torch.stack([(part * torch.linspace(1, 2, part.numel()).view_as(part)).sum() for part in parts])
         results.append([*parts, *torch.autograd.grad(weighed.sum(), list(cell.parameters()), allow_unused=True)])
     for mine, other in zip(*results, strict=True):
         if (mine is None) != (other is None) or (mine is not None and not _close(mine, other)):
             raise _BrokenError(
-                "sequence (or the kernel behind it) does not compute what step computes, or its gradient"
+                "the backend's sequence (or the kernel behind it) does not compute what step computes, or its gradient"
             )
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import s2s
+from s2s.nn.backends import RNN_BACKEND
 from s2s.nn.cells import CELLS, GRU, LSTM, RNN, Cell, State
-from s2s.nn.kernels.rnn import RNNSteps
 
 OPTIONS: list[dict[str, Any]] = [{"open_gate": gate} for gate in ("forget", "input", "output")]
 BUILT_IN = [*((cell, {}) for cell in CELLS.values()), (GRU, {"reset": "after"}), *((LSTM, one) for one in OPTIONS)]
@@ -90,7 +90,7 @@ class WrongGates(Plain):
 
 
 class OtherKernel(RNN):
-    kernel = RNNSteps
+    backend = RNN_BACKEND
 
     def step(self, gx: Tensor, state: State) -> State:
         return (torch.tanh(gx + state[0]),)

@@ -111,8 +111,8 @@ def test_one_error(composed: dict[str, Any], changes: dict[str, Any], part: str)
         (["model.encoder.heads=3"], "model.embedding_size=128 is not a multiple of heads=3; change one of them"),
         (
             ["model.decoder.positions=rotary", "model.decoder.heads=128"],
-            "positions=rotary turns pairs, and model.embedding_size=128 / heads=128 is odd; change one of them, or "
-            "take positions=sinusoidal",
+            "positions=rotary rotates pairs, and model.embedding_size=128 / heads=128 is odd; change one of them, or "
+            "use positions=sinusoidal",
         ),
         (
             ["model.decoder.positions=rotatory"],

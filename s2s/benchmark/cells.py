@@ -75,7 +75,7 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
     for name, given in config.cells.items():
         for way in WAYS:
             levels = [_layer(given, setting, way, n == 1) for n in range(setting.directions)]
-            if levels[0].way(device)[0] != way:
+            if levels[0].backend(device)[0] != way:
                 continue
             for layout in config.layouts:
                 stack = RecurrentStack([levels], 0.0).to(device)

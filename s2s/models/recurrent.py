@@ -24,9 +24,10 @@ from torch.nn import functional as F
 
 from s2s.config import PositiveInt, Probability
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
-from s2s.nn.attention import AttentionCell, BahdanauAttention, Keys, Prepared, StackedCell
-from s2s.nn.cells import State, cell_class
+from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention, StackedCell
+from s2s.nn.cells import cell_class
 from s2s.nn.dropout import Dropout
+from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 
 
@@ -128,7 +129,9 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             self.in_step = attention.query == "previous" or attention.input_feeding
             context = hidden_size if attention.input_feeding else memory_size
             if self.in_step:
-                extra = AttentionCell.extra_inputs(attention.query, attention.input_feeding, hidden_size, memory_size)
+                extra = AttentionCell.width_of_context(
+                    attention.query, attention.input_feeding, hidden_size, memory_size
+                )
             self.bahdanau = BahdanauAttention(hidden_size, memory_size, attention.size)
         self.fixed = isinstance(attention, FixedContext)
         self.reads = "fixed" if self.bahdanau is None else "attention"
@@ -176,20 +179,20 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         if self.fixed:
             shared["summary"] = memory.summary
         if self.bahdanau is not None:
-            keys = self.bahdanau.prepare(memory.values, memory.mask)
-            shared.update(values=keys.values, projected=keys.projected)
+            attended = self.bahdanau.prepare(memory.values, memory.mask)
+            shared.update(values=attended.values, keys=attended.keys)
         return DecodeState(shared, rows)
 
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         summary = state.shared.get("summary")
         if self.attending is not None:
-            outputs, final = self.attending(embedded, None, self._flat(state), self._constants(state))
+            outputs, final = self.attending(embedded, None, self._flat(state), self._memory(state))
         else:
             assert self.stack is not None
             outputs, finals = self.stack(embedded, None, self._by_layer(state), summary)
             final = tuple(tensor for states in finals for tensor in states)
             if self.bahdanau is not None:
-                outputs = torch.cat([outputs, self.bahdanau.contexts(outputs, self._keys(state))], dim=-1)
+                outputs = torch.cat([outputs, self.bahdanau.contexts(outputs, self._memory(state))], dim=-1)
         hidden = self.dropout(torch.tanh(self._read(torch.cat([outputs, embedded], dim=-1), summary)))
         return hidden, DecodeState(state.shared, {f"state{i}": tensor for i, tensor in enumerate(final)})
 
@@ -197,11 +200,11 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         if self.bahdanau is None:
             return {}
         if self.attending is not None:
-            traced = self.attending.trace(embedded, None, self._flat(state), self._constants(state))
+            traced = self.attending.trace(embedded, None, self._flat(state), self._memory(state))
             return {"attention": traced["attention"]}
         assert self.stack is not None
         outputs, _ = self.stack(embedded, None, self._by_layer(state))
-        return {"attention": self.bahdanau(outputs, self._keys(state))[1]}
+        return {"attention": self.bahdanau(outputs, self._memory(state))[1]}
 
     def gates(self, embedded: Tensor, state: DecodeState) -> Gates:
         """Layers are `decoder`, those of a stack `decoder 1` and so on, bottom up."""
@@ -210,7 +213,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             assert self.stack is not None
             traces = self.stack.trace(embedded, None, self._by_layer(state), state.shared.get("summary"))
             return dict(zip(names, map(_gates, traces), strict=True))
-        traced = _gates(self.attending.trace(embedded, None, self._flat(state), self._constants(state)))
+        traced = _gates(self.attending.trace(embedded, None, self._flat(state), self._memory(state)))
         traced.pop("attention")
         if len(names) == 1:
             return {names[0]: traced}
@@ -226,13 +229,8 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         return read + share.repeat_interleave(parts.size(0) // len(share), dim=0).unsqueeze(1)
 
     @staticmethod
-    def _keys(state: DecodeState) -> Keys:
-        return Keys(state.shared["values"], state.shared["projected"], state.shared["mask"])
-
-    def _constants(self, state: DecodeState) -> Prepared:
-        assert self.attending is not None
-        assert isinstance(self.attending.cell, AttentionCell)
-        return self.attending.cell.prepare(self._keys(state))
+    def _memory(state: DecodeState) -> AttentionMemory:
+        return AttentionMemory(state.shared["values"], state.shared["keys"], state.shared["mask"])
 
     @staticmethod
     def _flat(state: DecodeState) -> State:

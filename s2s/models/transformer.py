@@ -3,22 +3,20 @@
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V                                  (eq. 1), in several heads side by side
     feed-forward(x)    = max(0, x W_1 + b_1) W_2 + b_2                          (eq. 2)
 
-`positions` says how the layers learn where a word stands, see `s2s.nn.positions`: `sinusoidal`, the paper's vectors
-added to the embeddings, or `rotary`, where self-attention turns queries and keys by their positions and its scores see
-distances only. Attention over the source has no positions of its own in either.
+`positions` selects the position encoding of `s2s.nn.positions`: `sinusoidal`, added to the embeddings as in the paper,
+or `rotary`, where self-attention rotates queries and keys. Attention over the source has no positions of its own.
 
 `norm="pre"` normalises the input of each sub-layer, x + f(LN(x)), with one more normalisation at the end; it trains
 without tricks (Xiong et al. 2020). `norm="post"` is the paper's LN(x + f(x)).
 
-In decoding each self-attention layer keeps the keys and values of the tokens so far (`DecodeState.rows`), keys as they
-were turned, for they stay where they are; those of the source are computed once and shared by all hypotheses of a
-sentence (`DecodeState.shared`).
+In decoding, each self-attention layer caches the keys (rotated) and values of the tokens so far (`DecodeState.rows`).
+Keys and values of the source are computed once and shared by all hypotheses of a sentence (`DecodeState.shared`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +29,30 @@ from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.dot_product import DotProduct
 from s2s.nn.kernels.function import compute_dtype
-from s2s.nn.positions import Positions, Turns, sinusoidal_positions, turned, turns
+from s2s.nn.positions import CosSin, Positions, rotary_positions, rotate, sinusoidal_positions
 
 Norm = Literal["pre", "post"]
+
+
+class KeysValues(NamedTuple):
+    """Keys and values of attention, each (B, heads, S, E / heads)."""
+
+    keys: Tensor
+    values: Tensor
 
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention in `heads` heads of width E / heads.
 
-    Queries, keys and values are projected apart from attending, so that keys and values can be kept.
+    Keys and values are projected apart from the queries, so that they can be cached.
+
+    Args:
+        size: E, width of queries and outputs.
+        heads: their number.
+        memory_size: width of what keys and values are projected from.
     """
 
-    def __init__(self, size: int, heads: int) -> None:
+    def __init__(self, size: int, heads: int, memory_size: int | None = None) -> None:
         super().__init__()
         if size % heads:
             raise S2SError(
@@ -55,71 +65,70 @@ class MultiHeadAttention(nn.Module):
         for layer in (self.query, self.key_value, self.output):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+        if memory_size is not None and memory_size != size:
+            self.key_value = nn.Linear(memory_size, 2 * size)
 
-    def keys_values(self, x: Tensor, by: Turns | None = None) -> tuple[Tensor, Tensor]:
-        """(B, S, E) -> keys, turned where asked, and values, each (B, heads, S, E / heads)."""
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        return self._placed(key, by), self._split(value)
+    def keys_values(self, x: Tensor, cos_sin: CosSin | None = None) -> KeysValues:
+        """Keys, rotated if asked, and values of x (B, S, ·)."""
+        keys, values = self.key_value(x).chunk(2, dim=-1)
+        return KeysValues(self._heads(keys, cos_sin), self._heads(values))
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, by: Turns | None = None) -> Tensor:
-        """Looks.
+    def forward(self, x: Tensor, memory: KeysValues, bias: Tensor | None, cos_sin: CosSin | None = None) -> Tensor:
+        """Multi-head attention of queries made from x.
 
         Args:
-            x: (B, T, E), of which queries are made.
-            key, value: from `keys_values`.
-            bias: broadcasts to (B, heads, T, S), -inf where a query may not look.
-            by: what queries are turned by.
+            x: (B, T, E).
+            memory: from `keys_values`.
+            bias: broadcasts to (B, heads, T, S); -inf where attention is masked.
+            cos_sin: rotates the queries.
 
         Returns:
             (B, T, E).
         """
-        query = self._placed(self.query(x), by)
+        query = self._heads(self.query(x), cos_sin)
         if (
             devices.on_gpu(x) and not torch.are_deterministic_algorithms_enabled()
         ):  # its backward pass adds in any order
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            mixed = F.scaled_dot_product_attention(query, *memory, attn_mask=bias)
         else:
-            mixed = DotProduct.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
+            mixed = DotProduct.apply(query, *memory, bias)  # type: ignore[no-untyped-call]
         return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
-    def weights(self, x: Tensor, key: Tensor, bias: Tensor) -> Tensor:
-        """The softmax itself, (B, heads, T, S), for looking."""
-        query = self._split(self.query(x))
-        return torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.size(-1)) + bias, dim=-1)
+    def weights(self, x: Tensor, memory: KeysValues, bias: Tensor) -> Tensor:
+        """The attention weights (B, heads, T, S), for inspection."""
+        query = self._heads(self.query(x))
+        return torch.softmax(query @ memory.keys.transpose(-1, -2) / math.sqrt(query.size(-1)) + bias, dim=-1)
 
-    def _placed(self, x: Tensor, by: Turns | None) -> Tensor:
-        """(B, T, E) -> (B, heads, T, E / heads), turned where asked."""
-        split = self._split(x)
-        return split if by is None else turned(split, by)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call, no-any-return]
+    def _heads(self, x: Tensor, cos_sin: CosSin | None = None) -> Tensor:
+        """(B, T, E) -> (B, heads, T, E / heads)."""
+        split = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
+        return split if cos_sin is None else rotate(split, cos_sin)
 
 
 def check_positions(positions: Positions, size: int, heads: int) -> None:
-    """Raises S2SError where there are no pairs to turn."""
+    """Raises S2SError if heads of an odd width cannot be rotated."""
     if positions == "rotary" and size // heads % 2:
         raise S2SError(
-            f"config: positions=rotary turns pairs, and model.embedding_size={size} / heads={heads} is odd; "
-            "change one of them, or take positions=sinusoidal"
+            f"config: positions=rotary rotates pairs, and model.embedding_size={size} / heads={heads} is odd; "
+            "change one of them, or use positions=sinusoidal"
         )
 
 
-def place(positions: Positions, start: int, embedded: Tensor, heads: int) -> tuple[Tensor, Turns | None]:
-    """What the first layer reads of tokens (B, T, E) from position `start` on, and what all layers turn by."""
+def add_positions(positions: Positions, start: int, embedded: Tensor, heads: int) -> tuple[Tensor, CosSin | None]:
+    """The first layer's input for tokens (B, T, E) from position `start` on, and the rotary tables of all layers."""
     time, size = embedded.size(1), embedded.size(2)
     if positions == "rotary":
-        return embedded, turns(start, time, size // heads, embedded)
+        return embedded, rotary_positions(start, time, size // heads, embedded)
     return embedded + sinusoidal_positions(start, time, embedded), None
 
 
-def looking_bias(mask: Tensor, like: Tensor) -> Tensor:
-    """What is added to scores so that queries look where mask is True only, in the type of products."""
+def attention_bias(mask: Tensor, like: Tensor) -> Tensor:
+    """A bias on attention scores: 0 where mask is True, -inf elsewhere, in the compute dtype."""
     return torch.zeros(mask.shape, dtype=compute_dtype(like), device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 class Residual(nn.Module):
-    """The path around a sub-layer: normalisation before or after, dropout on what the sub-layer adds."""
+    """The residual path around a sub-layer: normalisation before or after, dropout on the sub-layer's output."""
 
     def __init__(self, size: int, dropout: float, norm: Norm) -> None:
         super().__init__()
@@ -128,17 +137,17 @@ class Residual(nn.Module):
         self.pre = norm == "pre"
 
     def enter(self, x: Tensor) -> Tensor:
-        """What the sub-layer reads."""
+        """The sub-layer's input."""
         return self.norm(x) if self.pre else x
 
-    def leave(self, x: Tensor, added: Tensor) -> Tensor:
-        """x + what the sub-layer made."""
-        x = x + self.dropout(added)
+    def leave(self, x: Tensor, output: Tensor) -> Tensor:
+        """x plus the sub-layer's output."""
+        x = x + self.dropout(output)
         return x if self.pre else self.norm(x)
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between, at each position by itself."""
+    """Position-wise feed-forward network: two linear layers with a ReLU between."""
 
     def __init__(self, size: int, inner: int, dropout: float) -> None:
         super().__init__()
@@ -163,14 +172,15 @@ class EncoderLayer(nn.Module):
         self.around_attention = Residual(size, dropout, norm)
         self.around_feedforward = Residual(size, dropout, norm)
 
-    def forward(self, x: Tensor, bias: Tensor, by: Turns | None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, cos_sin: CosSin | None) -> Tensor:
         inner = self.around_attention.enter(x)
-        x = self.around_attention.leave(x, self.attention(inner, *self.attention.keys_values(inner, by), bias, by))
+        memory = self.attention.keys_values(inner, cos_sin)
+        x = self.around_attention.leave(x, self.attention(inner, memory, bias, cos_sin))
         return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x)))
 
 
 class TransformerEncoder(Encoder, name="transformer"):
-    """Its width is the embedding's. The summary is the mean over real positions."""
+    """A stack of encoder layers of the embedding's width. The summary is the mean over real positions."""
 
     def __init__(
         self,
@@ -191,12 +201,20 @@ class TransformerEncoder(Encoder, name="transformer"):
         self.output_size = self.summary_size = input_size
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
-        x, by = place(self.positions, 0, embedded, self.heads)
-        looks = looking_bias(mask[:, None, None, :], embedded)
+        x, cos_sin = add_positions(self.positions, 0, embedded, self.heads)
+        bias = attention_bias(mask[:, None, None, :], embedded)
         for layer in self.layers:
-            x = layer(x, looks, by)
+            x = layer(x, bias, cos_sin)
         values = self.final(x).masked_fill(~mask.unsqueeze(-1), 0.0)
         return Memory(values, mask, values.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(values.dtype))
+
+
+class Masks(NamedTuple):
+    """What the layers of a decoder share in one call: attention biases, and rotary tables."""
+
+    source: Tensor  # (B, 1, 1, S)
+    causal: Tensor | None  # (1, 1, T, past + T); None for a single new position
+    cos_sin: CosSin | None
 
 
 class DecoderLayer(nn.Module):
@@ -205,17 +223,40 @@ class DecoderLayer(nn.Module):
     def __init__(self, size: int, memory: int, heads: int, feedforward: int, dropout: float, norm: Norm) -> None:
         super().__init__()
         self.self_attention = MultiHeadAttention(size, heads)
-        self.cross_attention = MultiHeadAttention(size, heads)
-        if memory != size:  # the encoder is of another width
-            self.cross_attention.key_value = nn.Linear(memory, 2 * size)
+        self.cross_attention = MultiHeadAttention(size, heads, memory)
         self.feedforward = FeedForward(size, feedforward, dropout)
         self.around_self = Residual(size, dropout, norm)
         self.around_cross = Residual(size, dropout, norm)
         self.around_feedforward = Residual(size, dropout, norm)
 
+    def forward(
+        self, x: Tensor, memory: KeysValues, cache: KeysValues, masks: Masks, return_weights: bool = False
+    ) -> tuple[Tensor, KeysValues, Tensor | None]:
+        """Runs the layer over new target positions.
+
+        Args:
+            x: (N, T, E).
+            memory: keys and values of the source, one for each of B sentences.
+            cache: keys and values of the target positions so far, (N, heads, past, E / heads).
+
+        Returns:
+            (N, T, E); the cache with the new positions; with `return_weights` the attention weights over the source,
+            (B, heads, N / B · T, S).
+        """
+        inner = self.around_self.enter(x)
+        new = self.self_attention.keys_values(inner, masks.cos_sin)
+        if cache.keys.size(2):
+            new = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(cache, new, strict=True)))
+        x = self.around_self.leave(x, self.self_attention(inner, new, masks.causal, masks.cos_sin))
+        # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
+        inner = self.around_cross.enter(x).reshape(memory.keys.size(0), -1, x.size(-1))
+        x = self.around_cross.leave(x, self.cross_attention(inner, memory, masks.source).reshape(x.shape))
+        weights = self.cross_attention.weights(inner, memory, masks.source) if return_weights else None
+        return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x))), new, weights
+
 
 class TransformerDecoder(Decoder, name="transformer"):
-    """Its width is the embedding's; the encoder's may be another."""
+    """A stack of decoder layers of the embedding's width; the encoder may have another."""
 
     reads = "self-attention"
 
@@ -243,50 +284,36 @@ class TransformerDecoder(Decoder, name="transformer"):
 
     def init_state(self, memory: Memory) -> DecodeState:
         shared, rows = {"mask": memory.mask}, {}
-        for n, layer in enumerate(self._layers()):
-            key, value = layer.cross_attention.keys_values(memory.values)
-            shared[f"{n}.key"], shared[f"{n}.value"] = key, value
-            rows[f"{n}.key"] = rows[f"{n}.value"] = key[:, :, :0]  # no target token yet
+        for n, layer in enumerate(self.layers):
+            keys, values = layer.cross_attention.keys_values(memory.values)  # type: ignore[union-attr, operator]
+            shared[f"{n}.key"], shared[f"{n}.value"] = keys, values
+            rows[f"{n}.key"] = rows[f"{n}.value"] = keys[:, :, :0]  # no target token yet
         return DecodeState(shared, rows)
 
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        hidden, rows, _ = self._run(embedded, state, look=False)
+        hidden, rows, _ = self._run(embedded, state)
         return hidden, DecodeState(state.shared, rows)
 
     def attention(self, embedded: Tensor, state: DecodeState) -> dict[str, Tensor]:
-        return self._run(embedded, state, look=True)[2]
+        return self._run(embedded, state, return_weights=True)[2]
 
     def _run(
-        self, embedded: Tensor, state: DecodeState, look: bool
+        self, embedded: Tensor, state: DecodeState, return_weights: bool = False
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Hidden vectors, the new key/value caches, and (where asked) the cross-attention's weights by head."""
+        """Hidden vectors, the new caches, and with `return_weights` the attention weights over the source by head."""
         past, time = state.rows["0.key"].size(2), embedded.size(1)
-        sentences = state.shared["mask"].size(0)
-        x, by = place(self.positions, past, embedded, self.heads)
-        source = looking_bias(state.shared["mask"][:, None, None, :], embedded)
+        x, cos_sin = add_positions(self.positions, past, embedded, self.heads)
         causal = None
         if time > 1:
-            seen_so_far = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
-            causal = looking_bias(seen_so_far, embedded)
-        rows, seen = {}, {}
-        for n, layer in enumerate(self._layers()):
-            inner = layer.around_self.enter(x)
-            key, value = layer.self_attention.keys_values(inner, by)
-            if past:
-                key = torch.cat([state.rows[f"{n}.key"], key], dim=2)
-                value = torch.cat([state.rows[f"{n}.value"], value], dim=2)
-            rows[f"{n}.key"], rows[f"{n}.value"] = key, value
-            x = layer.around_self.leave(x, layer.self_attention(inner, key, value, causal, by))
-            # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
-            inner = layer.around_cross.enter(x).reshape(sentences, -1, x.size(-1))
-            key, value = state.shared[f"{n}.key"], state.shared[f"{n}.value"]
-            x = layer.around_cross.leave(x, layer.cross_attention(inner, key, value, source).reshape(x.shape))
-            if look:
-                weights = layer.cross_attention.weights(inner, key, source)
-                for head, matrix in enumerate(weights.unbind(1), 1):
-                    seen[f"layer{n + 1}.head{head}"] = matrix.reshape(x.size(0), time, -1)
-            x = layer.around_feedforward.leave(x, layer.feedforward(layer.around_feedforward.enter(x)))
-        return self.final(x), rows, seen
-
-    def _layers(self) -> list[DecoderLayer]:
-        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+            visible = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
+            causal = attention_bias(visible, embedded)
+        masks = Masks(attention_bias(state.shared["mask"][:, None, None, :], embedded), causal, cos_sin)
+        rows, weights = {}, {}
+        for n, layer in enumerate(self.layers):
+            memory, cache = (KeysValues(part[f"{n}.key"], part[f"{n}.value"]) for part in (state.shared, state.rows))
+            x, new, by_head = layer(x, memory, cache, masks, return_weights)
+            rows[f"{n}.key"], rows[f"{n}.value"] = new
+            if by_head is not None:
+                for head, matrix in enumerate(by_head.unbind(1), 1):
+                    weights[f"layer{n + 1}.head{head}"] = matrix.reshape(x.size(0), time, -1)
+        return self.final(x), rows, weights

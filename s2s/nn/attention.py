@@ -1,39 +1,40 @@
-"""Attention: for each target word a weighted mean of the encoded source, with weights that the decoder's state chooses.
+"""Additive attention: for each target word a weighted mean of the encoder's outputs, weighted by a query.
 
-Bahdanau et al. 2015, section 3.1, in the letters of their appendix A.1.2:
+Bahdanau et al. 2015, section 3.1, in the letters of their appendix A.1.2, the query being the decoder's state:
 
-    e_ij = vᵀ tanh(W s_{i-1} + U h_j)      how well source position j fits what the decoder needs now
-    α_i  = softmax_j(e_i)                  over real source words only
-    c_i  = Σ_j α_ij h_j                    the context
+    e_ij = vᵀ tanh(W s_{i-1} + U h_j)      score of source position j
+    α_i  = softmax_j(e_i)                  attention weights, over real source tokens only
+    c_i  = Σ_j α_ij h_j                    context vector
 
-U h_j does not depend on the target, so it is computed once for each sentence (`prepare`).
+The keys U h_j do not depend on the target and are computed once for each sentence (`AttentionMemory`).
 
 B sentences, N = B × K hypotheses (those of a sentence side by side), S source time, D memory width, A attention width.
-The keys are per sentence and are never repeated for the hypotheses.
+Memory belongs to sentences and is never repeated for the hypotheses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from s2s.nn.cells import Cell, State
+from s2s.nn.backends import Backend
+from s2s.nn.cells import Cell
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, Wiring
 from s2s.nn.kernels.function import compute_dtype
-from s2s.nn.kernels.stepping import tanh, tanh_
+from s2s.nn.kernels.stepping import State, tanh, tanh_
 
 
-class Keys(NamedTuple):
-    """What attention needs of a memory, once for each sentence."""
+class AttentionMemory(NamedTuple):
+    """The encoder's outputs as a decoder attends to them, the same for all steps."""
 
     values: Tensor  # (B, S, D)
-    projected: Tensor  # (B, S, A)
-    mask: Tensor  # (B, S)
+    keys: Tensor  # (B, S, A)
+    mask: Tensor  # (B, S), True at real tokens
 
 
 class BahdanauAttention(nn.Module):
@@ -54,85 +55,56 @@ class BahdanauAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.key.bias)
 
-    def prepare(self, values: Tensor, mask: Tensor) -> Keys:
-        """(B, S, D) memory and (B, S) mask -> keys."""
-        return Keys(values, self.key(values), mask)
+    def prepare(self, values: Tensor, mask: Tensor) -> AttentionMemory:
+        """The memory for encoder outputs (B, S, D) and their mask (B, S)."""
+        return AttentionMemory(values, self.key(values), mask)
 
-    def forward(self, query: Tensor, keys: Keys) -> tuple[Tensor, Tensor]:
-        """(N, Q) or (N, T, Q) queries -> contexts (N, [T,] D) and weights (N, [T,] S), the latter 0 at padding."""
-        sentences = keys.values.size(0)
-        asked = self.query(query).reshape(sentences, -1, 1, keys.projected.size(-1))  # (B, K·T, 1, A)
-        hidden = asked + keys.projected.unsqueeze(1)
+    def forward(self, query: Tensor, memory: AttentionMemory) -> tuple[Tensor, Tensor]:
+        """(N, Q) or (N, T, Q) queries -> contexts (N, [T,] D) and weights (N, [T,] S), 0 at padding."""
+        sentences = memory.values.size(0)
+        queries = self.query(query).reshape(sentences, -1, 1, memory.keys.size(-1))  # (B, K·T, 1, A)
+        hidden = queries + memory.keys.unsqueeze(1)
         hidden = torch.tanh(hidden) if torch.is_grad_enabled() else tanh_(hidden)
         scores = self.energy(hidden).squeeze(-1)  # (B, K·T, S)
-        weights = torch.softmax(scores.masked_fill(~keys.mask.unsqueeze(1), -torch.inf), dim=-1)
-        context = torch.bmm(weights.to(keys.values.dtype), keys.values)
+        weights = torch.softmax(scores.masked_fill(~memory.mask.unsqueeze(1), -torch.inf), dim=-1)
+        context = torch.bmm(weights.to(memory.values.dtype), memory.values)
         leading = query.shape[:-1]
         return context.reshape(*leading, -1), weights.reshape(*leading, -1)
 
-    def contexts(self, queries: Tensor, keys: Keys) -> Tensor:
-        """(N, T, Q) queries -> contexts (N, T, D): those of `forward`.
+    def contexts(self, queries: Tensor, memory: AttentionMemory) -> Tensor:
+        """(N, T, Q) queries -> contexts (N, T, D), those of `forward`.
 
-        Where gradients are wanted and N = B, with less memory and a backward pass by hand.
+        With gradients and N = B by a custom backward pass that needs less memory.
         """
-        if not torch.is_grad_enabled() or len(queries) != len(keys.values):
-            return self(queries, keys)[0]  # type: ignore[no-any-return]
-        given = (
-            compute_dtype(queries),
-            queries,
-            keys.values,
-            keys.projected,
-            keys.mask,
-            self.query.weight,
-            self.energy.weight,
+        if not torch.is_grad_enabled() or len(queries) != len(memory.values):
+            return self(queries, memory)[0]  # type: ignore[no-any-return]
+        return AttentionOverTime.apply(  # type: ignore[no-untyped-call, no-any-return]
+            compute_dtype(queries), queries, *memory, self.query.weight, self.energy.weight
         )
-        return AttentionOverTime.apply(*given)  # type: ignore[no-untyped-call, no-any-return]
-
-
-class Prepared:
-    """What `AttentionCell` needs at each step and is the same for a whole sequence.
-
-    Args:
-        keys: of the sentences.
-        columns: makes `extra`.
-    """
-
-    def __init__(self, keys: Keys, columns: Callable[[], Callable[[Tensor], Tensor]]) -> None:
-        self.keys = keys
-        self._columns = columns
-
-    @cached_property
-    def extra(self) -> Callable[[Tensor], Tensor]:
-        """The part of the cell's input that stands after the embedding, made when it is first asked for."""
-        return self._columns()
 
 
 class StackedCell(Cell):
     """Several cells on top of each other as one cell; the states of the top cell come first, of the bottom one last."""
 
-    num_states: ClassVar[int]
-
     def __init__(self, cells: list[Cell], dropout: float) -> None:
         super().__init__(cells[0].input_size, cells[-1].hidden_size)
         self.cells = nn.ModuleList(cells)
         self.dropout = Dropout(dropout)
-        self.affine_input = cells[0].affine_input  # type: ignore[misc]  # of this stack, not of the class
-        self.num_states = sum(cell.num_states for cell in cells)  # type: ignore[misc]
+        self.num_states = sum(cell.num_states for cell in cells)
+        self.backend = _StackedBackend()
 
-    def _bottom_up(self) -> list[Cell]:
+    def bottom_up(self) -> list[Cell]:
+        """The cells, the lowest first."""
         return [cell for cell in self.cells if isinstance(cell, Cell)]
 
     def project(self, x: Tensor) -> Tensor:
-        return self._bottom_up()[0].project(x)
-
-    def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
-        return self._bottom_up()[0].input_columns(start, stop)
+        return self.bottom_up()[0].project(x)
 
     def _steps(self, gx: Tensor, state: State) -> list[tuple[Cell, Tensor, State, State]]:
-        """For each cell, bottom up: the cell, its input's part, its old state and its new one."""
+        """For each cell, bottom up: the cell, its projected input, its old state and its new one."""
         steps: list[tuple[Cell, Tensor, State, State]] = []
         end = len(state)
-        for level, cell in enumerate(self._bottom_up()):
+        for level, cell in enumerate(self.bottom_up()):
             if level > 0:
                 gx = cell.project(self.dropout(steps[-1][3][0]))
             old = state[end - cell.num_states : end]
@@ -144,7 +116,7 @@ class StackedCell(Cell):
         return tuple(tensor for _, _, _, new in reversed(self._steps(gx, state)) for tensor in new)
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        return tuple(s for cell in reversed(self._bottom_up()) for s in cell.initial_state(batch, like))
+        return tuple(s for cell in reversed(self.bottom_up()) for s in cell.initial_state(batch, like))
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         return {
@@ -160,22 +132,40 @@ class StackedCell(Cell):
         return {name.removeprefix(own): value for name, value in gates.items() if name.startswith(own)}
 
 
-class AttentionCell(Cell):
-    """A cell and attention as one cell, so that `RecurrentLayer` still owns time in the decoder.
+class _StackedBackend(Backend):
+    """The input projection is that of the lowest cell."""
 
-    With `query="previous"` (Bahdanau et al. 2015) the old state asks and the context enters the cell:
+    def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
+        lowest = _lowest(cell)
+        return lowest.backend.input_weight(lowest, start, stop)
+
+    def splits_input(self, cell: Cell) -> bool:
+        lowest = _lowest(cell)
+        return lowest.backend.splits_input(lowest)
+
+
+def _lowest(cell: Cell) -> Cell:
+    assert isinstance(cell, StackedCell)
+    return cell.bottom_up()[0]
+
+
+class AttentionCell(Cell):
+    """A cell and attention as one cell, so that `RecurrentLayer` owns time in the decoder, too.
+
+    With `query="previous"` (Bahdanau et al. 2015) the old state is the query and the context vector enters the cell:
 
         c_i = attend(s_{i-1})      s_i = cell([y_i; c_i], s_{i-1})
 
-    With `query="current"` (Luong et al. 2015) the new state asks, and the context is for the readout:
+    With `query="current"` (Luong et al. 2015) the new state is the query, and only the pre-output layer reads the
+    context vector:
 
         s_i = cell(y_i, s_{i-1})   c_i = attend(s_i)
 
     With `input_feeding` (Luong et al. 2015, section 3.3) the attentional vector a_i = tanh(W_a [s_i; c_i]) of the last
-    step is one more input of the cell, and takes the context's place in the output.
+    step is one more input of the cell, and takes the context vector's place in the output.
 
     The output, state[0], is [s_i; c_i] (with input feeding [s_i; a_i]), width `output_size`; the other states are those
-    of the cell. What `prepare` returns are per-sentence constants: the third argument of `step`.
+    of the cell. The columns of the cell's input behind the embedding's are its *context inputs*.
     """
 
     def __init__(
@@ -185,95 +175,101 @@ class AttentionCell(Cell):
         self.cell = cell
         self.attention = attention
         self.query = query
-        self.num_states = cell.num_states  # type: ignore[misc]
+        self.num_states = cell.num_states
         self.context_size = cell.hidden_size if input_feeding else memory_size
+        self.context_inputs = self.width_of_context(query, input_feeding, cell.hidden_size, memory_size)
         self.attentional = nn.Linear(cell.output_size + memory_size, self.context_size) if input_feeding else None
+        self.backend = _AttentionBackend()
 
     @staticmethod
-    def extra_inputs(query: str, input_feeding: bool, hidden_size: int, memory_size: int) -> int:
-        """Columns that the wrapped cell's input has after the embedding's."""
+    def width_of_context(query: str, input_feeding: bool, hidden_size: int, memory_size: int) -> int:
+        """Columns of the wrapped cell's input behind the embedding's."""
         return (memory_size if query == "previous" else 0) + (hidden_size if input_feeding else 0)
 
     @property
     def output_size(self) -> int:
         return self.hidden_size + self.context_size
 
-    def prepare(self, keys: Keys) -> Prepared:
-        """The constants of `step` for sentences with these keys."""
-        extra = self.extra_inputs(self.query, self.attentional is not None, self.hidden_size, keys.values.size(-1))
-        return Prepared(keys, lambda: self.cell.input_columns(self.input_size - extra, self.input_size))
-
     def project(self, x: Tensor) -> Tensor:
-        """The embedding's part only; a cell that is not affine in its input waits for the whole input."""
-        return self.cell.project_start(x) if self.cell.affine_input else x
+        """The projection of the embedding alone; the embedding itself for a cell that is not affine in its input."""
+        backend = self.cell.backend
+        return backend.project_first_columns(self.cell, x) if backend.splits_input(self.cell) else x
 
-    def _step(
-        self, whole: Callable[[list[Tensor]], Tensor], state: State, keys: Keys
+    def step(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> State:
+        return self.attend_and_step(self.joined(gx), state, memory)[2]
+
+    def joined(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
+        """The function that completes the projected input from the context inputs of the step."""
+        if not self.cell.backend.splits_input(self.cell):
+            return partial(self.project_all, gx)
+        first = self.input_size - self.context_inputs
+        columns = self.cell.backend.projection_of_columns(self.cell, first, self.input_size)
+        return lambda parts: gx + columns(torch.cat(parts, dim=-1)) if parts else gx
+
+    def project_all(self, x: Tensor, parts: list[Tensor]) -> Tensor:
+        """The projection of the whole input: the embedding (B, ·) and the context inputs."""
+        return self.cell.project(torch.cat([x, *parts], dim=-1))
+
+    def attend_and_step(
+        self, project: Callable[[list[Tensor]], Tensor], state: State, memory: AttentionMemory | None
     ) -> tuple[Tensor, State, State, Tensor]:
-        """The cell's whole input part, its old state, the new state of this cell, and the attention weights.
+        """The wrapped cell's projected input and old state, the new state of this cell, the attention weights.
 
         Args:
-            whole: the input part, from the parts of the input that are known now only.
+            project: returns the projected input, from the context inputs.
         """
-        s, fed = torch.split(state[0], [self.hidden_size, self.context_size], dim=-1)
+        assert memory is not None, "attention needs the encoder's memory"
+        s, attentional = torch.split(state[0], [self.hidden_size, self.context_size], dim=-1)
         old = (s, *state[1:])
-        parts = [] if self.attentional is None else [fed]
+        parts = [] if self.attentional is None else [attentional]
         if self.query == "previous":
-            context, weights = self.attention(s, keys)
-            gx = whole([context, *parts])
+            context, weights = self.attention(s, memory)
+            gx = project([context, *parts])
             new = self.cell.step(gx, old)
         else:
-            gx = whole(parts)
+            gx = project(parts)
             new = self.cell.step(gx, old)
-            context, weights = self.attention(new[0], keys)
+            context, weights = self.attention(new[0], memory)
         if self.attentional is not None:
             context = tanh(self.attentional(torch.cat([new[0], context], dim=-1)))
         return gx, old, (torch.cat([new[0], context], dim=-1), *new[1:]), weights
-
-    def _projected(self, gx: Tensor, constants: Prepared) -> Callable[[list[Tensor]], Tensor]:
-        """How the whole input part comes of what `project` made of the embedding."""
-        if not self.cell.affine_input:
-            return partial(self._whole, gx)
-        return lambda parts: gx + constants.extra(torch.cat(parts, dim=-1)) if parts else gx
-
-    def _whole(self, x: Tensor, parts: list[Tensor]) -> Tensor:
-        return self.cell.project(torch.cat([x, *parts], dim=-1))
-
-    def step(self, gx: Tensor, state: State, constants: Prepared | None = None) -> State:
-        assert constants is not None, "AttentionCell needs what its prepare returns"
-        return self._step(self._projected(gx, constants), state, constants.keys)[2]
-
-    def advance(self, x: Tensor, state: State, constants: Prepared | None = None) -> State:
-        assert constants is not None, "AttentionCell needs what its prepare returns"
-        return self._step(partial(self._whole, x), state, constants.keys)[2]
-
-    @property
-    def by_hand(self) -> bool:
-        return (self.query == "previous" or self.attentional is not None) and self.cell.by_hand
-
-    def sequence(self, gx: Tensor, state: State, sizes: list[int], constants: Prepared | None = None) -> State:
-        assert constants is not None, "AttentionCell needs what its prepare returns"
-        keys = constants.keys
-        if not self.by_hand or state[0].size(0) > keys.values.size(0):  # search, with several hypotheses of a sentence
-            return self.loop(gx, state, sizes, constants)
-        assert self.cell.kernel is not None
-        feeds = self.attentional is not None
-        wiring = Wiring(self.cell.kernel, self.query, feeds, compute_dtype(state[0]))
-        extra = self.extra_inputs(self.query, wiring.input_feeding, self.hidden_size, keys.values.size(-1))
-        mixing = (None, None) if self.attentional is None else (self.attentional.weight, self.attentional.bias)
-        contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(wiring, gx, *keys, self.attention.query.weight, self.attention.energy.weight),
-            *(self.cell.input_weight(self.input_size - extra, self.input_size), *mixing),
-            *(state[0] if self.attentional else state[0][:, : self.hidden_size], *state[1:]),
-            *self.cell.recurrent_parameters(),
-        )
-        return (torch.cat([states[0], contexts], dim=-1), *states[1:])
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         first, *rest = self.cell.initial_state(batch, like)
         return (torch.cat([first, like.new_zeros(batch, self.context_size)], dim=-1), *rest)
 
-    def gates(self, gx: Tensor, state: State, constants: Prepared | None = None) -> dict[str, Tensor]:
-        assert constants is not None, "AttentionCell needs what its prepare returns"
-        inputs, old, _, weights = self._step(self._projected(gx, constants), state, constants.keys)
-        return {**self.cell.gates(inputs, old), "attention": weights}
+    def gates(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> dict[str, Tensor]:
+        projected, old, _, weights = self.attend_and_step(self.joined(gx), state, memory)
+        return {**self.cell.gates(projected, old), "attention": weights}
+
+
+class _AttentionBackend(Backend):
+    """The wrapped cell's kernel with attention between its steps, where a step needs the context of the last one."""
+
+    def has_kernel(self, cell: Cell) -> bool:
+        assert isinstance(cell, AttentionCell)
+        sequential = cell.query == "previous" or cell.attentional is not None
+        return sequential and cell.cell.backend.kernel(cell.cell) is not None
+
+    def advance(self, cell: Cell, x: Tensor, state: State, *memory: Any) -> State:
+        assert isinstance(cell, AttentionCell)
+        return cell.attend_and_step(partial(cell.project_all, x), state, *memory)[2]
+
+    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
+        assert isinstance(cell, AttentionCell)
+        attended: AttentionMemory = memory[0]
+        inner = cell.cell
+        kernel = inner.backend.kernel(inner)
+        several = state[0].size(0) > attended.values.size(0)  # hypotheses of a sentence, in search
+        if kernel is None or several or not self.has_kernel(cell):
+            return self.loop(cell, gx, state, sizes, attended)
+        feeds = cell.attentional
+        contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
+            *(Wiring(kernel, cell.query, feeds is not None, compute_dtype(state[0])), gx, *attended),
+            *(cell.attention.query.weight, cell.attention.energy.weight),
+            inner.backend.input_weight(inner, cell.input_size - cell.context_inputs, cell.input_size),
+            *((None, None) if feeds is None else (feeds.weight, feeds.bias)),
+            *(state[0] if feeds is not None else state[0][:, : cell.hidden_size], *state[1:]),
+            *inner.backend.recurrent_parameters(inner),
+        )
+        return (torch.cat([states[0], contexts], dim=-1), *states[1:])

@@ -23,8 +23,7 @@ memory of some twenty steps, as long as a sentence; other biases at 0.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,17 +31,9 @@ from torch.nn import functional as F
 
 from s2s.config import nearest
 from s2s.errors import S2SError
-from s2s.nn.kernels import bptt
-from s2s.nn.kernels.function import compute_dtype
-from s2s.nn.kernels.fused import TorchForm
-from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps
-from s2s.nn.kernels.lstm import LSTMSteps
-from s2s.nn.kernels.mgu import MGUSteps
-from s2s.nn.kernels.rnn import RNNSteps
-from s2s.nn.kernels.sru import SRUSteps
-from s2s.nn.kernels.stepping import StepKernel, tanh
-
-State = tuple[Tensor, ...]  # each (B, H); state[0] is the output h
+from s2s.nn import backends
+from s2s.nn.backends import Backend
+from s2s.nn.kernels.stepping import State, tanh
 
 CELLS: dict[str, type[Cell]] = {}
 
@@ -50,28 +41,26 @@ RecurrentInit = Literal["glorot", "orthogonal"]
 
 
 class Cell(nn.Module):
-    """One step of a recurrent network. See the module's text for what a subclass writes.
+    """One step of a recurrent network. The text of this module shows what a subclass defines.
 
     Attributes:
         num_states: number of state tensors, the output h first.
         affine_input: whether `project` is an affine map of its input. Then the parts of a concatenated input can be
-            projected apart, which is what lets a decoder project all its embeddings at once and add the attention's
-            context at each step.
-        reads_output: whether `step` reads state[0]; where not, a decoder learns no first output for it.
+            projected one by one: a decoder projects all embeddings at once and adds the context vector at each step.
+        reads_output: whether `step` reads state[0]; if not, a decoder learns no first output for it.
         output_size: width of state[0].
-        kernel: a faster way through whole sequences with a backward pass by hand, for a cell whose `step` it computes;
-            it takes the first state and then `recurrent_parameters`, and the cell has `input_weight`.
+        backend: faster backends for whole sequences; the base class runs `step` in a loop.
     """
 
-    num_states: ClassVar[int] = 1
-    affine_input: ClassVar[bool] = True
-    reads_output: ClassVar[bool] = True
-    kernel: type[StepKernel] | None = None
+    num_states: int = 1
+    affine_input: bool = True
+    reads_output: bool = True
+    backend: Backend = backends.LOOP
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         super().__init_subclass__()
-        if {"step", "sequence"} & set(vars(cls)) and "kernel" not in vars(cls):
-            cls.kernel = None  # a subclass with a step of its own is another cell
+        if "step" in vars(cls) and "backend" not in vars(cls):
+            cls.backend = backends.LOOP  # a subclass with a step of its own is another cell
         if name is not None:
             CELLS[name] = cls
 
@@ -85,106 +74,20 @@ class Cell(nn.Module):
         return self.hidden_size
 
     def project(self, x: Tensor) -> Tensor:
-        """(…, I) -> (…, ·): all that the step needs of the input. The leading axes are any, so all time is one call."""
+        """The input projection (…, I) -> (…, ·): all that a step reads of the input, for all time steps in one call."""
         raise NotImplementedError
 
     def step(self, gx: Tensor, state: State) -> State:
-        """(B, ·) slice of `project` and the old state -> the new state."""
+        """The new state, from the step's slice (B, ·) of `project` and the old state."""
         raise NotImplementedError
-
-    def advance(self, x: Tensor, state: State, *constants: Any) -> State:
-        """One step from the input (B, I) itself: what search takes, for which a sequence is too much work."""
-        return self.step(self.project(x).to(state[0].dtype), state, *constants)
-
-    def sequence(self, gx: Tensor, state: State, sizes: list[int]) -> State:
-        """All steps: rows (N, ·) of `project`, packed, and the first state (B_0, ·) -> each state after them, (N, ·).
-
-        Step t has the next sizes[t] rows, which go on from the first sizes[t] rows of the states before it: see
-        `s2s.nn.packing`. Under autocast gx may be of its type; states and gates are of the first state's.
-
-        The loop over `step`, or the cell's kernel with the same result.
-        """
-        if self.kernel is None or not sizes:
-            return self.loop(gx, state, sizes)
-        return bptt.Sequence.apply(  # type: ignore[no-untyped-call, no-any-return]
-            self.kernel, compute_dtype(state[0]), sizes, 1, gx, *state, *self.recurrent_parameters()
-        )
-
-    def loop(self, gx: Tensor, state: State, sizes: list[int], *constants: Any) -> State:
-        """`sequence` by the loop over `step`, which is given the constants as well."""
-        states = [tuple(s[:0] for s in state)]
-        for part in gx.to(state[0].dtype).split_with_sizes(sizes):
-            state = self.step(part, tuple(s[: len(part)] for s in state), *constants)
-            states.append(state)
-        return tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
-
-    def recurrent_parameters(self) -> tuple[Tensor, ...]:
-        """What the kernel takes: the recurrent weight (G·H, H), then biases inside of the recurrence."""
-        raise NotImplementedError
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether `sequence` has a backward pass by hand."""
-        return self.kernel is not None
-
-    @property
-    def in_torch(self) -> bool:
-        """Whether torch has a function for this cell; then `torch_form` gives its parameters."""
-        return False
-
-    def torch_form(self) -> TorchForm:
-        """The cell in the parameters of torch's own recurrent function."""
-        raise NotImplementedError
-
-    def input_weight(self, start: int, stop: int) -> Tensor | None:
-        """Columns start … stop - 1 of the matrix in `project`, (·, stop - start); None if there is no such matrix."""
-        return None
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """Zeros (B, H) of `like`'s device and type."""
+        """Zeros (B, H) with the device and dtype of `like`."""
         return tuple(like.new_zeros(batch, self.hidden_size) for _ in range(self.num_states))
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
-        """Named activations (B, H) of the step from `state`, for looking; a cell without gates returns none."""
+        """Named activations (B, H) of the step from `state`, for inspection; none for a cell without gates."""
         return {}
-
-    def project_start(self, x: Tensor) -> Tensor:
-        """`project` of an input whose first columns are x (…, n <= I) and whose others are 0, for an affine input."""
-        missing = self.input_size - x.size(-1)
-        if missing == 0:
-            return self.project(x)
-        weight = self.input_weight(0, x.size(-1))
-        if weight is None:
-            return self.project(F.pad(x, (0, missing)))
-        return F.linear(x, weight, self.project(x.new_zeros(self.input_size)))
-
-    def input_columns(self, start: int, stop: int) -> Callable[[Tensor], Tensor]:
-        """What input columns start … stop - 1 contribute to `project`, bias left out; for cells with an affine input.
-
-        Returns:
-            (…, stop - start) -> (…, ·), to be used for all steps of a sequence. Where `input_weight` is not known, the
-            affine map f is known only by calling it, so it is f([0; x; 0]) - f(0).
-        """
-        weight = self.input_weight(start, stop)
-        if weight is None:
-            padding = (start, self.input_size - stop)
-            return lambda x: self.project(F.pad(x, padding)) - self.project(x.new_zeros(self.input_size))
-        weight = weight.to(compute_dtype(weight))  # once, where autocast would do it at each step
-        return lambda x: F.linear(x, weight)
-
-
-def sequences(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State], sizes: list[int]) -> list[State]:
-    """`cell.sequence(gx, state, sizes)` of each; cells of one kernel and size step together."""
-    kernel = cells[0].kernel
-    alike = all(cell.kernel is kernel and cell.hidden_size == cells[0].hidden_size for cell in cells)
-    if kernel is None or not alike or not sizes:
-        return [cell.sequence(*given, sizes) for cell, given in zip(cells, zip(gx, state, strict=True), strict=True)]
-    parameters = zip(*(cell.recurrent_parameters() for cell in cells), strict=True)
-    together = bptt.Sequence.apply(  # type: ignore[no-untyped-call]
-        *(kernel, compute_dtype(state[0][0]), sizes, len(cells), *gx),
-        *(torch.stack(part) for part in [*zip(*state, strict=True), *parameters]),
-    )
-    return list(zip(*(states.unbind(0) for states in together), strict=True))
 
 
 def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
@@ -197,17 +100,11 @@ def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") 
 
 
 class _LinearInputCell(Cell):
-    """Shared by cells whose input's part is `weight_ih x + bias`."""
+    """Base of cells whose input projection is `weight_ih x + bias`."""
 
     weight_ih: nn.Parameter  # (G·H, I)
     weight_hh: nn.Parameter  # (G·H, H)
     bias: nn.Parameter  # (G·H)
-
-    def recurrent_parameters(self) -> tuple[Tensor, ...]:
-        return (self.weight_hh,)
-
-    def input_weight(self, start: int, stop: int) -> Tensor | None:
-        return self.weight_ih[:, start:stop]
 
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight_ih, self.bias)
@@ -221,7 +118,7 @@ class RNN(_LinearInputCell, name="rnn"):
     U = weight_ih, W = weight_hh, b = bias. The readout o_t = V h_t + c is the model's output layer.
     """
 
-    kernel = RNNSteps
+    backend = backends.RNN_BACKEND
 
     def __init__(self, input_size: int, hidden_size: int, recurrent_init: RecurrentInit = "orthogonal") -> None:
         super().__init__(input_size, hidden_size)
@@ -232,13 +129,6 @@ class RNN(_LinearInputCell, name="rnn"):
     def step(self, gx: Tensor, state: State) -> State:
         (h,) = state
         return (tanh(gx + F.linear(h, self.weight_hh)),)
-
-    @property
-    def in_torch(self) -> bool:
-        return self.by_hand  # not a subclass with a step of its own
-
-    def torch_form(self) -> TorchForm:
-        return TorchForm("rnn_tanh", self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias))
 
 
 class LSTM(_LinearInputCell, name="lstm"):
@@ -257,7 +147,7 @@ class LSTM(_LinearInputCell, name="lstm"):
     """
 
     num_states = 2
-    kernel = LSTMSteps
+    backend = backends.LSTM_BACKEND
 
     def __init__(
         self,
@@ -276,7 +166,7 @@ class LSTM(_LinearInputCell, name="lstm"):
         self.weight_hh = _draw(len(initial), hidden_size, hidden_size, recurrent_init)
         self.bias = nn.Parameter(torch.tensor(list(initial.values())).repeat_interleave(hidden_size))
 
-    def _stacked(self, parameter: Tensor, filling: float = 0.0) -> Tensor:
+    def of_all_gates(self, parameter: Tensor, filling: float = 0.0) -> Tensor:
         """The parameter of all four gates: the one that is fixed has `filling`."""
         if self.open is None:
             return parameter
@@ -285,28 +175,10 @@ class LSTM(_LinearInputCell, name="lstm"):
         return torch.cat(blocks)
 
     def project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self._stacked(self.weight_ih), self._stacked(self.bias, torch.inf))  # σ(∞) = 1
-
-    def input_weight(self, start: int, stop: int) -> Tensor | None:
-        return self._stacked(self.weight_ih[:, start:stop])
-
-    def recurrent_parameters(self) -> tuple[Tensor, ...]:
-        return (self._stacked(self.weight_hh),)
-
-    @property
-    def in_torch(self) -> bool:
-        return self.by_hand and self.open is None
-
-    def torch_form(self) -> TorchForm:
-        def ordered(parameter: Tensor) -> Tensor:  # torch has i, f, c̃, o
-            f, i, o, candidate = parameter.chunk(4)
-            return torch.cat([i, f, candidate, o])
-
-        w, bias = (ordered(self.weight_ih), ordered(self.weight_hh)), ordered(self.bias)
-        return TorchForm("lstm", *w, bias, torch.zeros_like(bias))
+        return F.linear(x, self.of_all_gates(self.weight_ih), self.of_all_gates(self.bias, torch.inf))  # σ(∞) = 1
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pre = gx + F.linear(h, self._stacked(self.weight_hh))
+        pre = gx + F.linear(h, self.of_all_gates(self.weight_hh))
         f, i, o = torch.sigmoid(pre[:, : 3 * self.hidden_size]).chunk(3, dim=1)
         return f, i, o, tanh(pre[:, 3 * self.hidden_size :])
 
@@ -335,7 +207,7 @@ class GRU(_LinearInputCell, name="gru"):
     `update_bias` is the initial b_z; below 0 a new network remembers, as an LSTM does whose b_f is above.
     """
 
-    kernel: type[StepKernel] | None = GRUSteps
+    backend = backends.GRU_BACKEND
 
     def __init__(
         self,
@@ -352,8 +224,6 @@ class GRU(_LinearInputCell, name="gru"):
         self.bias = nn.Parameter(torch.tensor([update_bias, 0.0, 0.0]).repeat_interleave(hidden_size))
         if reset == "after":
             self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
-            if self.kernel is GRUSteps:  # not a subclass with a step of its own
-                self.kernel = GRUAfterSteps
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         split = 2 * self.hidden_size
@@ -368,21 +238,6 @@ class GRU(_LinearInputCell, name="gru"):
         (h,) = state
         z, _, candidate = self._activations(gx, h)
         return (h + z * (candidate - h),)
-
-    def recurrent_parameters(self) -> tuple[Tensor, ...]:
-        return (self.weight_hh, self.bias_hn) if self.reset == "after" else (self.weight_hh,)
-
-    @property
-    def in_torch(self) -> bool:
-        return self.by_hand and self.reset == "after"
-
-    def torch_form(self) -> TorchForm:
-        def ordered(parameter: Tensor) -> Tensor:  # torch has r, 1 - z, h̃, and 1 - σ(a) = σ(-a)
-            z, r, candidate = parameter.chunk(3)
-            return torch.cat([r, -z, candidate])
-
-        w, inside = (ordered(self.weight_ih), ordered(self.weight_hh)), F.pad(self.bias_hn, (2 * self.hidden_size, 0))
-        return TorchForm("gru", *w, ordered(self.bias), inside)
 
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         z, r, candidate = self._activations(gx, state[0])
@@ -399,7 +254,7 @@ class MGU(_LinearInputCell, name="mgu"):
     Stacked f, h̃. `forget_bias` is the initial b_f; below 0 a new network remembers.
     """
 
-    kernel = MGUSteps
+    backend = backends.MGU_BACKEND
 
     def __init__(
         self,
@@ -442,7 +297,7 @@ class SRU(Cell, name="sru"):
 
     num_states = 2
     reads_output = False
-    kernel = SRUSteps
+    backend = backends.SRU_BACKEND
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 3.0) -> None:
         super().__init__(input_size, hidden_size)
@@ -457,15 +312,6 @@ class SRU(Cell, name="sru"):
         projected = F.linear(x, self.weight_ih, bias)
         skip = x.to(projected.dtype) if self.weight_skip is None else F.linear(x, self.weight_skip)
         return torch.cat([projected, skip], dim=-1)
-
-    def input_weight(self, start: int, stop: int) -> Tensor | None:
-        skip: Tensor | None = self.weight_skip
-        if skip is None:
-            skip = torch.eye(self.hidden_size, dtype=self.weight_ih.dtype, device=self.weight_ih.device)
-        return torch.cat([self.weight_ih[:, start:stop], skip[:, start:stop]])
-
-    def recurrent_parameters(self) -> tuple[Tensor, ...]:
-        return (self.weight_c,)
 
     def _activations(self, gx: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         candidate, of_f, of_r, skip = gx.chunk(4, dim=1)

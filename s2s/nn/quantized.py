@@ -32,12 +32,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2s.nn.attention import AttentionCell, StackedCell
+from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
 from s2s.nn.recurrent import RecurrentLayer
 
 INPUT_LIMIT = 127
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+class _WholeInput(Backend):
+    """The loop, over inputs that are projected in one piece."""
+
+    def splits_input(self, cell: Cell) -> bool:
+        return False
 
 
 class Int8Weight(Tensor):
@@ -149,6 +158,6 @@ def quantized(model: Module) -> Module:
     for part in made.modules():
         if isinstance(part, RecurrentLayer):
             part.recurrence = "loop"
-        elif isinstance(part, Cell):
-            part.affine_input = False  # type: ignore[misc]  # of this copy, not of the class
+        elif isinstance(part, Cell) and not isinstance(part, (AttentionCell, StackedCell)):
+            part.backend = _WholeInput()
     return made

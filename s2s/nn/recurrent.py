@@ -1,18 +1,18 @@
-"""Time, padding and direction: the only place that knows them.
+"""Recurrent layers: cells over time, the only place that knows time, padding and direction.
 
-`RecurrentLayer` runs a cell over a batch of sequences of unequal lengths. Sequences are padded at their end; padding
-changes no output and no final state, whatever it contains. A reversed layer reads each sequence from its own end.
+A `RecurrentLayer` runs a cell over a batch of sequences of unequal lengths, padded at their end. Padding changes no
+output and no final state, whatever it contains. A reversed layer reads each sequence from its own end.
 
-How: the batch is laid out as rows (see `s2s.nn.packing`), which is also where a reversed layer's order is made; the
-input's part of all steps is one matrix product, the steps run over the rows of each step, and outputs go back to their
-places. `layout` is `packed`, without padding, or `padded`. `auto` is packed on a CPU; on a GPU, whose time for a step
-hardly depends on the number of rows, it is padded where at least three quarters of the batch are real elements, and
-where only the GPU knows how many there are.
+The batch is laid out as rows (`s2s.nn.packing`), in the order of reading. The input projection of all steps is one
+matrix multiplication, the steps run over the rows of each step, and the outputs return to their places.
 
-`recurrence` says what takes the steps: `loop`, autograd over the cell's `step`; `bptt`, the cell's kernel with its
-backward pass by hand; `torch`, torch's own function, where it has the cell. `auto` is torch's on a GPU; on a CPU the
-one by hand, which was the fastest of the three for every cell, size, type and direction measured (results/README.md);
-and what the cell's own `sequence` does where there is neither.
+`recurrence` selects the backend (`s2s.nn.backends`): `loop`, `bptt` or `torch`. `auto` is torch's function on a GPU; on
+a CPU it is the kernel, the fastest of the three for every cell, size, dtype and direction measured (results/README.md);
+and the loop for a cell that has neither.
+
+`layout` is `packed`, without padding, or `padded`. `auto` is packed on a CPU. On a GPU, whose time for a step hardly
+depends on the number of rows, it is padded if at least three quarters of the batch are real tokens, or if only the GPU
+knows how many there are.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from s2s import devices
-from s2s.nn.cells import Cell, State, sequences
+from s2s.nn.backends import run_together
+from s2s.nn.cells import Cell
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels import fused
+from s2s.nn.kernels.stepping import State
 from s2s.nn.packing import Packing
 
 log = logging.getLogger(__name__)
@@ -42,12 +44,12 @@ class RecurrentLayer(nn.Module):
     """A cell over time.
 
     Args:
-        cell: what one step does.
+        cell: one step.
         reverse: read each sequence from its last real element to its first; outputs stand at their element's place.
 
     Attributes:
-        recurrence: see the module's text; what the layer cannot do it leaves to `auto`.
-        layout: see the module's text; of a layer in a stack, the stack's own is taken.
+        recurrence, layout: see the text of this module. A backend that the cell does not have falls back to `auto`; of
+            a layer in a stack, the stack's layout counts.
     """
 
     def __init__(self, cell: Cell, reverse: bool = False) -> None:
@@ -57,28 +59,27 @@ class RecurrentLayer(nn.Module):
         self.recurrence: Recurrence = "auto"
         self.layout: Layout = "auto"
 
-    def way(self, device: torch.device) -> tuple[Recurrence, str]:
-        """What takes the steps on this device, and why; never `auto`."""
-        can: dict[Recurrence, bool] = {
-            "loop": True,
-            "bptt": self.cell.by_hand,
-            "torch": self.cell.in_torch,
-        }
-        if self.recurrence != "auto" and can[self.recurrence]:
-            return self.recurrence, "as asked"
-        if device.type == "cuda" and can["torch"]:
+    def backend(self, device: torch.device) -> tuple[Recurrence, str]:
+        """The backend on this device, never `auto`, and the reason for it."""
+        has_kernel = self.cell.backend.has_kernel(self.cell)
+        in_torch = self.cell.backend.torch_form(self.cell) is not None
+        if self.recurrence == "loop" or (self.recurrence == "bptt" and has_kernel):
+            return self.recurrence, "as configured"
+        if self.recurrence == "torch" and in_torch:
+            return "torch", "as configured"
+        if device.type == "cuda" and in_torch:
             return "torch", "cuDNN" if fused.in_cudnn(torch.bfloat16, device) else "cuDNN, in fp32: it has no bf16 here"
-        if can["bptt"]:
-            faster = "fastest on a CPU" if device.type == "cpu" else "torch has no function for this cell"
-            return "bptt", f"backward pass by hand, {faster}"
-        return "loop", "the cell has no kernel"  # or a `sequence` of its own, which is then taken
+        if has_kernel:
+            reason = "fastest on a CPU" if device.type == "cpu" else "torch has no function for this cell"
+            return "bptt", f"hand-derived backward pass, {reason}"
+        return "loop", "the cell has no kernel"
 
     def forward(
         self,
         x: Tensor,
         mask: Tensor | None,
         state: State | None = None,
-        constants: Any = None,
+        memory: Any = None,
         context: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Runs the layer.
@@ -86,19 +87,19 @@ class RecurrentLayer(nn.Module):
         Args:
             x: (B, T, I), or (B, T, I - C) with a context.
             mask: (B, T), True at real elements, which come first; None when all are real.
-            state: where to begin; the cell's initial state when None.
-            constants: per-sentence values that a cell such as `AttentionCell` takes as last argument of its step, in
-                the order of x; only without a mask.
-            context: (B / n, C), which follows x in the input of every step; each row is for n sequences.
+            state: before the first step; the cell's initial state when None.
+            memory: last argument of the step of a cell such as `AttentionCell`, in the order of x; without a mask only.
+            context: (B / n, C) a fixed context vector, which follows x in the input of every step; each of its rows
+                serves n sequences.
 
         Returns:
             outputs (B, T, output_size), 0 at padding, and the state after each sequence's last element.
         """
         if mask is None and x.size(1) == 1 and state is not None:
-            whole, before = _with_context(x, context).squeeze(1), tuple(map(_exact, state))
-            new = self.cell.advance(whole, before, *(() if constants is None else (constants,)))
+            whole, before = _with_context(x, context).squeeze(1), tuple(map(_at_least_fp32, state))
+            new = self.cell.backend.advance(self.cell, whole, before, *(() if memory is None else (memory,)))
             return new[0].unsqueeze(1), new
-        return self.run(x, self.directed(lay_out(x, mask, self.layout)), state, constants, context)
+        return self.run(x, self.directed(lay_out(x, mask, self.layout)), state, memory, context)
 
     def directed(self, forward: Packing) -> Packing:
         """The layout of a batch in this layer's direction."""
@@ -109,29 +110,30 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         packing: Packing,
         state: State | None = None,
-        constants: Any = None,
+        memory: Any = None,
         context: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """`forward` with a layout that is known."""
-        way, _ = self.way(x.device)
-        if way == "torch":
+        name, _ = self.backend(x.device)
+        if name == "torch":
             return self._by_torch(x, packing, state, context)
         gx, initial = self._begin(x, packing, state, context)
-        run = self.cell.loop if self.recurrence == "loop" else self.cell.sequence
-        states = run(gx, packing.first(initial), packing.sizes, *(() if constants is None else (constants,)))
+        run = self.cell.backend.loop if name == "loop" else self.cell.backend.sequence
+        more = () if memory is None else (memory,)
+        states = run(self.cell, gx, packing.first(initial), packing.sizes, *more)
         return packing.unpack(states[0]), packing.final(states, initial)
 
     @staticmethod
     def both(
         forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, whole: Packing, states: list[State | None]
     ) -> list[tuple[Tensor, State]]:
-        """What two layers over the same input return; their steps are taken together where their cells' kernel can."""
+        """The results of two layers over the same input; cells that share a kernel take their steps together."""
         layers = [(layer, layer.directed(whole)) for layer in (forward, backward)]
-        if any(layer.way(x.device)[0] != "bptt" for layer, _ in layers):
+        if any(layer.backend(x.device)[0] != "bptt" for layer, _ in layers):
             return [layer.run(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
         begun = [layer._begin(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
         first = [whole.first(initial) for _, initial in begun]
-        run = sequences([forward.cell, backward.cell], [gx for gx, _ in begun], first, whole.sizes)
+        run = run_together([forward.cell, backward.cell], [gx for gx, _ in begun], first, whole.sizes)
         return [
             (packing.unpack(states[0]), packing.final(states, initial))
             for (_, packing), states, (_, initial) in zip(layers, run, begun, strict=True)
@@ -142,10 +144,10 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         mask: Tensor | None,
         state: State | None = None,
-        constants: Any = None,
+        memory: Any = None,
         context: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Every state and gate, through the step loop, gradients reachable.
+        """Every state and gate, through the loop, with gradients.
 
         Args: as of `forward`.
 
@@ -155,47 +157,49 @@ class RecurrentLayer(nn.Module):
         """
         packing = self.directed(Packing.of(x, mask))
         gx, initial = self._begin(x, packing, state, context)
-        current, extra = packing.first(initial), () if constants is None else (constants,)
+        current, more = packing.first(initial), () if memory is None else (memory,)
         rows: list[dict[str, Tensor]] = []
         for part in gx.to(initial[0].dtype).split_with_sizes(packing.sizes):
             before = tuple(s[: len(part)] for s in current)
-            current = self.cell.step(part, before, *extra)
-            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(part, before, *extra))
+            current = self.cell.step(part, before, *more)
+            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(part, before, *more))
         return {name: packing.unpack(torch.cat([row[name] for row in rows])) for name in rows[0]}
 
     def _begin(
         self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """The input's part (N, ·) of all steps, and the first state (B, H)."""
+        """The input projection (N, ·) of all steps, and the first state (B, H)."""
         projected = self._project(x, packing, context)
         if state is None:
-            state = self.cell.initial_state(x.size(0), _exact(projected.new_empty(0)))
-        return projected, tuple(map(_exact, state))
+            state = self.cell.initial_state(x.size(0), _at_least_fp32(projected.new_empty(0)))
+        return projected, tuple(map(_at_least_fp32, state))
 
     def _by_torch(
         self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None
     ) -> tuple[Tensor, State]:
         if state is None:
-            state = self.cell.initial_state(x.size(0), _exact(x.new_empty(0)))
+            state = self.cell.initial_state(x.size(0), _at_least_fp32(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
-        first = packing.first(state)
-        outputs, final = fused.run(self.cell.torch_form(), rows, packing.sizes, first, packing.padding)
+        first, form = packing.first(state), self.cell.backend.torch_form(self.cell)
+        assert form is not None
+        outputs, final = fused.run(form, rows, packing.sizes, first, packing.padding)
         if packing.padding is None:
             return packing.unpack(outputs), packing.in_batch_order(final, state)
         (output,) = packing.final((outputs,), state[:1])
         return packing.unpack(outputs), (output, *final[1:])
 
     def _project(self, x: Tensor, packing: Packing, context: Tensor | None) -> Tensor:
-        """The input's part of all steps; the context's share in it is computed once for each of its rows."""
-        if context is None or not self.cell.affine_input:
-            return self.cell.project(packing.pack(_with_context(x, context)))
-        share = self.cell.input_columns(x.size(-1), self.cell.input_size)(context)
+        """The input projection of all steps; a context vector is projected once."""
+        cell, backend = self.cell, self.cell.backend
+        if context is None or not backend.splits_input(cell):
+            return cell.project(packing.pack(_with_context(x, context)))
+        share = backend.projection_of_columns(cell, x.size(-1), cell.input_size)(context)
         each = share.repeat_interleave(x.size(0) // context.size(0), dim=0)
-        return packing.add(self.cell.project_start(packing.pack(x)), each)
+        return packing.add(backend.project_first_columns(cell, packing.pack(x)), each)
 
 
-def _exact(state: Tensor) -> Tensor:
-    """Products may be rounded to 8 bits; a state that is added to at each step of a long sequence must not be."""
+def _at_least_fp32(state: Tensor) -> Tensor:
+    """A state in fp32 or wider: it is added to at each step of a long sequence, where bf16's 8 bits would not do."""
     return state.to(torch.promote_types(state.dtype, torch.float32))
 
 
@@ -208,7 +212,7 @@ def _with_context(x: Tensor, context: Tensor | None) -> Tensor:
 
 
 def lay_out(x: Tensor, mask: Tensor | None, layout: Layout, lengths: Sequence[int] | None = None) -> Packing:
-    """The layout of x (B, T, ·), as `layout` says; see the text of this module.
+    """The layout of x (B, T, ·) that `layout` selects.
 
     Args:
         mask, lengths: as of `Packing.of`.
@@ -287,26 +291,26 @@ class RecurrentStack(nn.Module):
 
 
 def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device, layout: Layout = "auto") -> None:
-    """Sets both of all layers of a model, and logs once what takes the steps on this device and why."""
-    ways: dict[tuple[str, str], list[str]] = {}
+    """Sets both of all layers of a model, and logs each part's backend on this device with the reason."""
+    parts: dict[tuple[str, str], list[str]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, (RecurrentLayer, RecurrentStack)):
             layer.layout = layout
         if isinstance(layer, RecurrentLayer):
             layer.recurrence = recurrence
-            ways.setdefault(layer.way(device), []).append(name.split(".")[0])
-    for (way, reason), parts in ways.items():
-        log.info("recurrence of %s: %s (%s)", " and ".join(dict.fromkeys(parts)), way, reason)
+            parts.setdefault(layer.backend(device), []).append(name.split(".")[0])
+    for (backend, reason), names in parts.items():
+        log.info("recurrence of %s: %s (%s)", " and ".join(dict.fromkeys(names)), backend, reason)
 
 
 def check_recurrence(model: nn.Module, recurrence: Recurrence) -> list[str]:
-    """The error, if no layer of the model can do what is asked."""
+    """An error, if no layer of the model has the configured backend."""
     layers = [layer for layer in model.modules() if isinstance(layer, RecurrentLayer)]
     if recurrence == "auto" or recurrence not in get_args(Recurrence) or not layers:
         return []
     for layer in layers:
         layer.recurrence = recurrence
-        if layer.way(torch.device("cpu"))[0] == recurrence:
+        if layer.backend(torch.device("cpu"))[0] == recurrence:
             return []
     known = ", ".join(get_args(Recurrence))
     return [f"recurrence={recurrence}: no cell of this model has it; it is one of {known}, and auto always works"]

@@ -119,13 +119,13 @@ def test_attention_cell_is_its_equations(kind: str, query: str, feeding: bool) -
     torch.manual_seed(1)
     hidden, width, embedding = 4, 3, 2
     make = Wavy if kind == "wavy" else CELLS[kind]
-    inner = make(embedding + AttentionCell.extra_inputs(query, feeding, hidden, width), hidden)
+    inner = make(embedding + AttentionCell.width_of_context(query, feeding, hidden, width), hidden)
     attention = BahdanauAttention(hidden, width, 5)
     cell = AttentionCell(inner, attention, query, feeding, width)
     memory, mask = torch.randn(2, 6, width), torch.arange(6) < torch.tensor([[6], [3]])
     keys = attention.prepare(memory, mask)
     x = torch.randn(2, 5, embedding)
-    outputs, _ = RecurrentLayer(cell)(x, None, None, cell.prepare(keys))
+    outputs, _ = RecurrentLayer(cell)(x, None, None, keys)
 
     state = inner.initial_state(2, x)
     fed = torch.zeros(2, hidden)
@@ -144,5 +144,5 @@ def test_attention_cell_is_its_equations(kind: str, query: str, feeding: bool) -
             assert cell.attentional is not None
             second = fed = torch.tanh(cell.attentional(torch.cat([state[0], context], dim=-1)))
         torch.testing.assert_close(outputs[:, t], torch.cat([state[0], second], dim=-1))
-        traced = RecurrentLayer(cell).trace(x[:, : t + 1], None, None, cell.prepare(keys))
+        traced = RecurrentLayer(cell).trace(x[:, : t + 1], None, None, keys)
         torch.testing.assert_close(traced["attention"][:, t], weights)

@@ -55,8 +55,8 @@ def test_gradients_equal_autograd(
     cell, sizes = _cell(kind, 3, hidden, seed), _sizes(lengths)
     x, *state = _inputs(cell, sizes, hidden, seed + 1)
     first = tuple(state) if given_state else cell.initial_state(len(lengths), x)
-    by_hand = cell.sequence(cell.project(x), first, sizes)
-    looped = cell.loop(cell.project(x), first, sizes)
+    by_hand = cell.backend.sequence(cell, cell.project(x), first, sizes)
+    looped = cell.backend.loop(cell, cell.project(x), first, sizes)
     generator = torch.Generator()
 
     def weighed(states: tuple[Tensor, ...]) -> Tensor:
@@ -92,7 +92,7 @@ def test_gradients_equal_finite_differences(kind: str, lengths: list[int], given
 
     def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         state = rest[:count] or cell.initial_state(len(lengths), x)
-        cell.forward = lambda x: cell.sequence(cell.project(x), state, sizes)  # type: ignore[method-assign]
+        cell.forward = lambda x: cell.backend.sequence(cell, cell.project(x), state, sizes)  # type: ignore[method-assign]
         result: tuple[Tensor, ...] = torch.func.functional_call(cell, dict(zip(names, rest[count:], strict=True)), (x,))
         return result
 
@@ -107,7 +107,7 @@ def test_bf16_error_is_that_of_the_products(kind: str) -> None:
     x, *state = _inputs(cell, sizes, 32, 4)
 
     def run(recurrence: str) -> list[Tensor]:
-        states = getattr(cell, recurrence)(cell.project(x), tuple(state), sizes)
+        states = getattr(cell.backend, recurrence)(cell, cell.project(x), tuple(state), sizes)
         gradients = torch.autograd.grad(states[0].sum(), [x, *cell.parameters()])
         return [states[0].detach(), *gradients]
 
@@ -138,9 +138,9 @@ def test_attention_decoder_equals_autograd(
     kind: str, steps: int, lengths: list[int], parts: set[str], wiring: tuple[Query, bool], seed: int
 ) -> None:
     hidden, memory, embedding, batch = 5, 4, 3, len(lengths)
-    inner = _cell(kind, embedding + AttentionCell.extra_inputs(*wiring, hidden, memory), hidden, seed)
+    inner = _cell(kind, embedding + AttentionCell.width_of_context(*wiring, hidden, memory), hidden, seed)
     cell = AttentionCell(inner, BahdanauAttention(hidden, memory, 6), *wiring, memory)
-    assert cell.by_hand
+    assert cell.backend.has_kernel(cell)
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -158,8 +158,8 @@ def test_attention_decoder_equals_autograd(
     wanted = [values, x, *state, *cell.parameters()]
 
     def run(how: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        constants = cell.prepare(cell.attention.prepare(values, mask))
-        states = getattr(cell, how)(cell.project(x), state, [batch] * steps, constants)
+        attended = cell.attention.prepare(values, mask)
+        states = getattr(cell.backend, how)(cell, cell.project(x), state, [batch] * steps, attended)
         total = torch.stack([(s * w).sum() for s, w in zip(states, weights, strict=True)]).sum()
         return states, torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
 
@@ -192,5 +192,6 @@ def test_a_subclass_with_a_step_of_its_own_has_no_kernel() -> None:
 
     cell = Halved(3, 4)
     gx, state, sizes = cell.project(torch.randn(5, 3)), (torch.zeros(2, 4), torch.zeros(2, 4)), [2, 2, 1]
-    assert cell.kernel is None
-    torch.testing.assert_close(cell.sequence(gx, state, sizes)[0], cell.loop(gx, state, sizes)[0])
+    assert not cell.backend.has_kernel(cell)
+    looped = cell.backend.loop(cell, gx, state, sizes)
+    torch.testing.assert_close(cell.backend.sequence(cell, gx, state, sizes), looped)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2s.errors import S2SError
+from s2s.nn.backends import LOOP
 from s2s.nn.cells import CELLS, GRU, LSTM, RNN, Cell, cell_class
 from s2s.nn.recurrent import RecurrentLayer
 
@@ -99,11 +100,11 @@ def test_columns_of_the_input_can_be_projected_apart(name: str) -> None:
     cell = CELLS[name](7, 4)
     _random(cell, 2)
     x = torch.randn(5, 7)
-    parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + cell.input_columns(3, 7)(x[:, 3:])
+    share = cell.backend.projection_of_columns(cell, 3, 7)(x[:, 3:])
+    parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + share
     torch.testing.assert_close(parts, cell.project(x))
-    known = cell.input_columns(2, 5)(x[:, 2:5])
-    cell.input_weight = lambda start, stop: None  # type: ignore[method-assign]
-    torch.testing.assert_close(cell.input_columns(2, 5)(x[:, 2:5]), known)
+    share = cell.backend.projection_of_columns(cell, 2, 5)(x[:, 2:5])
+    torch.testing.assert_close(LOOP.projection_of_columns(cell, 2, 5)(x[:, 2:5]), share)
 
 
 def test_initial_biases_and_matrices() -> None:

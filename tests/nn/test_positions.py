@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 from s2s.models import build_model, check_model
 from s2s.models.interface import Memory
 from s2s.models.seq2seq import EncoderDecoder
-from s2s.models.transformer import MultiHeadAttention, looking_bias
-from s2s.nn.positions import sinusoidal_positions, turned, turns
+from s2s.models.transformer import MultiHeadAttention, attention_bias
+from s2s.nn.positions import rotary_positions, rotate, sinusoidal_positions
 from tests.models import contract
 
 
@@ -35,17 +35,17 @@ def by_complex_numbers(x: Tensor, start: int) -> Tensor:
 
 @pytest.mark.parametrize(("kind", "tight"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("start", [0, 5, 4000])
-def test_turns_are_products_of_complex_numbers(kind: torch.dtype, tight: float, start: int) -> None:
+def test_rotations_are_products_of_complex_numbers(kind: torch.dtype, tight: float, start: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 7, 10, dtype=torch.float64)
-    found = turned(x.to(kind), turns(start, 7, 10, x.to(kind)))
+    found = rotate(x.to(kind), rotary_positions(start, 7, 10, x.to(kind)))
     assert found.dtype == kind
     torch.testing.assert_close(found.double(), by_complex_numbers(x, start), rtol=tight, atol=tight)
 
 
-def test_gradients_of_turns() -> None:
+def test_gradients_of_rotations() -> None:
     x = torch.randn(1, 2, 4, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda z: turned(z, turns(3, 4, 6, z)), x)
+    assert torch.autograd.gradcheck(lambda z: rotate(z, rotary_positions(3, 4, 6, z)), x)
 
 
 def test_scores_depend_on_the_difference_of_positions_only() -> None:
@@ -54,8 +54,8 @@ def test_scores_depend_on_the_difference_of_positions_only() -> None:
     time = 9
 
     def scores(start: int) -> Tensor:
-        by = turns(start, time, 8, query)
-        return turned(query.expand(time, -1), by) @ turned(key.expand(time, -1), by).T
+        cos_sin = rotary_positions(start, time, 8, query)
+        return rotate(query.expand(time, -1), cos_sin) @ rotate(key.expand(time, -1), cos_sin).T
 
     first = scores(0)
     for start in (1, 17, 1000):
@@ -71,11 +71,11 @@ def test_self_attention_is_the_same_anywhere() -> None:
     """A whole layer, moved: what it mixes does not change; queries moved against the keys change it."""
     torch.manual_seed(0)
     layer, x = MultiHeadAttention(8, 2).double(), torch.randn(2, 5, 8, dtype=torch.float64)
-    bias = looking_bias(torch.ones(1, 1, 5, 5, dtype=torch.bool).tril(), x)
+    bias = attention_bias(torch.ones(1, 1, 5, 5, dtype=torch.bool).tril(), x)
 
     def mixed(of_queries: int, of_keys: int) -> Tensor:
-        key, value = layer.keys_values(x, turns(of_keys, 5, 4, x))
-        return layer(x, key, value, bias, turns(of_queries, 5, 4, x))  # type: ignore[no-any-return]
+        memory = layer.keys_values(x, rotary_positions(of_keys, 5, 4, x))
+        return layer(x, memory, bias, rotary_positions(of_queries, 5, 4, x))  # type: ignore[no-any-return]
 
     torch.testing.assert_close(mixed(30, 30), mixed(0, 0), rtol=1e-10, atol=1e-10)
     assert (mixed(31, 30) - mixed(0, 0)).abs().max() > 1e-3
@@ -149,6 +149,6 @@ def test_a_device_without_float64_gets_none() -> None:
 
     with FakeTensorMode(), Watch():
         like = torch.empty(2, 5, 8, device="mps")
-        found = [sinusoidal_positions(3, 5, like), *turns(3, 5, 8, like)]
+        found = [sinusoidal_positions(3, 5, like), *rotary_positions(3, 5, 8, like)]
     assert {tensor.device.type for tensor in found} == {"mps"}
     assert set(made) == {torch.float32}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from s2s.nn.attention import AttentionCell, BahdanauAttention, StackedCell
+from s2s.nn.backends import Backend
 from s2s.nn.cells import CELLS, LSTM, RNN, Cell, State
 from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack, check_recurrence, set_recurrence
 
@@ -94,8 +95,8 @@ def test_torch_in_bf16_is_near(name: str, options: dict[str, Any]) -> None:
 
 
 def test_auto_takes_what_is_there() -> None:
-    ways = {
-        name: (RecurrentLayer(cell).way(CPU)[0], RecurrentLayer(cell).way(GPU)[0])
+    backends = {
+        name: (RecurrentLayer(cell).backend(CPU)[0], RecurrentLayer(cell).backend(GPU)[0])
         for name, cell in {
             **{name: kind(3, 4) for name, kind in CELLS.items()},
             "gru, reset after": CELLS["gru"](3, 4, reset="after"),
@@ -109,11 +110,11 @@ def test_auto_takes_what_is_there() -> None:
             "attention with feeding": AttentionCell(LSTM(7, 4), BahdanauAttention(4, 4, 2), "current", True, 4),
         }.items()
     }
-    fused, by_hand, looped = ("bptt", "torch"), ("bptt", "bptt"), ("loop", "loop")
-    assert ways.pop("rnn") == ways.pop("lstm") == ways.pop("gru, reset after") == fused
-    assert [ways.pop(name) for name in ("gru", "mgu", "sru", "lstm without a gate", "attention")] == [by_hand] * 5
-    assert ways.pop("attention with feeding") == by_hand
-    assert ways == {"own": looped, "stacked": looped, "attention over a cell of one's own": looped}
+    fused, kernel, looped = ("bptt", "torch"), ("bptt", "bptt"), ("loop", "loop")
+    assert backends.pop("rnn") == backends.pop("lstm") == backends.pop("gru, reset after") == fused
+    assert [backends.pop(name) for name in ("gru", "mgu", "sru", "lstm without a gate", "attention")] == [kernel] * 5
+    assert backends.pop("attention with feeding") == kernel
+    assert backends == {"own": looped, "stacked": looped, "attention over a cell of one's own": looped}
 
 
 def test_the_choice_is_logged_once_for_all_layers(caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +123,7 @@ def test_the_choice_is_logged_once_for_all_layers(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO):
         set_recurrence(model, "torch", CPU)
     assert caplog.messages == [
-        "recurrence of encoder: torch (as asked)",
+        "recurrence of encoder: torch (as configured)",
         "recurrence of decoder: loop (the cell has no kernel)",
     ]
     outputs, _ = stack(torch.randn(2, 5, 3), None)
@@ -130,21 +131,25 @@ def test_the_choice_is_logged_once_for_all_layers(caplog: pytest.LogCaptureFixtu
     torch.testing.assert_close(stack(torch.zeros(2, 5, 3), None)[0].shape, outputs.shape)
 
 
-class Fast(Own):
-    """A way through whole sequences that its author knows to be right."""
+class Fast(Backend):
+    """A user's own backend."""
 
     calls = 0
 
-    def sequence(self, gx: Tensor, state: State, sizes: list[int]) -> State:
+    def has_kernel(self, cell: Cell) -> bool:
+        return True
+
+    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: object) -> State:
         self.calls += 1
-        return self.loop(gx, state, sizes)
+        return self.loop(cell, gx, state, sizes)
 
 
-def test_a_sequence_of_the_users_own_is_taken_unless_the_loop_is_asked_for() -> None:
+def test_a_backend_of_the_users_own_is_taken_unless_the_loop_is_configured() -> None:
     for recurrence, calls in (("auto", 1), ("loop", 0)):
-        cell = Fast(4, 4)
+        cell = Own(4, 4)
+        cell.backend = Fast()
         _layer(cell, recurrence)(torch.randn(2, 5, 4), None)  # type: ignore[arg-type]
-        assert cell.calls == calls
+        assert cell.backend.calls == calls
 
 
 def test_what_no_layer_can_do_is_an_error() -> None:
