@@ -47,9 +47,8 @@ def main() -> None:
         ]
         for group in [*parts, "model/encoder", "model/decoder"]:
             for name in names(group):
-                if name != "run":
-                    check([f"{group}={name}", *NEEDS.get((group, name), [])])
-                    composed += 1
+                check([f"{group}={name}", *NEEDS.get((group, name), [])])
+                composed += 1
         for data in names("ladder"):
             for size, ladder in compose("compare", [f"data={data}"])["ladder"].items():
                 for model in names("model"):

@@ -1,63 +1,29 @@
-"""What a run is made of, and the check that happens before any work starts.
+"""The configuration of a run: the schemas of its sections, and the check of the whole before any work starts.
 
-A configuration is composed by Hydra from `conf/`, resolved, and checked here *as a whole*: every unknown key, wrong
-type, value out of range and missing key is reported at once, with the key, the value and what is allowed. The schema of
-a section is the signature of what it builds: a dataclass below for data, optimisation, training, decoding and
-evaluation; the constructor itself for models and cells (`check_call`). Nothing is written down twice.
-
-This module imports no other part of s2s but the error, so that everything may import it.
+Hydra composes and resolves a configuration from `conf/`. `parse` checks it and returns a `RunConfig`, the one object
+from there to the run directory.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
 import itertools
-import math
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from s2s.errors import S2SError
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Closed range of a number; `below` is an exclusive upper end, `above` an exclusive lower one."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: float = -math.inf
-    below: float = math.inf
-
-    def holds(self, value: float) -> bool:
-        return self.low <= value <= self.high and self.above < value < self.below
-
-    def __str__(self) -> str:
-        parts = []
-        if self.low > -math.inf:
-            parts.append(f"at least {self.low:g}")
-        if self.above > -math.inf:
-            parts.append(f"more than {self.above:g}")
-        if self.high < math.inf:
-            parts.append(f"at most {self.high:g}")
-        if self.below < math.inf:
-            parts.append(f"less than {self.below:g}")
-        return " and ".join(parts)
-
-
-PositiveInt = Annotated[int, Bounds(low=1)]
-NonNegativeInt = Annotated[int, Bounds(low=0)]
-PositiveFloat = Annotated[float, Bounds(above=0)]
-NonNegativeFloat = Annotated[float, Bounds(low=0)]
-Probability = Annotated[float, Bounds(low=0, below=1)]
-Share = Annotated[float, Bounds(low=0, high=1)]
-
+from s2s.schema import (
+    Bounds,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Share,
+    build,
+    check_call,
+    raise_all,
+)
 
 # ---------------------------------------------------------------------------------------------------------- data
 
@@ -247,50 +213,14 @@ class RunConfig:
     deterministic: bool = False  # on a GPU, see s2s.devices.set_arithmetic
     tf32: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `config.yaml` holds them."""
+        values: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return values
 
-# ------------------------------------------------------------------------------------------------- the mechanism
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Known names, nearest to `word` first, as the end of an error message."""
-    ordered = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, word, name).ratio(), name))
-    return ", ".join(ordered)
-
-
-def check_call(
-    target: Callable[..., Any], values: Mapping[str, Any], where: str, skip: Sequence[str] = ()
-) -> list[str]:
-    """Errors that calling `target(**values)` would meet, each as one clause with its key.
-
-    `target` is a dataclass or any callable with annotated keyword parameters; `skip` names parameters that the caller
-    supplies itself. Defaults make a key optional. `where` is the key of the section ("" for the top).
-    """
-    init = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(init, include_extras=True)
-    parameters = [
-        p
-        for name, p in inspect.signature(target).parameters.items()
-        if name not in skip and p.kind is not p.VAR_KEYWORD
-    ]
-    names = [p.name for p in parameters]
-    errors = [
-        f"unknown key {_join(where, key)} (known, nearest first: {nearest(str(key), names)})"
-        for key in values
-        if key not in names
-    ]
-    for parameter in parameters:
-        key = _join(where, parameter.name)
-        if parameter.name in values:
-            errors += _check_value(hints.get(parameter.name, Any), values[parameter.name], key)
-        elif parameter.default is parameter.empty:
-            errors.append(f"missing key {key}")
-    return errors
-
-
-def build(target: Callable[..., T], values: Mapping[str, Any]) -> T:
-    """Calls `target` with checked values, turning nested sections into their dataclasses."""
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    return target(**{key: _convert(hints.get(key, Any), value) for key, value in values.items()})
+    def with_precision(self, precision: TrainingPrecision) -> RunConfig:
+        """The same run with another compute dtype of training."""
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, precision=precision))
 
 
 def parse(values: Mapping[str, Any], more: Callable[[Mapping[str, Any]], list[str]] | None = None) -> RunConfig:
@@ -309,14 +239,6 @@ def parse(values: Mapping[str, Any], more: Callable[[Mapping[str, Any]], list[st
         errors += more(values)
     raise_all(errors)
     return build(RunConfig, values)
-
-
-def raise_all(errors: Sequence[str]) -> None:
-    """Raises one `S2SError` for all errors, if there are any."""
-    if len(errors) == 1:
-        raise S2SError(f"config: {errors[0]}")
-    if errors:
-        raise S2SError(f"config: {len(errors)} errors: " + "; ".join(f"({i}) {e}" for i, e in enumerate(errors, 1)))
 
 
 def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[str]:
@@ -348,93 +270,7 @@ def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[s
     return found
 
 
-def _join(where: str, key: object) -> str:
-    return f"{where}.{key}" if where else str(key)
-
-
-def _check_value(hint: Any, value: Any, key: str) -> list[str]:
-    if hint is Any:
-        return []
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        errors = _check_value(arguments[0], value, key)
-        broken = [m for m in arguments[1:] if isinstance(m, Bounds) and not errors and not m.holds(value)]
-        return errors + [f"{key}={value!r} must be {bounds}" for bounds in broken]
-    if origin in (Union, types.UnionType):
-        return _check_union(arguments, value, key)
-    if origin is Literal:
-        if value in arguments and type(value) in {type(a) for a in arguments}:
-            return []
-        return [f"{key}={value!r} is not one of: {nearest(str(value), [str(a) for a in arguments])}"]
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            return [f"{key}={value!r} must be a section with keys"]
-        return check_call(typing.cast(Any, hint), value, key)
-    if origin in (list, tuple):
-        if not isinstance(value, (list, tuple)):
-            return [f"{key}={value!r} must be a list"]
-        if origin is tuple and len(arguments) != len(value):
-            return [f"{key}={value!r} must have {len(arguments)} items"]
-        kinds = arguments if origin is tuple else arguments * len(value)
-        return [
-            e
-            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-            for e in _check_value(kind, item, f"{key}[{i}]")
-        ]
-    if origin in (dict, Mapping) or hint is dict:
-        if not isinstance(value, Mapping):
-            return [f"{key}={value!r} must be a section with keys"]
-        return [e for name, item in value.items() for e in _check_value(arguments[1], item, _join(key, name))]
-    return _check_scalar(hint, value, key)
-
-
-def _check_union(arguments: Sequence[Any], value: Any, key: str) -> list[str]:
-    if value is None and type(None) in arguments:
-        return []
-    kinds = [a for a in arguments if a is not type(None)]
-    sections = {get_args(typing.get_type_hints(k)["type"])[0]: k for k in kinds if dataclasses.is_dataclass(k)}
-    if sections:  # told apart by their `type`
-        chosen = value.get("type") if isinstance(value, Mapping) else None
-        if chosen not in sections:
-            return [f"{key}.type={chosen!r} is not one of: {nearest(str(chosen), list(sections))}"]
-        return _check_value(sections[chosen], value, key)
-    attempts = [_check_value(kind, value, key) for kind in kinds]
-    return [] if any(not errors for errors in attempts) else attempts[0]
-
-
-def _check_scalar(hint: Any, value: Any, key: str) -> list[str]:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    if hint not in words:
-        return []
-    fits = {
-        int: isinstance(value, int) and not isinstance(value, bool),
-        float: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value),
-        bool: isinstance(value, bool),
-        str: isinstance(value, str),
-    }[hint]
-    return [] if fits else [f"{key}={value!r} must be {words[hint]}"]
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return _convert(arguments[0], value)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        sections = [a for a in arguments if dataclasses.is_dataclass(a)]
-        if sections:
-            hint = next(a for a in sections if value["type"] in get_args(typing.get_type_hints(a)["type"]))
-            return build(typing.cast(Any, hint), value)
-        return next(
-            (_convert(a, value) for a in arguments if a is not type(None) and not _check_value(a, value, "")), value
-        )
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast(Any, hint), value)
-    if hint is float:
-        return float(value)
-    if origin is dict:
-        return {name: _convert(arguments[1], item) for name, item in value.items()}
-    if origin is tuple:
-        return tuple(_convert(a, v) for a, v in zip(arguments, value, strict=True))
-    return value
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

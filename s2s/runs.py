@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
-from s2s.config import DecodingConfig, EvaluationConfig, RunConfig, build, check_call, parse, raise_all
+from s2s.config import DecodingConfig, EvaluationConfig, RunConfig, parse
 from s2s.data.tokenizer import Tokenizer
 from s2s.decoding.translator import Attention, Score, Translation, Translator
 from s2s.devices import pick_device
 from s2s.errors import S2SError
 from s2s.models import build_model, check_model
 from s2s.models.interface import Seq2Seq
+from s2s.schema import build, check_call, raise_all
 from s2s.training.checkpoint import RunDirectory
 
 

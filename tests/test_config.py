@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from s2s.commands.console import plain
-from s2s.config import Bounds, GrammarData, PositiveInt, RunConfig, build, check_call, parse
+from s2s.config import GrammarData, RunConfig, parse
 from s2s.errors import S2SError
 from s2s.models import check_model
+from s2s.schema import Bounds, PositiveInt, build, check_call
 
 
 @pytest.fixture(scope="module")

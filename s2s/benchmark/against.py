@@ -21,11 +21,12 @@ import torch
 
 from s2s.benchmark.machine import product_rate
 from s2s.benchmark.programs import MODULES, Arrays, Program, environment, write_batches
-from s2s.config import PositiveInt, Precision, Probability
+from s2s.config import Precision
 from s2s.data.batching import Batch, TrainingData
 from s2s.data.corpus import Corpus
 from s2s.data.tokenizer import BOS, Tokenizer
 from s2s.errors import S2SError
+from s2s.schema import PositiveInt, Probability
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s2s.benchmark.machine import medians, product_rate
-from s2s.config import PositiveInt
 from s2s.nn.cells import Cell, cell_class
 from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack
+from s2s.schema import PositiveInt
 
 Precision = Literal["fp32", "bf16"]
 WAYS: tuple[Recurrence, ...] = ("loop", "bptt", "torch")

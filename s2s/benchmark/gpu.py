@@ -39,9 +39,9 @@ from s2s.benchmark.against import RecurrentShape, TransformerShape
 from s2s.benchmark.cells import CellsConfig
 from s2s.benchmark.machine import product_rate
 from s2s.benchmark.programs import Arrays, Program, write_batches
-from s2s.config import NonNegativeInt, PositiveInt
 from s2s.data.subwords import BOS, EOS
 from s2s.errors import S2SError
+from s2s.schema import NonNegativeInt, PositiveInt
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,11 @@ import datasets  # type: ignore[import-untyped]
 import numpy as np
 
 from s2s.benchmark.peers.memory import anonymous_memory, most_memory
-from s2s.config import DataConfig, GrammarData, PositiveInt, TrainingConfig
+from s2s.config import DataConfig, GrammarData, TrainingConfig
 from s2s.data.batching import TrainingData
 from s2s.data.corpus import load_corpus
 from s2s.data.tokenizer import train_tokenizer
+from s2s.schema import PositiveInt
 
 STEPS = ("text", "tokenizer", "ids", "first_batch")
 

@@ -26,11 +26,11 @@ from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import free_memory
 from s2s.benchmark.peers.ours import section
 from s2s.benchmark.programs import Arrays, NoMemoryLeftError, Program, write_batches
-from s2s.config import Bounds, PositiveFloat, PositiveInt
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import WORDS, Cost, Scaling, Task, exponents
 from s2s.models import check_model
+from s2s.schema import Bounds, PositiveFloat, PositiveInt
 
 log = logging.getLogger(__name__)
 

@@ -20,16 +20,7 @@ from s2s.benchmark.loading import LoadingConfig
 from s2s.benchmark.machine import facts
 from s2s.benchmark.scaling import ScalingConfig
 from s2s.commands.console import plain
-from s2s.config import (
-    DataConfig,
-    DecodingConfig,
-    OptimConfig,
-    PositiveInt,
-    TrainingConfig,
-    build,
-    check_call,
-    raise_all,
-)
+from s2s.config import DataConfig, DecodingConfig, OptimConfig, TrainingConfig
 from s2s.data.corpus import load_corpus
 from s2s.data.tokenizer import train_tokenizer
 from s2s.devices import keep_freed_memory, pick_device
@@ -38,6 +29,7 @@ from s2s.evaluation.report.scaling import scaling_picture
 from s2s.evaluation.report.table import align
 from s2s.evaluation.scaling import Scaling, as_rows, read_scaling
 from s2s.files import write_json
+from s2s.schema import PositiveInt, build, check_call, raise_all
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +24,8 @@ from s2s.commands.console import key_of, overrides, plain
 from s2s.commands.forecast import order, schedule, training_seconds
 from s2s.commands.precision import decide_precision, with_stored_precision
 from s2s.commands.side_by_side import SIGNAL, run_side_by_side
-from s2s.commands.train import check, train_run
-from s2s.config import NonNegativeInt, PositiveInt, check_call, raise_all
+from s2s.commands.train import check_resumable, run_config, train_run
+from s2s.config import RunConfig
 from s2s.data.corpus import check_corpus
 from s2s.decoding.translator import check_precision
 from s2s.devices import cpu_threads, jobs_at_once, pick_device
@@ -33,14 +33,12 @@ from s2s.errors import S2SError
 from s2s.evaluation.report.prose import duration
 from s2s.evaluation.scaling import Scaling, read_scaling
 from s2s.runs import Run, load
+from s2s.schema import NonNegativeInt, PositiveInt, checked
 from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
 
 Size = Literal["quick", "full"]
-
-# Keys of compare.yaml that train.yaml does not have.
-OWN = ("size", "models", "seeds", "ladder", "output", "jobs", "scaling")
 
 ALL = "all"  # in a ladder: settings of all of its models
 
@@ -52,50 +50,52 @@ class Planned:
     model: str
     seed: int
     folder: str
-    values: dict[str, Any]  # its configuration
+    config: RunConfig
 
 
-def options(
-    *,
-    size: Size,
-    models: list[str],
-    seeds: list[NonNegativeInt] | None,
-    ladder: dict[str, dict[str, list[str]]],
-    output: str | None,
-    jobs: PositiveInt | None,
-    scaling: str | None,
-) -> None:
-    """The schema of what conf/compare.yaml adds to conf/train.yaml; see there for the meaning."""
+@dataclass(frozen=True)
+class CompareConfig:
+    """What conf/compare.yaml adds to conf/train.yaml; see there for the meaning."""
+
+    size: Size
+    models: list[str]
+    seeds: list[NonNegativeInt] | None
+    output: str | None
+    jobs: PositiveInt | None
+    scaling: str | None
+    ladder: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+
+OWN = tuple(one.name for one in fields(CompareConfig))  # keys of compare.yaml that train.yaml does not have
 
 
 def compare(config: DictConfig) -> None:
     """Trains, evaluates, writes the report."""
     values = plain(config)
-    raise_all(check_call(options, {"ladder": {}} | {key: values[key] for key in OWN if key in values}, ""))
-    size, sizes = values["size"], values.get("ladder", {})
-    output = Path(values["output"] or _default_output(values["data"]["name"], size, sizes))
-    planned = plan(values["models"], _seeds(values), sizes.get(size, {}), output)
-    scaling = None if values["scaling"] is None else read_scaling(Path(values["scaling"]))
+    own = checked(CompareConfig, {key: values[key] for key in OWN if key in values})
+    output = Path(own.output or _default_output(values["data"]["name"], own.size, own.ladder))
+    planned = plan(own.models, _seeds(own.seeds, values["seed"]), own.ladder.get(own.size, {}), output)
+    scaling = None if own.scaling is None else read_scaling(Path(own.scaling))
     device = pick_device(values["device"])
     for one in planned:  # all mistakes are found before the first model trains for minutes
-        data = check(one.values, RunDirectory(output / one.folder)).data
-        if not getattr(data, "tests", True):
+        check_resumable(one.config, RunDirectory(output / one.folder))
+        if not getattr(one.config.data, "tests", True):
             raise S2SError("data.tests is empty: compare.py evaluates all models on the first test set, so name one")
-        check_precision(one.values["decoding"]["precision"], device)
-        check_corpus(data)
+        check_precision(one.config.decoding.precision, device)
+        check_corpus(one.config.data)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise S2SError(f"cannot make the folder output={output}: {error.strerror}; choose another") from error
-    at_once = min(len(planned), values["jobs"] or jobs_at_once(device, len(planned)))
+    at_once = min(len(planned), own.jobs or jobs_at_once(device, len(planned)))
     with cpu_threads(torch.get_num_threads() // at_once):  # as the jobs will have
-        decided = decide_precision([one.values for one in planned], device)
-        planned = [replace(one, values=values) for one, values in zip(planned, decided, strict=True)]
-        expected = {one.folder: training_seconds(one.values, output / one.folder, device) for one in planned}
+        decided = decide_precision([one.config for one in planned], device)
+        planned = [replace(one, config=config) for one, config in zip(planned, decided, strict=True)]
+        expected = {one.folder: training_seconds(one.config, output / one.folder, device) for one in planned}
     log.info("%s", _announcement(output / "report" / "index.html", list(expected.values()), at_once))
     page = Page(planned, [folder for folder, seconds in expected.items() if seconds == 0], output, scaling)
     folders = {one.folder: one for one in planned}
-    jobs = {name: partial(train_and_evaluate, folders[name].values, output / name) for name in order(expected, at_once)}
+    jobs = {name: partial(train_and_evaluate, folders[name].config, output / name) for name in order(expected, at_once)}
     code = run_side_by_side(jobs, at_once, page.add)
     if code > SIGNAL:
         log.warning("stopped before the end; the same command goes on with what is missing")
@@ -139,7 +139,7 @@ class Page:
     def add(self, folder: str) -> None:
         """A training is done."""
         one = next(one for one in self._planned if one.folder == folder)
-        self._runs[folder] = load(self._output / folder, one.values["device"], one.values["trust"])
+        self._runs[folder] = load(self._output / folder, one.config.device, one.config.trust)
         complete, missing = self._models()
         work = [one.folder for one in self._planned if one.folder not in self._runs and one.folder not in self._done]
         if one.model in complete and (work or not missing):  # else the next one follows at once
@@ -169,10 +169,10 @@ class Page:
         sys.stdout.write(self._table)
 
 
-def train_and_evaluate(values: dict[str, Any], path: Path) -> None:
-    """One model of the ladder; nothing is done twice."""
-    train_run(values, RunDirectory(path))
-    run = load(path, values["device"], values["trust"])
+def train_and_evaluate(config: RunConfig, path: Path) -> None:
+    """Trains and evaluates one model; nothing is done twice."""
+    train_run(config, RunDirectory(path))
+    run = load(path, config.device, config.trust)
     evaluated(run, *test_set(run))
 
 
@@ -191,7 +191,8 @@ def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], o
             values = plain(compose("train", settings))
             del values["run_dir"]
             folder = _folder(output, name, seed, len(seeds) > 1)
-            found.append(Planned(name, seed, folder, with_stored_precision(values, RunDirectory(output / folder))))
+            config = with_stored_precision(run_config(values), RunDirectory(output / folder))
+            found.append(Planned(name, seed, folder, config))
     return found
 
 
@@ -208,13 +209,12 @@ def _folder(output: Path, model: str, seed: int, several: bool) -> str:
     return names[0]
 
 
-def _seeds(values: dict[str, Any]) -> list[int]:
-    """What every model is trained with."""
-    seeds = values["seeds"]
+def _seeds(seeds: list[int] | None, seed: int) -> list[int]:
+    """The seeds that every model is trained with."""
     if seeds is None:
-        return [values["seed"]]
+        return [seed]
     if "seed" in map(key_of, overrides()):
         raise S2SError("config: set seeds=[…] or seed=…, not both")
     if not seeds or len(set(seeds)) < len(seeds):
         raise S2SError(f"config: seeds={seeds} must be a list of numbers, such as [1,2,3], each once, or null")
-    return list(seeds)
+    return seeds

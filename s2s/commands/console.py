@@ -148,6 +148,19 @@ def overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task)
 
 
+def typed_section(config: DictConfig, name: str) -> dict[str, Any]:
+    """The settings of a section that the user typed, those of a whole group where one was named (`decoding=default`).
+
+    A section of conf/translate.yaml or conf/evaluate.yaml shows all its keys and their usual values; what is not typed
+    stays as the run has it.
+    """
+    keys, values = list(map(key_of, overrides())), plain(config)[name]
+    if name in keys:
+        return dict(values)
+    typed = {key.split(".")[1] for key in keys if key.startswith(f"{name}.")}
+    return {key: value for key, value in values.items() if key in typed}
+
+
 def key_of(typed: str) -> str:
     """`data.path` of `++data.path=corpus`."""
     return typed.lstrip("+~").split("=", 1)[0]

@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from s2s.benchmark.machine import facts
-from s2s.commands.console import plain
+from s2s.commands.console import plain, typed_section
 from s2s.commands.translate import reading
-from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision, check_call, raise_all
+from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision
 from s2s.data.corpus import load_corpus
 from s2s.decoding.output import read_lines
 from s2s.decoding.translator import check_precision
@@ -27,6 +27,7 @@ from s2s.evaluation.report.results import TestSet
 from s2s.evaluation.report.table import evaluation_table, precisions_table
 from s2s.files import atomic_write, read_json, write_json
 from s2s.runs import Run, changed, load
+from s2s.schema import checked
 from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -34,38 +35,38 @@ log = logging.getLogger(__name__)
 Decoded = tuple[list[str], float]  # translations, and the seconds that they took
 
 
-def options(
-    *,
-    run: str,
-    splits: list[str] | None,
-    source: str | None,
-    reference: str | None,
-    precisions: list[Precision] | None,
-    device: str,
-    trust: list[str],
-    decoding: dict[str, Any],
-    evaluation: dict[str, Any],
-) -> None:
-    """The schema of conf/evaluate.yaml; see there for the meaning."""
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """conf/evaluate.yaml; see there for the meaning."""
+
+    run: str
+    splits: list[str] | None
+    source: str | None
+    reference: str | None
+    precisions: list[Precision] | None
+    device: str
+    trust: list[str]
+    decoding: dict[str, Any]
+    evaluation: dict[str, Any]
 
 
 def evaluate(config: DictConfig) -> None:
     """Evaluates a run; tables go to stdout, files to the run's `evaluation/`."""
-    values = plain(config)
-    raise_all(check_call(options, values, ""))
-    if (values["source"] is None) != (values["reference"] is None):
+    sections = {name: typed_section(config, name) for name in ("decoding", "evaluation")}
+    own = checked(EvaluateConfig, plain(config) | sections)
+    if (own.source is None) != (own.reference is None):
         raise S2SError("config: source=… and reference=… belong together: set both, or none for the run's test sets")
-    run = load(values["run"], values["device"], values["trust"])
-    decoding = changed(run.config.decoding, values["decoding"], "decoding")
-    evaluation = changed(run.config.evaluation, values["evaluation"], "evaluation")
-    settings = [dataclasses.replace(decoding, precision=p) for p in dict.fromkeys(values["precisions"] or [])]
+    run = load(own.run, own.device, own.trust)
+    decoding = changed(run.config.decoding, own.decoding, "decoding")
+    evaluation = changed(run.config.evaluation, own.evaluation, "evaluation")
+    settings = [dataclasses.replace(decoding, precision=p) for p in dict.fromkeys(own.precisions or [])]
     for one in (decoding, *settings):  # before minutes of work
         check_precision(one.precision, run.model.device)
     check_scoring(evaluation, run.config.data.target_language)
-    if values["source"] is None:
-        tests = test_sets(run.config.data, values["splits"], evaluation)
+    if own.source is None or own.reference is None:
+        tests = test_sets(run.config.data, own.splits, evaluation)
     else:
-        tests = {Path(values["source"]).name: _own_files(run, values, evaluation)}
+        tests = {Path(own.source).name: _own_files(run, own.source, own.reference, evaluation)}
     for number, (name, test) in enumerate(tests.items()):
         result, hypotheses, seconds = evaluate_run(run, name, test, decoding)
         sys.stdout.write(("\n" if number else "") + f"{name}: {run.directory.path}\n{evaluation_table(result)}\n")
@@ -92,15 +93,13 @@ def test_sets(data: DataConfig, splits: Sequence[str] | None, config: Evaluation
     }
 
 
-def _own_files(run: Run, values: dict[str, Any], config: EvaluationConfig) -> TestSet:
+def _own_files(run: Run, source: str, reference: str, config: EvaluationConfig) -> TestSet:
     sides = []
-    for path in (values["source"], values["reference"]):
+    for path in (source, reference):
         with reading(path) as (stream, name):
             sides.append(list(read_lines(stream, name)))
     if len(sides[0]) != len(sides[1]):
-        raise S2SError(
-            f"{values['source']} has {len(sides[0])} lines, {values['reference']} has {len(sides[1])}: they must match"
-        )
+        raise S2SError(f"{source} has {len(sides[0])} lines, {reference} has {len(sides[1])}: they must match")
     return TestSet(sides[0], sides[1], run.config.data.source_language, run.config.data.target_language, config)
 
 

@@ -6,10 +6,10 @@ import heapq
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from s2s.config import RunConfig
 from s2s.data.batching import collate
 from s2s.data.subwords import EOS
 from s2s.files import read_json
@@ -22,38 +22,38 @@ UPDATES = 3  # of which the first does not count
 AROUND = 24.0  # seconds that a training takes besides its updates: to start, to validate, to evaluate, for the page
 
 
-def training_seconds(values: dict[str, Any], path: Path, device: torch.device) -> float | None:
+def training_seconds(config: RunConfig, path: Path, device: torch.device) -> float | None:
     """About how long a training still takes; None where it ends when it no longer improves.
 
     Args:
-        values: its checked configuration, with a dtype.
+        config: with a dtype.
         path: its run directory.
     """
-    training, size = values["training"], max(values["data"]["tokenizer"]["vocab_size"], EOS + 2)
-    if training["max_steps"] is None:
+    training, size = config.training, max(config.data.tokenizer.vocab_size, EOS + 2)
+    if training.max_steps is None:
         return None
     folder = RunDirectory(path).state_folder()
-    updates = training["max_steps"] - (0 if folder is None else int(read_json(folder / "state.json")["step"]))
+    updates = training.max_steps - (0 if folder is None else int(read_json(folder / "state.json")["step"]))
     if updates <= 0:
         return 0.0
     with torch.random.fork_rng(devices=[]):
-        model = build_model(values["model"], size, size).to(device)
+        model = build_model(config.model, size, size).to(device)
         for layer in model.modules():
             if isinstance(layer, RecurrentLayer):
-                layer.recurrence = values["recurrence"]
-        length = min(int(0.4 * values["data"].get("longest", LENGTH / 0.4)), training["batch_tokens"])
-        sentences = min(training["batch_tokens"] // length, training["batch_sentences"] or training["batch_tokens"])
+                layer.recurrence = config.recurrence
+        length = min(int(0.4 * getattr(config.data, "longest", LENGTH / 0.4)), training.batch_tokens)
+        sentences = min(training.batch_tokens // length, training.batch_sentences or training.batch_tokens)
         ids = torch.randint(EOS + 1, size, (2, sentences, length)).tolist()
         batch = collate(ids[0], ids[1], range(len(ids[0]))).to(device)
         times: list[float] = []
         for _ in range(UPDATES):
             began = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=training["precision"] == "bf16"):
-                losses = model(batch, training["label_smoothing"])
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                losses = model(batch, training.label_smoothing)
             (losses.loss / losses.tokens).backward()
             losses.loss.detach().item()  # waits for the device
             times.append(time.perf_counter() - began)
-    return AROUND + float(updates * training["accumulate"]) * min(times[1:])
+    return AROUND + float(updates * training.accumulate) * min(times[1:])
 
 
 def order(seconds: Mapping[str, float | None], at_once: int) -> list[str]:

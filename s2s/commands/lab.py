@@ -20,8 +20,9 @@ from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.lab_settings import asked
-from s2s.commands.precision import decide_precision, precision_of
+from s2s.commands.precision import decide_precision
 from s2s.commands.side_by_side import SIGNAL, run_side_by_side
+from s2s.commands.train import run_config
 from s2s.devices import cpu_threads, pick_device
 from s2s.evaluation.report.table import align
 from s2s.files import read_json, write_json
@@ -64,11 +65,11 @@ def decided_once(path: Path) -> Dtype:
         kept = read_json(path).get("precision")
         if kept in DTYPES:
             return cast(Dtype, kept)
-    values = training_configuration([])
+    config = run_config(training_configuration([]))
     with cpu_threads(1):  # of a job
-        (decided,) = decide_precision([values], pick_device(values["device"]))
-    write_json(path, {"precision": precision_of(decided)})
-    return cast(Dtype, precision_of(decided))
+        (decided,) = decide_precision([config], pick_device(config.device))
+    write_json(path, {"precision": decided.training.precision})
+    return cast(Dtype, decided.training.precision)
 
 
 def training_configuration(typed: Sequence[str]) -> dict[str, Any]:
@@ -85,8 +86,9 @@ def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
         run: its directory; inner_parameters: without embeddings; evaluation: of the first test set, as `Evaluation`
         has it.
     """
-    train_and_evaluate(values, Path(path))
-    run = load(path, values["device"], values["trust"])
+    config = run_config(values)
+    train_and_evaluate(config, Path(path))
+    run = load(path, config.device, config.trust)
     return {
         "run": path,
         "inner_parameters": count_parameters(run.model)[1],

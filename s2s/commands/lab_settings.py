@@ -15,13 +15,14 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from s2s.commands.console import one_line
-from s2s.config import build, check_call, nearest, parse, raise_all
+from s2s.config import parse
 from s2s.data.corpus import check_corpus
 from s2s.errors import S2SError
 from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Size, Typed, TypedText
 from s2s.lab.experiments import EXPERIMENTS
 from s2s.models import check_model
 from s2s.nn.cells import CELLS
+from s2s.schema import build, check_call, nearest, raise_all
 
 Compose = Callable[[Sequence[str]], dict[str, Any]]  # what `scripts/train.py` would train if this were typed after it
 

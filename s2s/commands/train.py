@@ -18,13 +18,7 @@ import torch
 from omegaconf import DictConfig
 
 from s2s.commands.console import LineFormatter, key_of, overrides, plain
-from s2s.commands.precision import (
-    decide_precision,
-    precision_of,
-    warn_if_slow,
-    with_precision,
-    with_stored_precision,
-)
+from s2s.commands.precision import decide_precision, warn_if_slow, with_stored_precision
 from s2s.config import RunConfig, parse
 from s2s.data.batching import TrainingData, evaluation_batches
 from s2s.data.corpus import Corpus, Split, load_corpus
@@ -52,14 +46,14 @@ log = logging.getLogger(__name__)
 def train(config: DictConfig) -> None:
     """Trains, or resumes, the run that the command line describes."""
     values = plain(config)
-    typed = overrides()
-    directory = RunDirectory(values.pop("run_dir") or default_run_dir(values, typed))
-    values = with_stored_precision(values, directory)
-    device = pick_device(check(values, directory).device)
-    if precision_of(values) != "auto" and int(os.environ.get("RANK", "0")) == 0:
-        warn_if_slow(precision_of(values), [values], device)
+    directory = RunDirectory(values.pop("run_dir") or default_run_dir(values, overrides()))
+    run = with_stored_precision(run_config(values), directory)
+    check_resumable(run, directory)
+    device = pick_device(run.device)
+    if int(os.environ.get("RANK", "0")) == 0:
+        warn_if_slow(run.training.precision, [run], device)
     try:
-        train_run(values, directory)
+        train_run(run, directory)
     except Interrupted as stopped:
         log.warning("%s", stopped)
         sys.exit(stopped.exit_code)
@@ -82,15 +76,15 @@ def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
     return Path("runs", values["data"]["name"], name)
 
 
-def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
-    """Trains the run of `values` in `directory`, or resumes it there.
+def train_run(config: RunConfig, directory: RunDirectory) -> Result:
+    """Trains the run in `directory`, or resumes it there.
 
     Raises:
         S2SError: see the message.
         Interrupted: by a signal; the state is saved.
     """
-    values = with_stored_precision(values, directory)
-    config = check(values, directory)
+    config = with_stored_precision(config, directory)
+    check_resumable(config, directory)
     device = pick_device(config.device)
     world = join_world(device)
     if not world.leads:
@@ -99,12 +93,11 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         log.info("run directory: %s (%s)", directory.path, device)
         set_arithmetic(device, config.deterministic, config.tf32)
         if config.training.precision == "auto":
-            half = world.leads and precision_of(decide_precision([values], device)[0]) == "bf16"
-            values = with_precision(values, "bf16" if world.from_leader(float(half)) else "fp32")
-            config = check(values, directory)
+            half = world.leads and decide_precision([config], device)[0].training.precision == "bf16"
+            config = config.with_precision("bf16" if world.from_leader(float(half)) else "fp32")
         corpus = load_corpus(config.data)
         if world.leads:
-            prepare(values, config, directory, corpus)
+            prepare(config, directory, corpus)
         world.add([0.0])  # the others wait for the tokeniser
         tokenizer = Tokenizer.load(directory.tokenizer)
         torch.manual_seed(config.seed)
@@ -164,8 +157,12 @@ def train_run(values: dict[str, Any], directory: RunDirectory) -> Result:
         return result
 
 
-def check(values: dict[str, Any], directory: RunDirectory) -> RunConfig:
-    """The typed configuration, after everything that can be found wrong before data is read."""
+def run_config(values: dict[str, Any]) -> RunConfig:
+    """The configuration of a run, after everything that can be found wrong before data is read.
+
+    Raises:
+        S2SError: naming every error.
+    """
     # A module named on the command line is the user's own; the run directory remembers that it was named.
     model = values.get("model")
     named = [outside_module(model[part].get("cell")) for part in ("encoder", "decoder") if model and part in model]
@@ -177,20 +174,24 @@ def check(values: dict[str, Any], directory: RunDirectory) -> RunConfig:
 
     config = parse(values, more)
     check_scoring(config.evaluation, config.data.target_language)
+    return config
+
+
+def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
+    """Raises S2SError if the directory holds a run of another configuration."""
     if directory.config.exists():
-        differences = config_differences(directory.load_config(), values)
+        differences = config_differences(directory.load_config(), config.to_dict())
         if differences:
             raise S2SError(
                 f"{directory.path} is a run of another configuration ({'; '.join(differences)}): choose another "
                 "run_dir, or take back these changes to resume"
             )
-    return config
 
 
-def prepare(values: dict[str, Any], config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
+def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     """Makes a run directory at the first start: tokeniser, corpus summary and configuration."""
     if directory.config.exists():
-        directory.save_config(values)  # with what may change
+        directory.save_config(config.to_dict())  # with what may change
         return
     tokenizer = None
     if config.init_from is not None and config.data.tokenizer.path is None:
@@ -203,7 +204,7 @@ def prepare(values: dict[str, Any], config: RunConfig, directory: RunDirectory, 
     limit = int(lengths_in_words(corpus.train.source, config.data.source_language).max())
     write_json(directory.path / "corpus.json", {"training_limit": limit, **summary.to_json()})
     tokenizer.save(directory.tokenizer)
-    directory.save_config(values)  # last: it says that everything before it is there
+    directory.save_config(config.to_dict())  # last: it says that everything before it is there
 
 
 def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> None:

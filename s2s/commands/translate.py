@@ -5,69 +5,70 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import DictConfig
 
-from s2s.commands.console import plain
-from s2s.config import check_call, raise_all
+from s2s.commands.console import plain, typed_section
 from s2s.decoding.output import Format, check_format, read_lines, write_translations
+from s2s.decoding.translator import Translator
 from s2s.errors import S2SError
 from s2s.files import atomic_write
-from s2s.runs import Run, load
+from s2s.runs import load
+from s2s.schema import checked
 
 
-def options(
-    *,
-    run: str,
-    input: str | None,
-    output: str | None,
-    format: Format,
-    attention: bool,
-    reference: str | None,
-    device: str,
-    trust: list[str],
-    decoding: dict[str, Any],
-) -> None:
-    """The schema of conf/translate.yaml; see there for the meaning."""
+@dataclass(frozen=True)
+class TranslateConfig:
+    """conf/translate.yaml; see there for the meaning."""
+
+    run: str
+    input: str | None
+    output: str | None
+    format: Format
+    attention: bool
+    reference: str | None
+    device: str
+    trust: list[str]
+    decoding: dict[str, Any]
 
 
 def translate(config: DictConfig) -> None:
     """Translates `input` into `output`."""
-    values = plain(config)
-    raise_all(check_call(options, values, ""))
-    if values["reference"] is not None and values["format"] == "json":
-        raise S2SError("config: reference=… scores given translations, as text or tsv; format=json is for translating")
-    run = load(values["run"], values["device"], values["trust"])
-    if values["reference"] is not None:
-        score(run, values)
+    own = checked(TranslateConfig, plain(config) | {"decoding": typed_section(config, "decoding")})
+    if own.reference is not None and own.format == "json":
+        raise S2SError("config: reference=… scores translations, as text or tsv; format=json is for translating")
+    run = load(own.run, own.device, own.trust)
+    translator = run.translator(**own.decoding)
+    if own.reference is not None:
+        score(translator, own, own.reference)
         return
-    translator = run.translator(**values["decoding"])
-    check_format(values["format"], translator.config.n_best, values["attention"])
-    look = (lambda t: translator.attention(t.source, t.hypotheses[0].tokens)) if values["attention"] else None
-    with reading(values["input"]) as (stream, name), writing(values["output"]) as sink:
+    check_format(own.format, translator.config.n_best, own.attention)
+    attention = (lambda t: translator.attention(t.source, t.hypotheses[0].tokens)) if own.attention else None
+    with reading(own.input) as (stream, name), writing(own.output) as sink:
         lines: Any = read_lines(stream, name)
-        if values["input"] is not None:
+        if own.input is not None:
             lines = list(lines)  # a known number of lines has a known time left
-        found = translator.translations(lines, progress=sys.stderr.isatty())
-        write_translations(found, sink, values["format"], translator.config.n_best, look)
+        translations = translator.translations(lines, progress=sys.stderr.isatty())
+        write_translations(translations, sink, own.format, translator.config.n_best, attention)
 
 
-def score(run: Run, values: dict[str, Any]) -> None:
+def score(translator: Translator, own: TranslateConfig, reference: str) -> None:
     """Writes the log-probability of each line of `reference` as translation of the same line of `input`."""
-    with reading(values["input"]) as (stream, name):
+    with reading(own.input) as (stream, name):
         sources = list(read_lines(stream, name))
-    with reading(values["reference"]) as (stream, name):
+    with reading(reference) as (stream, name):
         targets = list(read_lines(stream, name))
     if len(sources) != len(targets):
-        where = values["input"] or "stdin"
-        raise S2SError(f"{where} has {len(sources)} lines, {values['reference']} has {len(targets)}: they must match")
-    scores = run.translator(**values["decoding"]).score(sources, targets)
-    with writing(values["output"]) as sink:
+        where = own.input or "stdin"
+        raise S2SError(f"{where} has {len(sources)} lines, {reference} has {len(targets)}: they must match")
+    scores = translator.score(sources, targets)
+    with writing(own.output) as sink:
         for number, one in enumerate(scores, 1):
             row = f"{one.log_prob:.6f}"
-            if values["format"] == "tsv":
+            if own.format == "tsv":
                 row = "\t".join([str(number), row, str(len(one.tokens) + 1), targets[number - 1].replace("\t", " ")])
             sink.write(f"{row}\n".encode())
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from s2s.config import nearest
 from s2s.data.lengths import is_unspaced
 from s2s.errors import S2SError
+from s2s.schema import nearest
 
 _OWN_TOKENIZER = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 _ANY_LANGUAGE = frozenset({"char", "spm", "flores101", "flores200", "spBLEU-1K"})

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from s2s.config import NonNegativeFloat, PositiveFloat, PositiveInt, build, check_call
 from s2s.errors import S2SError
 from s2s.files import read_json
+from s2s.schema import NonNegativeFloat, PositiveFloat, PositiveInt, build, check_call
 
 Task = Literal["train", "decode"]
 WORDS: dict[Task, str] = {"train": "training update", "decode": "decoding"}

@@ -21,13 +21,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s2s.config import PositiveInt
 from s2s.evaluation.report.canvas import PAPER, SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, rising
 from s2s.lab.lengths import by_length, middles, scored_bins, words
 from s2s.lab.look import axis_labels, legend, line, looks, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
+from s2s.schema import PositiveInt
 
 WITHOUT, WITH = "without attention", "with attention"
 SYSTEMS = {WITHOUT: "lstm", WITH: "lstm_attention"}

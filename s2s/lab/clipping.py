@@ -21,13 +21,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s2s.config import PositiveInt
 from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict
 from s2s.lab.look import axis_labels, line, looks, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, below, differences, mean_over_seeds
 from s2s.lab.threshold_training import CLIPPED, FLOORED, TASK, Explosion, Vanishing, all_clipped, all_floored
+from s2s.schema import PositiveInt
 
 CURED = 10  # points behind the LSTM: a floor that leads the RNN so near to it would have cured it
 LEARNT = 90  # % right: an LSTM below has itself not learnt what the floor is asked to bring about

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from s2s.config import PositiveFloat, PositiveInt
+from s2s.schema import PositiveFloat, PositiveInt
 from s2s.training.optim import clip_gradients, set_rate
 
 Limit = Callable[[Sequence[Tensor]], object]  # changes the gradients of these parameters in place

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from s2s.config import PositiveInt
 from s2s.data.batching import Batch, evaluation_batches
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.bench import Bench
@@ -30,6 +29,7 @@ from s2s.lab.translation import known_pairs, train
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.runs import load
+from s2s.schema import PositiveInt
 
 GATES = ("forget", "input", "output")
 BINS = 50  # from 0 to 1

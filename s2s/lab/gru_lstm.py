@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from s2s.config import PositiveInt, build
 from s2s.data.batching import TrainingData
 from s2s.data.corpus import load_corpus
 from s2s.lab.bench import Bench
@@ -30,6 +29,7 @@ from s2s.lab.translation import bleu, equal_parameters, of_widths, train, widths
 from s2s.models import shapes_only
 from s2s.nn.cells import cell_class
 from s2s.runs import load
+from s2s.schema import PositiveInt, build
 from s2s.training.distributed import World
 from s2s.training.step import Updater
 

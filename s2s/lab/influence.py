@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from s2s.config import PositiveInt, build
 from s2s.data.tokenizer import BOS
 from s2s.errors import S2SError
 from s2s.lab.bench import Bench
@@ -41,6 +40,7 @@ from s2s.lab.language import (
 from s2s.lab.look import axis_labels, legend, line, log_scale, looks, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, mean_over_seeds
 from s2s.nn.recurrent import RecurrentLayer
+from s2s.schema import PositiveInt, build
 
 WHEN = {"before": "before training", "after": "after training"}
 LEAST = 1e-30  # a derivative below is taken as this

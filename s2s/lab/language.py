@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2s.config import DataConfig, PositiveInt, build
+from s2s.config import DataConfig
 from s2s.data.batching import Batch, BatchPlan, Ids, collate
 from s2s.data.corpus import Split, load_corpus
 from s2s.data.ids import tokenised
@@ -30,6 +30,7 @@ from s2s.lab.fit import Recipe, Watch, fit, seeded
 from s2s.nn.cells import cell_class
 from s2s.nn.loss import projected_cross_entropy
 from s2s.nn.recurrent import RecurrentLayer
+from s2s.schema import PositiveInt, build
 
 
 class Text(NamedTuple):

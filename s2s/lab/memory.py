@@ -20,7 +20,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from s2s.config import PositiveFloat, PositiveInt, build
 from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict, rising
@@ -28,6 +27,7 @@ from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.look import axis_labels, legend, line, looks, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, below, mean_over_seeds
 from s2s.lab.tasks import TASKS, Reader, Task
+from s2s.schema import PositiveFloat, PositiveInt, build
 
 WINDOW = 20  # updates whose mean loss says whether a task is solved
 SOLVED = 0.9  # share of right answers

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2s.config import build
 from s2s.evaluation.report.canvas import drawing, save
 from s2s.files import write_json
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Size
+from s2s.schema import build
 from s2s.version import __version__
 
 

@@ -29,7 +29,7 @@ from torch.utils.flop_counter import flop_registry
 from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import facts, medians
 from s2s.benchmark.peers.ours import section
-from s2s.config import PositiveInt, TrainingPrecision
+from s2s.config import TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
 from s2s.devices import keep_freed_memory
@@ -41,6 +41,7 @@ from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.models.seq2seq import EncoderDecoder
 from s2s.nn.recurrent import set_recurrence
+from s2s.schema import PositiveInt
 
 CPU = torch.device("cpu")
 

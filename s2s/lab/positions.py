@@ -17,7 +17,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s2s.config import PositiveInt
 from s2s.errors import S2SError
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.bench import Bench
@@ -25,6 +24,7 @@ from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, rising
 from s2s.lab.lengths import by_length, middles, scored_bins, words
 from s2s.lab.look import axis_labels, legend, line, looks, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, differences, mean_over_seeds
+from s2s.schema import PositiveInt
 
 SINUSOIDAL, ROTARY, RECURRENT = "Transformer, sinusoidal", "Transformer, rotary", "LSTM with attention"
 SYSTEMS = {

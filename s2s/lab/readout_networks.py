@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.config import PositiveInt
 from s2s.data.batching import Batch
 from s2s.data.tokenizer import EOS
 from s2s.lab.fit import Recipe
 from s2s.lab.toy_language import FIRST, STANDS_FOR, SYMBOLS
 from s2s.models.recurrent import FixedContext, RecurrentDecoder, RecurrentEncoder
 from s2s.models.seq2seq import EncoderDecoder
+from s2s.schema import PositiveInt
 
 ENCODER_DECODER = "N to M, encoder–decoder"
 READOUTS = ["N to 1", "1 to N", "N to N", "N to N, both ways", ENCODER_DECODER]

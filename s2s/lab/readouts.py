@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from s2s.config import build
 from s2s.data.batching import Batch, collate
 from s2s.evaluation.report.canvas import INK
 from s2s.lab.bench import Bench
@@ -36,6 +35,7 @@ from s2s.lab.look import axis_labels, legend, numbered, panels
 from s2s.lab.readout_networks import ENCODER_DECODER, READOUTS, Sizes, readout
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, below, mean_over_seeds
 from s2s.lab.toy_language import Examples, draw_examples, lexicon
+from s2s.schema import build
 
 LENGTHS = ["M < N", "M = N", "M > N"]
 SOLVED = 90  # % of exact translations

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2s.config import PositiveFloat, PositiveInt, build
 from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.tasks import TASKS, Reader
 from s2s.lab.thresholds import flat_gradient, raise_components, raise_norm, small_step_descends
 from s2s.lab.vanishing import with_radius
 from s2s.nn.cells import RNN
+from s2s.schema import PositiveFloat, PositiveInt, build
 
 TASK = TASKS["first symbol"]
 POINTS = 40  # of a curve

@@ -29,7 +29,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2s.config import PositiveFloat, PositiveInt, build
 from s2s.evaluation.report.canvas import SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict, rising
@@ -38,6 +37,7 @@ from s2s.lab.look import axis_labels, legend, line, log_scale, numbered, panels
 from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, differences, mean_over_seeds
 from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
+from s2s.schema import PositiveFloat, PositiveInt, build
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.config import PositiveInt, build
 from s2s.evaluation.report.canvas import INK, SOFT
 from s2s.lab.bench import Bench
 from s2s.lab.experiment import Experiment, Findings, Numbers
@@ -41,6 +40,7 @@ from s2s.models.interface import Encoder, Memory
 from s2s.models.recurrent import RecurrentEncoder
 from s2s.models.transformer import TransformerEncoder
 from s2s.nn.positions import sinusoidal_positions
+from s2s.schema import PositiveInt, build
 
 ORDERLESS = "transformer without positions"
 BLIND = ["bag of words", ORDERLESS]

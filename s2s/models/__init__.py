@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 from torch.overrides import TorchFunctionMode
 
-from s2s.config import PositiveInt, Probability, build, check_call, nearest
 from s2s.errors import S2SError
 from s2s.models import recurrent, transformer  # noqa: F401  (they register themselves)
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
 from s2s.models.seq2seq import EncoderDecoder
 from s2s.nn.cells import cell_class
 from s2s.nn.recurrent import Recurrence, check_recurrence
+from s2s.schema import PositiveInt, Probability, build, check_call, nearest
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.config import PositiveInt, Probability
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
 from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention, StackedCell
 from s2s.nn.cells import cell_class
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
+from s2s.schema import PositiveInt, Probability
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s import devices
-from s2s.config import PositiveInt, Probability
 from s2s.errors import S2SError
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.dot_product import DotProduct
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.positions import CosSin, Positions, rotary_positions, rotate, sinusoidal_positions
+from s2s.schema import PositiveInt, Probability
 
 Norm = Literal["pre", "post"]
 

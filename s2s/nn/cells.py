@@ -29,11 +29,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.config import nearest
 from s2s.errors import S2SError
 from s2s.nn import backends
 from s2s.nn.backends import Backend
 from s2s.nn.kernels.stepping import State, tanh
+from s2s.schema import nearest
 
 CELLS: dict[str, type[Cell]] = {}
 

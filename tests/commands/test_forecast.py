@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +15,8 @@ from hypothesis import strategies as st
 from s2s.commands import forecast
 from s2s.commands.console import plain
 from s2s.commands.forecast import AROUND, order, schedule, training_seconds
+from s2s.commands.train import run_config
+from s2s.config import RunConfig
 from s2s.data.batching import Batch, collate
 
 CPU = torch.device("cpu")
@@ -49,21 +50,22 @@ def test_the_end_is_near_the_best_there_is(seconds: list[int], at_once: int) -> 
     assert best <= schedule([float(s) for s in seconds], at_once) <= best * 4 / 3 + 1e-9
 
 
-def _values(root: Path, *typed: str) -> dict[str, Any]:
+def _config(root: Path, *more: str) -> RunConfig:
     small = ["model=gru_attention", "model.encoder.hidden_size=8", "model.decoder.hidden_size=8"]
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        return plain(compose("train", [*small, "data.tokenizer.vocab_size=300", "training.precision=fp32", *typed]))
+        typed = [*small, "data.tokenizer.vocab_size=300", "training.precision=fp32", *more]
+        return run_config({key: value for key, value in plain(compose("train", typed)).items() if key != "run_dir"})
 
 
 def test_what_is_left_takes_time(root: Path, tmp_path: Path) -> None:
-    values = _values(root, "training.max_steps=40")
-    assert (training_seconds(values, tmp_path, CPU) or 0) > AROUND
+    config = _config(root, "training.max_steps=40")
+    assert (training_seconds(config, tmp_path, CPU) or 0) > AROUND
     folder = tmp_path / "training" / "step-00000040"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text(json.dumps({"step": 40}))
     (tmp_path / "training" / "latest.json").write_text(json.dumps({"folder": folder.name}))
-    assert training_seconds(values, tmp_path, CPU) == 0
-    assert (training_seconds(_values(root, "training.max_steps=41"), tmp_path, CPU) or 0) > AROUND
+    assert training_seconds(config, tmp_path, CPU) == 0
+    assert (training_seconds(_config(root, "training.max_steps=41"), tmp_path, CPU) or 0) > AROUND
 
 
 @pytest.mark.parametrize(("most", "sentences"), [("null", 20), ("5", 5)])
@@ -78,20 +80,20 @@ def test_batches_are_as_large_as_those_of_training(
 
     monkeypatch.setattr(forecast, "collate", watched)
     typed = ["training.max_steps=2", "training.batch_tokens=240", f"training.batch_sentences={most}", "data.longest=30"]
-    training_seconds(_values(root, *typed), tmp_path, CPU)
+    training_seconds(_config(root, *typed), tmp_path, CPU)
     assert sizes == [(sentences, {12})] * 2
 
 
 def test_each_update_takes_as_long_as_its_micro_batches(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = _values(root, "training.max_steps=40", "training.accumulate=3")
+    config = _config(root, "training.max_steps=40", "training.accumulate=3")
     monkeypatch.setattr("time.perf_counter", itertools.count().__next__)  # so a micro-batch takes a second
-    assert training_seconds(values, tmp_path, CPU) == AROUND + 40 * 3
+    assert training_seconds(config, tmp_path, CPU) == AROUND + 40 * 3
 
 
 @pytest.mark.parametrize("typed", [["training.max_steps=null", "training.max_epochs=3", "optim=adam"]])
 def test_a_run_that_ends_when_it_no_longer_improves_has_no_forecast(
     root: Path, tmp_path: Path, typed: list[str]
 ) -> None:
-    assert training_seconds(_values(root, *typed), tmp_path, CPU) is None
+    assert training_seconds(_config(root, *typed), tmp_path, CPU) is None

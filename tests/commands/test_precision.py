@@ -15,6 +15,7 @@ from s2s import precision
 from s2s.commands import precision as in_commands
 from s2s.commands.console import plain
 from s2s.commands.precision import decide_precision
+from s2s.commands.train import run_config
 from s2s.precision import Rates
 from tests.commands.conftest import SMALL_RECURRENT, Done
 
@@ -95,14 +96,14 @@ def test_a_dtype_that_is_slow_here_is_named(
 
 def test_models_that_are_compared_get_the_same_one(root: Path, measured: Measured) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        runs = [plain(compose("train", [f"model={model}"])) for model in ("lstm", "transformer")]
-    asked = measured(1, 2)
+        values = [plain(compose("train", [f"model={model}"])) for model in ("lstm", "transformer")]
+    runs = [run_config({key: value for key, value in one.items() if key != "run_dir"}) for one in values]
+    shapes_measured = measured(1, 2)
     cpu = torch.device("cpu")
-    assert [one["training"]["precision"] for one in decide_precision(runs, cpu)] == ["bf16", "bf16"]
-    (shapes,) = asked
-    width, inner = runs[1]["model"]["embedding_size"], runs[1]["model"]["encoder"]["feedforward"]
-    of_lstm = 4 * runs[0]["model"]["encoder"]["hidden_size"]
+    assert [run.training.precision for run in decide_precision(runs, cpu)] == ["bf16", "bf16"]
+    (shapes,) = shapes_measured
+    width, inner = runs[1].model["embedding_size"], runs[1].model["encoder"]["feedforward"]
+    of_lstm = 4 * runs[0].model["encoder"]["hidden_size"]
     assert {(2500, width), (inner, width), (of_lstm, width)} <= {*shapes}, "of both, with the configured vocabulary"
-    assert [one["training"]["precision"] for one in runs] == ["auto", "auto"], "what is given stays as it was"
-    runs[1]["training"]["precision"] = "fp32"  # as a run has it that is there already
-    assert [one["training"]["precision"] for one in decide_precision(runs, cpu)] == ["fp32", "fp32"]
+    stored = runs[1].with_precision("fp32")  # of a run that is there already
+    assert [run.training.precision for run in decide_precision([runs[0], stored], cpu)] == ["fp32", "fp32"]

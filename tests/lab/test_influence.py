@@ -9,12 +9,12 @@ import torch
 from hydra import initialize_config_dir
 
 from s2s.commands.lab import training_configuration
-from s2s.config import build, check_call
 from s2s.lab.bench import Bench
 from s2s.lab.influence import EXPERIMENT, beginnings, falls, influence, reach, relative_influence
 from s2s.lab.language import LanguageModel, Text
 from s2s.nn.cells import CELLS, RNN, Cell, State
 from s2s.nn.recurrent import RecurrentLayer
+from s2s.schema import build, check_call
 
 
 @pytest.mark.parametrize("name", list(CELLS))

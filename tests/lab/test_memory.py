@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from s2s.config import build
 from s2s.lab.bench import Bench
 from s2s.lab.memory import EXPERIMENT, Budget, learn, span
 from s2s.lab.tasks import SYMBOLS, TASKS, TOLERANCE
+from s2s.schema import build
 
 BUDGET = Budget(hidden=16, batch=32, updates=250, examples=300)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from s2s.config import build
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
 from s2s.decoding.search import search
@@ -18,6 +17,7 @@ from s2s.lab.fit import Recipe
 from s2s.lab.readout_networks import ENCODER_DECODER, READOUTS, OnePass, Sizes, Unrolled, readout
 from s2s.lab.readouts import EXPERIMENT, LENGTHS, at_most, length_class
 from s2s.lab.toy_language import FIRST, STANDS_FOR, Examples, draw_examples, lexicon
+from s2s.schema import build
 from tests.models.contract import decoding
 
 SIZES = Sizes("lstm", 24, 12, 2, 4, 32, 200, Recipe(1, 0.01))

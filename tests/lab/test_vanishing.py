@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2s.config import build
 from s2s.lab.bench import Bench
 from s2s.lab.vanishing import EXPERIMENT, factor, gradient_norms, with_radius
+from s2s.schema import build
 
 SIZE, TIME = 5, 9
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from s2s.config import build
 from s2s.lab.bench import Bench
 from s2s.lab.word_order import (
     BLIND,
@@ -22,6 +21,7 @@ from s2s.lab.word_order import (
     split,
 )
 from s2s.nn.cells import CELLS
+from s2s.schema import build
 
 SEEING = ["transformer", *CELLS]
 

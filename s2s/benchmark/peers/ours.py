@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2s.config import DecodingConfig, OptimConfig, TrainingConfig, build
+from s2s.config import DecodingConfig, OptimConfig, TrainingConfig
 from s2s.data.batching import Batch, collate, pad_source
 from s2s.data.tokenizer import EOS
 from s2s.decoding.graphs import GraphedSearch
@@ -21,6 +21,7 @@ from s2s.errors import S2SError
 from s2s.models import build_model, count_parameters
 from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
+from s2s.schema import build
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.distributed import World
 from s2s.training.graphs import fixed
