@@ -1,6 +1,6 @@
 """See conf/benchmark.yaml for the options; `python scripts/benchmark.py --help` prints them."""
 
-from s2s.commands.console import run_script
+from s2s.commands.console import benchmark
 
 if __name__ == "__main__":
-    run_script(__file__)
+    benchmark()

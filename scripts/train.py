@@ -1,6 +1,6 @@
 """See conf/train.yaml for the options; `python scripts/train.py --help` prints them."""
 
-from s2s.commands.console import run_script
+from s2s.commands.console import train
 
 if __name__ == "__main__":
-    run_script(__file__)
+    train()

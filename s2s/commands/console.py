@@ -47,20 +47,15 @@ class TqdmHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def run_script(script: str) -> None:
-    """Runs `s2s.commands.<name>.<name>` with the config that `conf/<name>.yaml` and the command line compose.
+def run_command(name: str) -> None:
+    """Runs `s2s.commands.<name>.<name>` with the configuration that `conf/<name>.yaml` and the command line compose.
 
-    The command's module is imported when it runs: `--help` and a mistake in what was typed take no second to answer.
-
-    Args:
-        script: path of the calling script, `__file__`; its name is that of the command.
+    The command's module is imported when it runs: `--help` and a mistyped option take no second to answer.
     """
     # Hydra would print its own report of an exception and swallow it; this makes it raise.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.path.insert(0, str(Path.cwd()))  # a user's cells are imported from where the command is typed
-    path = Path(script).resolve()
-    main = hydra.main(version_base="1.3", config_path=str(path.parent.parent / "conf"), config_name=path.stem)
-    job = _Job(path.stem)
+    main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)
+    job = _Job(name)
     try:
         main(job)()
     except (S2SError, HydraException, OmegaConfBaseException) as error:
@@ -80,6 +75,42 @@ def run_script(script: str) -> None:
         sys.exit(1)
 
 
+def conf_folder() -> Path:
+    """The configurations: beside the package in a checkout, within it where s2s is installed from a wheel."""
+    package = Path(__file__).resolve().parent.parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def train() -> None:
+    """The console command `s2s-train`."""
+    run_command("train")
+
+
+def translate() -> None:
+    """The console command `s2s-translate`."""
+    run_command("translate")
+
+
+def evaluate() -> None:
+    """The console command `s2s-evaluate`."""
+    run_command("evaluate")
+
+
+def compare() -> None:
+    """The console command `s2s-compare`."""
+    run_command("compare")
+
+
+def lab() -> None:
+    """The console command `s2s-lab`."""
+    run_command("lab")
+
+
+def benchmark() -> None:
+    """The console command `s2s-benchmark`."""
+    run_command("benchmark")
+
+
 class _Job:
     """One job of a single run or of a sweep."""
 
@@ -87,13 +118,16 @@ class _Job:
         self.started = False
         self.__name__ = name  # Hydra calls the job so
 
-    def __call__(self, config: DictConfig) -> None:
+    def __call__(self, config: DictConfig) -> float | None:
+        """Runs the command; `train` returns its validation score, for sweepers."""
         self.started = True
+        folder = HydraConfig.get().runtime.cwd  # where the command was typed, also in the process of a launcher
+        if folder not in sys.path:
+            sys.path.append(folder)  # a user's own cells are there
         try:
-            command: Callable[[DictConfig], None] = getattr(
-                importlib.import_module(f"s2s.commands.{self.__name__}"), self.__name__
-            )
-            command(config)
+            module = importlib.import_module(f"s2s.commands.{self.__name__}")
+            command: Callable[[DictConfig], float | None] = getattr(module, self.__name__)
+            return command(config)
         except (S2SError, HydraException, OmegaConfBaseException) as error:
             report(error)
             if HydraConfig.get().mode == RunMode.RUN:

@@ -43,8 +43,12 @@ from s2s.training.trainer import Result, Trainer
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig) -> None:
-    """Trains, or resumes, the run that the command line describes."""
+def train(config: DictConfig) -> float:
+    """Trains, or resumes, the run of the command line.
+
+    Returns:
+        `training.metric` on validation, of the exported weights: the objective of a sweeper.
+    """
     values = plain(config)
     directory = RunDirectory(values.pop("run_dir") or default_run_dir(values, overrides()))
     run = with_stored_precision(run_config(values), directory)
@@ -52,8 +56,10 @@ def train(config: DictConfig) -> None:
     device = pick_device(run.device)
     if int(os.environ.get("RANK", "0")) == 0:
         warn_if_slow(run.training.precision, [run], device)
+    if run.data.type == "grammar" and run.training.name == "default":
+        log.info("data=grammar with training=default trains for long; experiment=grammar has settings for minutes")
     try:
-        train_run(run, directory)
+        return train_run(run, directory).best_score
     except Interrupted as stopped:
         log.warning("%s", stopped)
         sys.exit(stopped.exit_code)

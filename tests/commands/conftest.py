@@ -23,7 +23,7 @@ import pytest
 from filelock import FileLock
 
 from s2s.commands import compare, lab
-from s2s.commands.console import BAD_INPUT, one_line, run_script
+from s2s.commands.console import BAD_INPUT, one_line, run_command
 from s2s.errors import S2SError
 
 Script = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -138,7 +138,7 @@ def inside(
         logger = logging.getLogger()
         handlers, level = list(logger.handlers), logger.level
         try:
-            run_script(script)
+            run_command(name)
         except SystemExit as leaving:
             code = leaving.code
         finally:  # a script sets up logging for its process; other tests have this one, too
