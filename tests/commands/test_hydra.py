@@ -88,6 +88,7 @@ def test_training_returns_its_validation_score(
 
 def test_a_batch_is_overfitted(inside: Callable[..., Done], tmp_path: Path) -> None:
     small = ["model.embedding_size=32", "model.encoder.hidden_size=32", "model.decoder.hidden_size=48", "device=cpu"]
+    small += ["training.precision=fp32"]
     done = inside("train", "experiment=debug", "model=gru_attention", *small, "run_dir=run", cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert "batches: 1 an epoch" in done.stderr
@@ -119,7 +120,7 @@ def test_a_sweeper_finds_its_best_value(root: Path, environment: dict[str, str],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = OmegaConf.load(tmp_path / "runs" / ".sweeps" / "optimization_results.yaml")
-    runs = [path for path in (tmp_path / "runs" / "grammar").iterdir()]
+    runs = list((tmp_path / "runs" / "grammar").iterdir())
     scores = []
     for run in runs:
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
