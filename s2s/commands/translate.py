@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from s2s.commands.console import plain
 from s2s.config import check_call, raise_all
-from s2s.decoding.output import Format, check_format, read_lines, write_translations
+from s2s.data.reading import read_lines
+from s2s.decoding.output import Format, check_format, write_translations
 from s2s.errors import S2SError
 from s2s.files import atomic_write
 from s2s.runs import Run, load

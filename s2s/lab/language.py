@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from s2s.config import DataConfig, PositiveInt, build
 from s2s.data.batching import Batch, BatchPlan, Ids, collate
 from s2s.data.corpus import Split, load_corpus
-from s2s.data.ids import tokenised
+from s2s.data.ids import cached_ids
 from s2s.data.tokenizer import train_tokenizer
 from s2s.lab.fit import Recipe, Watch, fit, seeded
 from s2s.nn.cells import cell_class
@@ -70,7 +70,7 @@ def read_text(data: Mapping[str, Any]) -> Text:
     model = tokenizer.target
 
     def ids(split: Split) -> Sequence[Ids]:
-        return tokenised(split.target, model.encode, model.size, model.proto, "tokenising the text")  # type: ignore[return-value]
+        return cached_ids(split.target, model.encode, model.size, model.proto, "tokenising the text")  # type: ignore[return-value]
 
     return Text(ids(corpus.train), ids(corpus.validation), model.size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2s.config import TokenizerConfig
-from s2s.data.batching import Batch, BatchPlan, TrainingData, collate, evaluation_batches, pad_source
+from s2s.data.batching import Batch, BatchPlan, TrainingData, collate, evaluation_batches, pad_with_eos, token_batches
 from s2s.data.corpus import Split
 from s2s.data.tokenizer import BOS, EOS, PAD, Tokenizer, train_tokenizer
 from s2s.errors import S2SError
@@ -64,8 +65,8 @@ def test_collate_against_a_plain_loop(pairs: list[tuple[list[int], list[int]]]) 
     assert (batch.target_input[~batch.target_mask] == PAD).all()
 
 
-def test_pad_source_takes_arrays_and_empty_lines() -> None:
-    rows, mask = pad_source([np.array([5, 6], dtype=np.uint16), []])
+def test_pad_with_eos_takes_arrays_and_empty_lines() -> None:
+    rows, mask = pad_with_eos([np.array([5, 6], dtype=np.uint16), []])
     assert rows.tolist() == [[5, 6, EOS], [EOS, PAD, PAD]]
     assert mask.tolist() == [[True, True, True], [True, False, False]]
 
@@ -74,7 +75,7 @@ def test_pad_source_takes_arrays_and_empty_lines() -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9), st.integers(1, 9))
 def test_a_batch_of_fixed_shape_holds_the_same_sentences(pairs: list[tuple[int, int]], multiple: int) -> None:
     batch = collate(*([[4 + i % 3 for i in range(pair[side])] for pair in pairs] for side in (0, 1)), range(len(pairs)))
-    fixed = batch.fixed(multiple)
+    fixed = batch.pad_to_multiple(multiple)
     assert fixed.shape == tuple(-(-size // multiple) * multiple for size in batch.shape)
     assert (fixed.tokens, fixed.index) == (batch.tokens, batch.index)
     assert fixed.target_positions is None
@@ -87,7 +88,7 @@ def test_a_batch_of_fixed_shape_holds_the_same_sentences(pairs: list[tuple[int, 
     assert (fixed.source_mask[batch.size :].sum(1) == 1).all()
     assert (fixed.source[batch.size :, 0] == EOS).all()
     assert not fixed.target_mask[batch.size :].any()
-    assert batch.fixed(1).tensors.keys() == fixed.tensors.keys()
+    assert batch.pad_to_multiple(1).tensors.keys() == fixed.tensors.keys()
 
 
 def test_positions_of_target_tokens() -> None:
@@ -168,7 +169,6 @@ def test_random_access_equals_reading_in_order(sampling: float) -> None:
         real = sum(int(b.source_mask.sum() + b.target_mask.sum()) for b in batches)
         cells = sum(b.source_mask.numel() + b.target_mask.numel() for b in batches)
         assert data.padding_waste(epoch) == pytest.approx(1 - real / cells)
-        assert data.updates_per_epoch(3, epoch) == -(-len(batches) // 3)
     for batch in in_order.values():
         rows = [row[mask][:-1].tolist() for row, mask in zip(batch.target, batch.target_mask, strict=True)]
         assert tokenizer.decode_target(rows) == [split.target[i] for i in batch.index]
@@ -193,7 +193,7 @@ def test_a_pair_that_sampling_makes_too_long_is_left_out_of_that_epoch() -> None
     tokenizer = train_tokenizer(tokenizer_config(0.5), split.source, split.target)
     encoded = [*tokenizer.encode_source(split.source), *tokenizer.encode_target(split.target)]
     data = TrainingData(split, tokenizer, max(map(len, encoded)) + 1, seed=3)
-    assert data.dropped == {}  # without sampling all pairs fit
+    assert data.filtered == {}  # without sampling all pairs fit
     batches = [data.batch(1, position) for position in range(data.num_batches(1))]
     there = [i for batch in batches for i in batch.index]
     assert 0 < len(set(there)) == len(there) < 50
@@ -235,7 +235,7 @@ def test_pairs_that_fit_no_batch_are_left_out_and_counted() -> None:
     split = Split("train", [*split.source, "dog " * 200], [*split.target, "cat"])
     tokenizer = train_tokenizer(tokenizer_config(), split.source, split.target)
     data = TrainingData(split, tokenizer, 100, seed=0)
-    assert data.dropped == {"longer than a batch": 1}
+    assert data.filtered == {"longer than a batch": 1}
     assert sorted(i for p in range(data.num_batches(0)) for i in data.batch(0, p).index) == list(range(50))
     with pytest.raises(S2SError, match=r"no training pair fits into training\.batch_tokens=1"):
         TrainingData(split, tokenizer, 1, seed=0)
@@ -259,3 +259,14 @@ def test_evaluation_batches_hold_everything_longest_first(pairs: int, budget: in
 def shared_tokenizer() -> Tokenizer:
     split = corpus(100)
     return train_tokenizer(tokenizer_config(), split.source, split.target)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 40)), st.integers(0, 100))
+def test_token_batches_hold_everything_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = [batch.tolist() for batch in token_batches(lengths, budget)]
+    order = [i for batch in batches for i in batch]
+    assert order == sorted(range(len(lengths)), key=lambda i: -lengths[i])  # stable
+    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)
+    for batch, following in itertools.pairwise(batches):
+        assert (len(batch) + 1) * max(lengths[i] for i in [*batch, following[0]]) > budget  # none could be fuller

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from s2s.config import TokenizerConfig
 from s2s.data.cache import cache_folder, cached
-from s2s.data.columns import TextColumn, measured
-from s2s.data.ids import FlatIds, tokenised, tokenised_now
+from s2s.data.columns import TextColumn, line_values
+from s2s.data.ids import FlatIds, cached_ids, temporary_ids
 from s2s.data.lengths import length_in_words, lengths_in_words
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.errors import S2SError
@@ -99,7 +99,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
     for call in (
         lambda: cached("thing", ("key",), lambda folder: None),
-        lambda: tokenised_now(["a"], lengths, 1000, "tokenising"),
+        lambda: temporary_ids(["a"], lengths, 1000, "tokenising"),
     ):
         with pytest.raises(S2SError, match=r"cannot write .*file/cache") as caught:
             call()
@@ -137,9 +137,9 @@ def test_rows_are_part_of_what_a_text_is(data: st.DataObject, texts: list[str]) 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(lines, st.integers(1, 3), st.sampled_from([1000, 70_000]))
 def test_a_text_is_tokenised_once(texts: list[str], pieces: int, vocabulary: int) -> None:
-    first = tokenised(column(texts, pieces), lengths, vocabulary, b"model %d" % vocabulary, "tokenising")
-    again = tokenised(column(texts, pieces), never, vocabulary, b"model %d" % vocabulary, "tokenising")
-    plain = tokenised(texts, lengths, vocabulary, b"", "tokenising")
+    first = cached_ids(column(texts, pieces), lengths, vocabulary, b"model %d" % vocabulary, "tokenising")
+    again = cached_ids(column(texts, pieces), never, vocabulary, b"model %d" % vocabulary, "tokenising")
+    plain = cached_ids(texts, lengths, vocabulary, b"", "tokenising")
     for ids in (first, again, plain):
         assert as_lists(ids) == lengths(texts)
         assert ids.lengths.tolist() == [len(text) for text in texts]
@@ -147,22 +147,22 @@ def test_a_text_is_tokenised_once(texts: list[str], pieces: int, vocabulary: int
 
 def test_another_model_tokenises_anew() -> None:
     texts = column(["a", "bc"])
-    tokenised(texts, lengths, 1000, b"one", "tokenising")
-    other = tokenised(texts, lambda some: [[7] for _ in some], 1000, b"other", "tokenising")
+    cached_ids(texts, lengths, 1000, b"one", "tokenising")
+    other = cached_ids(texts, lambda some: [[7] for _ in some], 1000, b"other", "tokenising")
     assert as_lists(other) == [[7], [7]]
 
 
 def test_a_damaged_file_is_one_line() -> None:
     texts = column(["abc", "de"])
-    tokenised(texts, lengths, 1000, b"one", "tokenising")
+    cached_ids(texts, lengths, 1000, b"one", "tokenising")
     (values,) = cache_folder().glob("ids-*/values")
     values.write_bytes(values.read_bytes()[:-2])
     with pytest.raises(S2SError, match=r"values is damaged.*delete its folder"):
-        tokenised(texts, never, 1000, b"one", "tokenising")
+        cached_ids(texts, never, 1000, b"one", "tokenising")
 
 
 def test_a_file_without_a_name_leaves_nothing() -> None:
-    ids = tokenised_now(["abc", ""], lengths, 1000, "tokenising")
+    ids = temporary_ids(["abc", ""], lengths, 1000, "tokenising")
     assert list(cache_folder().iterdir()) == []
     assert as_lists(ids) == lengths(["abc", ""])
 
@@ -180,8 +180,8 @@ def test_lengths_are_counted_once(texts: list[str], language: str) -> None:
 
 def test_numbers_of_the_same_text_are_told_apart() -> None:
     texts = column(["a b", "c"])
-    assert measured(texts, "characters", len).tolist() == [3, 1]
-    assert measured(texts, "words", lambda text: len(text.split())).tolist() == [2, 1]
+    assert line_values(texts, "characters", len).tolist() == [3, 1]
+    assert line_values(texts, "words", lambda text: len(text.split())).tolist() == [2, 1]
 
 
 def test_a_tokenizer_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:

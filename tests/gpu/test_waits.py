@@ -27,7 +27,7 @@ def test_a_training_step(name: str, layout: str, fixed: bool, monkeypatch: pytes
     model, data = make(models()[name]).float().train(), batch(sentences(4, 7, 1), sentences(4, 7, 2))
     lay_out(model, layout)
     if fixed:
-        data = data.fixed(8)
+        data = data.pad_to_multiple(8)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         model = copy.deepcopy(model)
         with torch.autocast("cpu", torch.bfloat16):
