@@ -40,7 +40,7 @@ def tokenizer_config(sampling: float = 0.0) -> TokenizerConfig:
     return TokenizerConfig("bpe", 120, True, False, sampling, "identity", None)
 
 
-def same(one: Batch, other: Batch) -> bool:
+def equal(one: Batch, other: Batch) -> bool:
     names = ("source", "source_mask", "target_input", "target", "target_mask")
     return one.index == other.index and all(torch.equal(getattr(one, n), getattr(other, n)) for n in names)
 
@@ -84,7 +84,7 @@ def test_a_batch_of_fixed_shape_holds_the_same_sentences(pairs: list[tuple[int, 
             now = fixed.tensors[name]
             assert torch.equal(now[: batch.size, : tensor.size(1)], tensor)
             assert not now[: batch.size, tensor.size(1) :].any()
-    # Each sentence that is filled in can be read, and none of its tokens counts.
+    # A padding sentence has a source, and none of its tokens counts.
     assert (fixed.source_mask[batch.size :].sum(1) == 1).all()
     assert (fixed.source[batch.size :, 0] == EOS).all()
     assert not fixed.target_mask[batch.size :].any()
@@ -160,7 +160,7 @@ def test_random_access_equals_reading_in_order(sampling: float) -> None:
     in_order = {(e, i): data.batch(e, i) for e in (0, 1) for i in range(data.num_batches(e))}
     fresh = TrainingData(split, tokenizer, 150, seed=3)
     for key in [(1, 4), (0, 2), (1, 0), (0, fresh.num_batches(0) - 1), (1, 4)]:
-        assert same(fresh.batch(*key), in_order[key])
+        assert equal(fresh.batch(*key), in_order[key])
     for epoch in (0, 1):
         batches = [batch for (e, _), batch in in_order.items() if e == epoch]
         assert sorted(i for b in batches for i in b.index) == list(range(200))
@@ -188,15 +188,15 @@ def test_sampling_differs_between_epochs() -> None:
     assert rows[0] != rows[1]
 
 
-def test_a_pair_that_sampling_makes_too_long_is_left_out_of_that_epoch() -> None:
+def test_a_pair_that_sampling_makes_too_long_is_filtered_in_that_epoch() -> None:
     split = corpus(50)
     tokenizer = train_tokenizer(tokenizer_config(0.5), split.source, split.target)
     encoded = [*tokenizer.encode_source(split.source), *tokenizer.encode_target(split.target)]
     data = TrainingData(split, tokenizer, max(map(len, encoded)) + 1, seed=3)
     assert data.filtered == {}  # without sampling all pairs fit
     batches = [data.batch(1, position) for position in range(data.num_batches(1))]
-    there = [i for batch in batches for i in batch.index]
-    assert 0 < len(set(there)) == len(there) < 50
+    index = [i for batch in batches for i in batch.index]
+    assert 0 < len(set(index)) == len(index) < 50
     assert data.target_tokens(1) == sum(batch.tokens for batch in batches)
 
 
@@ -230,7 +230,7 @@ def test_a_resumed_process_samples_what_an_uninterrupted_one_does() -> None:
     assert run("[5]").strip() == fingerprint(batches[-1])
 
 
-def test_pairs_that_fit_no_batch_are_left_out_and_counted() -> None:
+def test_pairs_that_fit_no_batch_are_filtered_and_counted() -> None:
     split = corpus(50)
     split = Split("train", [*split.source, "dog " * 200], [*split.target, "cat"])
     tokenizer = train_tokenizer(tokenizer_config(), split.source, split.target)
@@ -252,7 +252,7 @@ def test_evaluation_batches_hold_everything_longest_first(pairs: int, budget: in
     assert widths == sorted(widths, reverse=True)
     assert all(b.size == 1 or b.size * w <= budget for b, w in zip(batches, widths, strict=True))
     assert len(batches) == len(widths)
-    assert same(batches[len(batches) - 1], list(batches)[-1])
+    assert equal(batches[len(batches) - 1], list(batches)[-1])
 
 
 @functools.cache

@@ -90,7 +90,7 @@ def test_every_layout_of_files_reads_the_same(tmp_path: Path, pairs: list[tuple[
     plain = write(tmp_path / "p.tsv", "".join(f"{a}\t{b}\t\n" for a, b in pairs))
     for layout in ((en, de), (header,), (plain,)):
         if layout == (plain,) and {"en", "de"} <= set(pairs[0]):
-            continue  # that is a header
+            continue  # this is a header
         assert list(read_pairs(layout, "en", "de")) == pairs
     for form in (flat, nested):
         jsonl = write(tmp_path / "j.jsonl", form(pairs) + "\n")
@@ -163,7 +163,7 @@ def test_the_built_in_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert corpus.filtered == {"train": {"longer than max_length": 10}}
 
 
-def test_a_defect_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_not_reported_as_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def generate(split: str, **_: object) -> Iterator[tuple[str, str]]:
         yield "a", "b"
         raise ZeroDivisionError("a defect")
@@ -173,7 +173,7 @@ def test_a_defect_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> 
         load_corpus(GrammarData("grammar", "grammar", "en", "de", 31, 12, 6, 5, None, TOKENIZER))
 
 
-def test_columns_are_found_without_reading_the_rest(tmp_path: Path) -> None:
+def test_random_access_to_columns(tmp_path: Path) -> None:
     many = [(f"line {i}", f"zeile {i}") for i in range(10_000)]
     write(tmp_path / "train.jsonl", flat(many))
     source = load_corpus(hub(tmp_path), ["train"]).train.source
@@ -189,7 +189,7 @@ def test_columns_are_found_without_reading_the_rest(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- filtering
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+def test_filtered_pairs_are_counted(tmp_path: Path) -> None:
     empty_side = [("", "x"), ("y", " \u3000")]
     odd = [("one two three", "eins"), *empty_side, ("ok", "gut"), ("a", "b c d"), ("ok 2", "gut 2"), ("3", "3")]
     for name in ("train", "validation", "test"):
@@ -210,7 +210,7 @@ WORDY = st.text(st.sampled_from("a \t\u3000\x1c"), max_size=6)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(st.lists(st.tuples(WORDY, WORDY), min_size=1, max_size=25), st.integers(1, 3), st.integers(1, 12))
-def test_what_is_left_out_line_by_line(tmp_path: Path, pairs: list[tuple[str, str]], longest: int, most: int) -> None:
+def test_filtering_against_a_plain_loop(tmp_path: Path, pairs: list[tuple[str, str]], longest: int, most: int) -> None:
     kept: list[tuple[str, str]] = []
     reasons: Counter[str] = Counter()
     for number, (source, target) in enumerate(pairs):
@@ -308,7 +308,7 @@ def test_errors_of_files(tmp_path: Path) -> None:
     assert re.search(r"l.jsonl, line 1: 'de' holds half", train("l", jsonl='{"en": "a", "de": "\\ud800"}\n'))
     assert "there are no sentence pairs in" in train("m", en="", de="")
     assert "filtered: 1 empty target" in train("n", tsv="a\t \n")
-    late = "".join(f"{i}\t{i}\n" for i in range(5000)) + "oops\n"  # found while the table is made
+    late = "".join(f"{i}\t{i}\n" for i in range(5000)) + "oops\n"  # an error while the table is made
     assert re.search(r"o.tsv, line 5001: 1 column", train("o", tsv=late))
     assert re.search("there is no file .*none.tsv$", error(files(good, train=f"{tmp_path}/none.tsv"), ["train"]))
     two = [f"{good}/test.jsonl", f"{tmp_path}/test.tsv"]

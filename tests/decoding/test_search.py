@@ -11,102 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
-from s2s.config import DecodingConfig
 from s2s.data.tokenizer import BOS, EOS, PAD, UNK
-from s2s.decoding.expansion import row_statistics, stable_topk
 from s2s.decoding.search import Hypothesis, beam_width, length_limit, search
 from s2s.errors import S2SError
 from s2s.models.interface import DecodeState
-
-CONFIG = DecodingConfig(
-    name="test",
-    strategy="beam",
-    beam=4,
-    length_penalty=0.6,
-    n_best=1,
-    temperature=1.0,
-    max_ratio=2.0,
-    max_extra=5,
-    max_source=100,
-    batch_tokens=1000,
-    precision="fp32",
-    seed=1,
-)
-PLACES = 1009
-
-
-class TableModel:
-    """The next token depends, through a table of random logits, on the source and on all tokens so far.
-
-    The history is a hash in `rows`, the source a hash in `shared`, so that a row that ends up with the wrong
-    sentence or the wrong past gives different numbers. With `levels` the logits have few values: ties everywhere.
-    """
-
-    def __init__(self, content: int, seed: int, levels: int | None = None, spread: float = 2.0) -> None:
-        table = torch.randn(
-            PLACES, EOS + 1 + content, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-        )
-        self.table = (table * spread if levels is None else (table * 2).clamp(-levels, levels).round()).contiguous()
-        self.sizes: list[int] = []
-
-    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
-        places = torch.arange(1, src.size(1) + 1)
-        source = (src * mask * places * 7919).sum(1) % PLACES
-        return DecodeState({"source": source}, {"past": torch.zeros_like(source)})
-
-    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        self.sizes.append(len(tokens))
-        source = state.shared["source"]
-        past = (state.rows["past"] * 31 + tokens * 17 + 3) % PLACES
-        index = (past + source.repeat_interleave(len(tokens) // len(source))) % PLACES
-        return self.table[index], DecodeState(state.shared, {"past": past})
-
-    def log_probs(self, source: list[int], tokens: list[int]) -> Tensor:
-        """(V,) of the next token after `tokens`."""
-        state = self.start(*padded([source]))
-        for token in [BOS, *tokens]:
-            logits, state = self.step(torch.tensor([token]), state)
-        return logits[0].log_softmax(-1)
-
-    def log_prob(self, source: list[int], tokens: list[int]) -> float:
-        """Of the tokens and </s>."""
-        return sum(float(self.log_probs(source, tokens[:i])[t]) for i, t in enumerate([*tokens, EOS]))
-
-
-class RecurrentModel(nn.Module):
-    """A small GRU whose encoder is the mean of the source embeddings; any dtype."""
-
-    def __init__(self, vocabulary: int, size: int, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.embedding = nn.Embedding(vocabulary, size)
-        self.cell = nn.GRUCell(size, size)
-        self.output = nn.Linear(2 * size, vocabulary)
-
-    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
-        mean = (self.embedding(src) * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
-        return DecodeState({"mean": mean}, {"hidden": mean.tanh()})
-
-    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        hidden = self.cell(self.embedding(tokens), state.rows["hidden"])
-        mean = state.shared["mean"].repeat_interleave(len(tokens) // len(state.shared["mean"]), 0)
-        return self.output(torch.cat([hidden, mean], 1)) * 3, DecodeState(state.shared, {"hidden": hidden})
-
-
-def padded(sources: list[list[int]]) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, sources)) + 1
-    rows = torch.tensor([[*s, EOS] + [PAD] * (longest - len(s) - 1) for s in sources])
-    return rows, torch.tensor([[i <= len(s) for i in range(longest)] for s in sources])
-
-
-def run(model, sources, config, limits, keys=None) -> list[list[Hypothesis]]:
-    return search(model, *padded(sources), config, limits, keys)
-
-
-def penalty(length: int, alpha: float) -> float:
-    return ((5 + length) / 6) ** alpha
+from tests.decoding.toy import CONFIG, SIZE, RecurrentModel, TableModel, padded, penalty, run
 
 
 def brute_force(model, source, content, limit, alpha) -> list[tuple[float, list[int]]]:
@@ -223,29 +134,6 @@ def test_equal_candidates_go_by_hypothesis_then_by_token():
     assert [h.tokens for h in run(model, [[4]], config, [2])[0]] == [[], [4], [4, 4]]
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 900), st.integers(1, 5), st.integers(0, 10**6), st.data())
-def test_stable_topk_is_a_stable_sort(rows, columns, levels, seed, data):
-    count = data.draw(st.integers(1, min(columns, 40)))
-    values = torch.randint(levels, (rows, columns), generator=torch.Generator().manual_seed(seed)).float()
-    expected, order = values.sort(dim=1, descending=True, stable=True)
-    largest, position = stable_topk(values, count, row_statistics(values.unsqueeze(0)).block_maxima)
-    assert torch.equal(largest, expected[:, :count])
-    assert torch.equal(position, order[:, :count])
-
-
-@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
-def test_row_statistics_are_logsumexp_and_maxima(kind):
-    logits = (torch.randn(4, 3, 150, generator=torch.Generator().manual_seed(0)) * 30).to(kind)
-    logits[0, 0, 7], logits[1, 2, :-1], logits[2, 1] = -torch.inf, -torch.inf, 5000.0
-    (logsumexp, maxima), expected = row_statistics(logits), logits.double().logsumexp(-1)
-    assert logsumexp.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
-    rtol = 1e-12 if kind == torch.float64 else 1e-6
-    torch.testing.assert_close(logsumexp.double(), expected, rtol=rtol, atol=1e-6)
-    assert torch.equal(maxima.to(kind), torch.stack([logits[..., :64].amax(-1), logits[..., 64:128].amax(-1)], -1))
-    assert row_statistics(torch.full((1, 1, 3), -torch.inf)).logsumexp.item() == -torch.inf
-
-
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize(("strategy", "beam"), [("greedy", 4), ("beam", 1)])
 def test_beam_of_one_is_argmax(alpha, strategy, beam):
@@ -263,7 +151,7 @@ def test_argmax_survives_rounding():
     """Logits one step of fp32 apart are still told apart after many improbable tokens."""
     model = TableModel(6, 0)
     low = torch.tensor(0.1)
-    model.table = torch.full((PLACES, EOS + 7), 0.1)
+    model.table = torch.full((SIZE, EOS + 7), 0.1)
     model.table[:, EOS + 4] = torch.nextafter(low, torch.tensor(1.0))
     (hypothesis,) = run(model, [[9]], dataclasses.replace(CONFIG, strategy="greedy"), [60])[0]
     assert hypothesis.tokens == [EOS + 4] * 60
@@ -396,7 +284,7 @@ def test_impossible_tokens_are_never_produced():
     """</s> at once is impossible, and so is all but one word: one translation, one token."""
     model = TableModel(4, 0)
     model.table[:, EOS + 2 :] = -math.inf
-    start = (0 * 31 + BOS * 17 + 3 + int(model.start(*padded([[4]])).shared["source"])) % PLACES
+    start = (0 * 31 + BOS * 17 + 3 + int(model.start(*padded([[4]])).shared["source"])) % SIZE
     model.table[start, EOS] = -math.inf
     config = dataclasses.replace(CONFIG, beam=4, n_best=4)
     assert [h.tokens for h in run(model, [[4]], config, [1])[0]] == [[EOS + 1]]

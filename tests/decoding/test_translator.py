@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2s.config import DecodingConfig, TokenizerConfig
+from s2s.config import TokenizerConfig
 from s2s.data.batching import Batch, pad_with_eos
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.search import length_limit, search
@@ -18,22 +18,10 @@ from s2s.decoding.translator import Translator
 from s2s.errors import S2SError
 from s2s.models import build_model
 from s2s.models.interface import DecodeState, Seq2Seq
+from tests.decoding import toy
 from tests.models.contract import recurrent, section, transformer
 
-CONFIG = DecodingConfig(
-    name="test",
-    strategy="beam",
-    beam=3,
-    length_penalty=0.6,
-    n_best=1,
-    temperature=1.0,
-    max_ratio=1.0,
-    max_extra=3,
-    max_source=30,
-    batch_tokens=150,
-    precision="fp32",
-    seed=1,
-)
+CONFIG = dataclasses.replace(toy.CONFIG, beam=3, max_ratio=1.0, max_extra=3, max_source=30, batch_tokens=150)
 TEXT = ["a dog runs .", "the cat sleeps on the mat", "two birds sing", "a man sees the dog", "I see 3 cats !"]
 LINES = [
     "a dog",
