@@ -71,17 +71,18 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on `device`; the copy to a GPU is asynchronous if they are `pinned`."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
         """The batch in page-locked memory, for a GPU."""
-        return self._each(Tensor.pin_memory)
+        return self.map_tensors(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed = copy.copy(self)  # a new Batch would count the lengths again, on the device
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `function` applied to each of its tensors."""
+        batch = copy.copy(self)  # a new Batch would count the lengths again, on the device
         for name, tensor in self.tensors.items():
-            object.__setattr__(changed, name, change(tensor))
-        return changed
+            object.__setattr__(batch, name, function(tensor))
+        return batch
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -141,7 +142,7 @@ def pad_with_eos(ids: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(rows), torch.from_numpy(mask)
 
 
-class BatchPlan:
+class BatchSampler:
     """Batch sampler: the sentence pairs of each micro-batch of each epoch.
 
     Pairs are sorted by their longer side, then by source minus target length, ties in random order. Batches are filled
@@ -238,9 +239,9 @@ class EncodedSplit:
         """Returns the pairs `index` as a batch."""
         return collate([self.source[i] for i in index], [self.target[i] for i in index], index)
 
-    def plan(self, kept: Index, max_tokens: int, seed: int, max_pairs: int | None) -> BatchPlan:
-        """The batch plan of the pairs `kept`, as positions in `kept`."""
-        return BatchPlan(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed, max_pairs)
+    def sampler(self, kept: Index, max_tokens: int, seed: int, max_pairs: int | None) -> BatchSampler:
+        """The batch sampler of the pairs `kept`, as positions in `kept`."""
+        return BatchSampler(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed, max_pairs)
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ class _Epoch:
     number: int
     ids: EncodedSplit
     kept: Index
-    plan: BatchPlan
+    sampler: BatchSampler
     batches: list[Index]  # positions in `kept`
 
 
@@ -261,9 +262,9 @@ class TrainingData:
     Args:
         split: the training pairs.
         tokenizer: of both sides.
-        batch_tokens: the token budget of `BatchPlan`.
+        batch_tokens: the token budget of `BatchSampler`.
         seed: of the order and of sampling.
-        batch_sentences: the limit on pairs of `BatchPlan`.
+        batch_sentences: the limit on pairs of `BatchSampler`.
 
     Attributes:
         filtered: number of filtered pairs by reason.
@@ -286,12 +287,12 @@ class TrainingData:
             )
         too_long = len(split) - len(self._kept)
         self.filtered = {"longer than a batch": too_long} if too_long else {}
-        self._plan = self._ids.plan(self._kept, batch_tokens, seed, batch_sentences)
+        self._sampler = self._ids.sampler(self._kept, batch_tokens, seed, batch_sentences)
         self._epoch: _Epoch | None = None
 
     def num_batches(self, epoch: int) -> int:
         """Micro-batches in an epoch: the same number in each, except with subword sampling."""
-        return len(self._load(epoch).batches) if self.tokenizer.sampling else len(self._plan)
+        return len(self._load(epoch).batches) if self.tokenizer.sampling else len(self._sampler)
 
     def target_tokens(self, epoch: int) -> int:
         """Target tokens in an epoch, </s> included."""
@@ -300,7 +301,7 @@ class TrainingData:
 
     def padding_waste(self, epoch: int) -> float:
         """Share of padding in the matrices of both sides in an epoch."""
-        return self._load(epoch).plan.padding_waste(epoch)
+        return self._load(epoch).sampler.padding_waste(epoch)
 
     def batch(self, epoch: int, position: int) -> Batch:
         """Micro-batch `position` of an epoch; the same on every call and in every process.
@@ -314,12 +315,12 @@ class TrainingData:
     def _load(self, epoch: int) -> _Epoch:
         if self._epoch is None or self._epoch.number != epoch:
             self._epoch = None  # frees the previous epoch's ids before new ones are made
-            ids, kept, plan = self._ids, self._kept, self._plan
+            ids, kept, sampler = self._ids, self._kept, self._sampler
             if self.tokenizer.sampling:
                 ids = EncodedSplit(self.split, self.tokenizer, sampling=(self.seed, epoch))
                 kept = np.flatnonzero(ids.longest <= self.batch_tokens)
-                plan = ids.plan(kept, self.batch_tokens, self.seed, self.batch_sentences)
-            self._epoch = _Epoch(epoch, ids, kept, plan, plan.epoch(epoch))
+                sampler = ids.sampler(kept, self.batch_tokens, self.seed, self.batch_sentences)
+            self._epoch = _Epoch(epoch, ids, kept, sampler, sampler.epoch(epoch))
         return self._epoch
 
 

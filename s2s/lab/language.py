@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from s2s.config import DataConfig, PositiveInt, build
-from s2s.data.batching import Batch, BatchPlan, Ids, collate
+from s2s.data.batching import Batch, BatchSampler, Ids, collate
 from s2s.data.corpus import Split, load_corpus
 from s2s.data.ids import cached_ids
 from s2s.data.tokenizer import train_tokenizer
@@ -141,9 +141,9 @@ def perplexity(model: LanguageModel, lines: Sequence[Ids], batch_tokens: int) ->
     return math.exp(sum(loss.item() for loss, _ in sums) / sum(tokens for _, tokens in sums))
 
 
-def _plan(lines: Sequence[Ids], batch_tokens: int, seed: int) -> BatchPlan:
+def _plan(lines: Sequence[Ids], batch_tokens: int, seed: int) -> BatchSampler:
     lengths = np.array([len(line) + 1 for line in lines])
-    return BatchPlan(lengths, lengths, batch_tokens, seed)
+    return BatchSampler(lengths, lengths, batch_tokens, seed)
 
 
 def _batch(lines: Sequence[Ids], index: Sequence[int] | Any) -> Batch:

@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2s.config import TokenizerConfig
-from s2s.data.batching import Batch, BatchPlan, TrainingData, collate, evaluation_batches, pad_with_eos, token_batches
+from s2s.data.batching import (
+    Batch,
+    BatchSampler,
+    TrainingData,
+    collate,
+    evaluation_batches,
+    pad_with_eos,
+    token_batches,
+)
 from s2s.data.corpus import Split
 from s2s.data.tokenizer import BOS, EOS, PAD, Tokenizer, train_tokenizer
 from s2s.errors import S2SError
@@ -111,29 +119,29 @@ def test_every_pair_is_in_one_batch_and_the_budget_holds(
     pairs: list[tuple[int, int]], budget: int, seed: int, epoch: int, most: int | None
 ) -> None:
     source, target = np.array(pairs, dtype=np.int32).T
-    plan = BatchPlan(source, target, budget, seed, most)
-    batches = plan.epoch(epoch)
+    sampler = BatchSampler(source, target, budget, seed, most)
+    batches = sampler.epoch(epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
     for batch in batches:
         assert len(batch) * max(source[batch].max(), target[batch].max()) <= budget
         assert len(batch) <= (most or len(pairs))
-    assert len(batches) == len(plan)
-    again = BatchPlan(source, target, budget, seed, most).epoch(epoch)
+    assert len(batches) == len(sampler)
+    again = BatchSampler(source, target, budget, seed, most).epoch(epoch)
     assert [b.tolist() for b in again] == [b.tolist() for b in batches]
     cells = sum(len(b) * int(source[b].max() + target[b].max()) for b in batches)
-    assert plan.padding_waste(epoch) == pytest.approx(1 - (source.sum() + target.sum()) / cells)
+    assert sampler.padding_waste(epoch) == pytest.approx(1 - (source.sum() + target.sum()) / cells)
 
 
 def test_order_changes_with_epoch_and_seed() -> None:
     random = np.random.default_rng(0)
     source, target = random.integers(3, 30, 2000), random.integers(3, 30, 2000)
-    plan = BatchPlan(source, target, 300, 1)
-    flat = [np.concatenate(plan.epoch(e)).tolist() for e in (0, 1)]
+    sampler = BatchSampler(source, target, 300, 1)
+    flat = [np.concatenate(sampler.epoch(e)).tolist() for e in (0, 1)]
     assert flat[0] != flat[1]
-    assert np.concatenate(BatchPlan(source, target, 300, 2).epoch(0)).tolist() != flat[0]
-    members = [{frozenset(b.tolist()) for b in plan.epoch(e)} for e in (0, 1)]
-    assert len(members[0] & members[1]) < len(plan) / 2  # not the same batches in another order
-    long_first = [int(source[b].max()) for b in plan.epoch(0)]
+    assert np.concatenate(BatchSampler(source, target, 300, 2).epoch(0)).tolist() != flat[0]
+    members = [{frozenset(b.tolist()) for b in sampler.epoch(e)} for e in (0, 1)]
+    assert len(members[0] & members[1]) < len(sampler) / 2  # not the same batches in another order
+    long_first = [int(source[b].max()) for b in sampler.epoch(0)]
     assert long_first != sorted(long_first, reverse=True)
 
 
@@ -141,15 +149,15 @@ def test_little_of_a_batch_is_padding() -> None:
     random = np.random.default_rng(0)
     source = np.clip(random.lognormal(2.5, 0.4, 20_000), 2, 60).astype(int)
     target = np.clip(source * random.normal(1.1, 0.15, 20_000), 2, 60).astype(int)
-    plan = BatchPlan(source, target, 4096, 0)
-    assert plan.padding_waste(0) < 0.08
+    sampler = BatchSampler(source, target, 4096, 0)
+    assert sampler.padding_waste(0) < 0.08
     fewest = -(-int(np.maximum(source, target).sum()) // 4096)
-    assert len(plan) < 1.1 * fewest
+    assert len(sampler) < 1.1 * fewest
 
 
 def test_a_pair_beyond_the_budget_is_an_error() -> None:
     with pytest.raises(S2SError, match=r"2 sentence pairs are longer than training.batch_tokens=20 .*has 50 subwords"):
-        BatchPlan(np.array([5, 30, 6]), np.array([5, 2, 50]), 20, 0)
+        BatchSampler(np.array([5, 30, 6]), np.array([5, 2, 50]), 20, 0)
 
 
 @pytest.mark.parametrize("sampling", [0.0, 0.2])
