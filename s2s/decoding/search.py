@@ -26,8 +26,8 @@ sentences leave the batch.
 first `</s>`. **Sampling** draws each token from softmax(logits / temperature). The random numbers of a sample depend
 only on the seed, the key of its sentence and the number of the sample, not on the rest of the batch.
 
-Ties are ordered by hypothesis, then by token. `<pad>`, `<unk>` and `<s>` are never produced; their probability is not
-redistributed, so the log-probability of a hypothesis equals that of scoring the translation.
+Ties are ordered by hypothesis, then by token, whatever the batch. `<pad>`, `<unk>` and `<s>` are never produced; their
+probability is not redistributed, so the log-probability of a hypothesis equals that of scoring the translation.
 """
 
 from __future__ import annotations
