@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from s2s.config import DecodingConfig
-from s2s.data.batching import collate, pad_source
+from s2s.data.batching import collate, pad_with_eos
 from s2s.decoding.search import search
 from s2s.errors import S2SError
 from s2s.models import build_model
@@ -212,9 +212,9 @@ def _translates_alike(make: Callable[[], Seq2Seq], name: str) -> None:
     model = make()
     sources = [[4, 5], [6], [7, 8, 4, 5, 6]]
     limits = [len(s) + 3 for s in sources]
-    together = search(model, *pad_source(sources), BEAM, limits)
+    together = search(model, *pad_with_eos(sources), BEAM, limits)
     for row, ids in enumerate(sources):
-        (alone,) = search(model, *pad_source([ids]), BEAM, [limits[row]])
+        (alone,) = search(model, *pad_with_eos([ids]), BEAM, [limits[row]])
         if together[row][0].tokens != alone[0].tokens:
             raise _BrokenError(f"in a model {name}, beam search translates a sentence otherwise in a batch than alone")
 

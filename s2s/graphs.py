@@ -1,10 +1,10 @@
-"""Recording GPU work as a CUDA graph, which is then started as one piece.
+"""CUDA graphs: GPU work that is captured once and replayed as a whole.
 
-A recurrent network takes some twenty operations for each word, each of a few microseconds on a GPU, and Python needs
-longer than that to start one. A graph holds them all, with the memory they work in, for inputs of one shape (Nguyen et
-al. 2021, "Accelerating PyTorch with CUDA Graphs"). `s2s.training.graphs` records training steps, `s2s.decoding.graphs`
-the steps of search. Both compute a shape step by step when it first comes, record it when it comes again, and go on
-step by step, with a line, where that fails.
+A recurrent network needs some twenty operations for each word, each of a few microseconds on a GPU, and Python needs
+longer than that to launch one. A graph holds them all, with their memory, for inputs of one shape (Nguyen et al. 2021,
+"Accelerating PyTorch with CUDA Graphs"). `s2s.training.graphs` captures training steps, `s2s.decoding.graphs` decoder
+steps. Both run a shape eagerly when it first comes and capture it when it comes again. Where capture fails, they log a
+line and stay eager.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MULTIPLE = 8  # sizes are filled up to multiples of this: fewer shapes, and matrix units work in such numbers, too
-MOST = 64  # shapes; all graphs share one memory, but each has its own inputs
+MULTIPLE = 8  # sizes are padded to multiples of this: fewer shapes, and matrix units work in such numbers, too
+MAX_GRAPHS = 64  # all graphs share one memory pool, but each has its own inputs
 
 
-def record(run: Callable[[], T], pool: object) -> tuple[Callable[[], None], T]:
-    """Records what `run` would do on the GPU, without doing it.
+def capture(run: Callable[[], T], pool: object) -> tuple[Callable[[], None], T]:
+    """Captures the GPU work of `run` without executing it.
 
     Args:
         run: returns tensors; it must not wait for the GPU.
-        pool: memory for what it computes, from `memory_pool`.
+        pool: memory for its results, from `memory_pool`.
 
     Returns:
-        What does it, and where that leaves its results.
+        The replay function, and the tensors that it fills.
 
     Raises:
-        RuntimeError: it cannot be recorded.
+        RuntimeError: the work cannot be captured.
     """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool):  # type: ignore[arg-type]
@@ -43,33 +43,33 @@ def record(run: Callable[[], T], pool: object) -> tuple[Callable[[], None], T]:
 
 
 def memory_pool() -> object:
-    """Memory that several graphs share, since none of them runs while another does."""
+    """Memory that several graphs share, as they never run at the same time."""
     return torch.cuda.graph_pool_handle()
 
 
-class Recordings(Generic[T]):
-    """What was recorded, by shape.
+class GraphCache(Generic[T]):
+    """Captured graphs by the shape of their inputs.
 
     Args:
-        what: named in the line that says that it cannot be recorded.
+        purpose: named in the log line about a failed capture.
     """
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, purpose: str) -> None:
+        self.purpose = purpose
         self._by_shape: dict[Hashable, T | None] = {}
         self._pool: object = None
         self._failed = False
 
-    def find(self, shape: Hashable, make: Callable[[object], T]) -> T | None:
-        """The recording for a shape: None when it comes for the first time, and where nothing can be recorded.
+    def get(self, shape: Hashable, make: Callable[[object], T]) -> T | None:
+        """Returns the graph for a shape; None at the shape's first call and after a failed capture.
 
         Args:
-            make: records it, given a memory pool.
+            make: captures the graph into a memory pool.
         """
         if self._by_shape.get(shape) is not None or self._failed:
             return self._by_shape.get(shape)
         if shape not in self._by_shape:
-            if len(self._by_shape) < MOST:
+            if len(self._by_shape) < MAX_GRAPHS:
                 self._by_shape[shape] = None
             return None
         try:
@@ -77,10 +77,10 @@ class Recordings(Generic[T]):
             self._by_shape[shape] = make(self._pool)
         except RuntimeError as error:
             self._failed = True
-            log.warning("CUDA graphs are off for %s: %s", self.what, str(error).splitlines()[0])
+            log.warning("CUDA graphs are off for %s: %s", self.purpose, str(error).splitlines()[0])
         return self._by_shape[shape]
 
 
-def rounded(size: int) -> int:
-    """The size, filled up."""
+def round_up(size: int) -> int:
+    """The next multiple of `MULTIPLE`."""
     return -(-size // MULTIPLE) * MULTIPLE

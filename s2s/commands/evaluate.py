@@ -17,7 +17,7 @@ from s2s.commands.console import plain, typed_section
 from s2s.commands.translate import reading
 from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision
 from s2s.data.corpus import load_corpus
-from s2s.decoding.output import read_lines
+from s2s.data.reading import read_lines
 from s2s.decoding.translator import check_precision
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import SIDES, Evaluation, Side, check_scoring, hash_of_lines, report

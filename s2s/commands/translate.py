@@ -12,7 +12,8 @@ from typing import IO, Any
 from omegaconf import DictConfig
 
 from s2s.commands.console import plain, typed_section
-from s2s.decoding.output import Format, check_format, read_lines, write_translations
+from s2s.data.reading import read_lines
+from s2s.decoding.output import Format, check_format, write_translations
 from s2s.decoding.translator import Translator
 from s2s.errors import S2SError
 from s2s.files import atomic_write

@@ -1,11 +1,12 @@
-"""Sentence pairs as padded id matrices, and the plan that says which pairs travel together.
+"""Padded batches of token ids, and the batch sampler: which sentence pairs form a batch.
 
-A micro-batch is limited by memory, which follows the size of its padded matrices and not the number of its sentences:
-n pairs are allowed while n × (the longest side among them) stays within `max_tokens`. A limit on n as well, as Bahdanau
-et al. (2015) have it with 80, gives short sentences as many updates as long ones, where otherwise a batch of them is
-hundreds. Padding is kept small by sorting the pairs by length before they are cut into batches; the order of the
-batches, and that of pairs of the same length, is drawn anew for each epoch from (seed, epoch) alone. So any process can
-compute any batch of any epoch by its position, and resuming a run needs no saved random state and skips nothing.
+Memory follows the size of the padded matrices, not the number of sentences. So a micro-batch has a token budget: n
+pairs are allowed while n × (their longest side) <= `max_tokens`. An additional limit on n, such as the 80 of Bahdanau
+et al. (2015), gives short sentences as many updates as long ones; without it a batch of short sentences has hundreds.
+
+The pairs are sorted by length before they are divided into batches, so that little is padding. The order of the
+batches, and that of pairs of equal length, is drawn for each epoch from (seed, epoch) alone. So any process can compute
+any batch of any epoch by its position, and a resumed run needs no saved random state and skips nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.data.ids import seeded, tokenised, tokenised_now
+from s2s.data.ids import cached_ids, seeded, temporary_ids
 from s2s.data.subwords import BOS, EOS, PAD
 from s2s.errors import S2SError
 
@@ -36,11 +37,11 @@ Index = NDArray[np.int64]
 class Batch:
     """Sentence pairs as padded id matrices; masks are True at real tokens, which come first.
 
-    A target row is `y_1 … y_n </s>`; `target_input` is `<s> y_1 … y_n`, what the decoder reads while it writes it.
-    The lengths are kept on the CPU whatever the device of the tensors, so that asking for them waits for no device.
+    A target row is `y_1 … y_n </s>`; `target_input` is the decoder's input, `<s> y_1 … y_n`. The lengths stay on the
+    CPU whatever the device of the tensors, so that reading them never waits for a device.
 
-    A batch of fixed shape (`fixed`) stands for all batches of its shape: where its real tokens are is not known on the
-    CPU.
+    A batch of fixed shape (`pad_to_multiple`) stands for all batches of that shape in a CUDA graph: the positions of
+    its real tokens are not known on the CPU.
     """
 
     source: Tensor  # (B, S) int64, each row ends with </s>
@@ -51,7 +52,7 @@ class Batch:
     index: list[int]  # position of each pair in its split
     source_lengths: list[int] = field(init=False)  # real tokens in each row, </s> included
     target_lengths: list[int] = field(init=False)
-    target_positions: Tensor | None = field(init=False)  # (N,) of the real target tokens in (B·T); None: fixed shape
+    target_positions: Tensor | None = field(init=False)  # (N,) real target tokens within B·T; None for a fixed shape
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source_lengths", self.source_mask.sum(1).tolist())
@@ -69,22 +70,23 @@ class Batch:
         return sum(self.target_lengths)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on `device`; a GPU copies them by itself if they are `pinned`."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch with its tensors on `device`; the copy to a GPU is asynchronous if they are `pinned`."""
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        """The same batch in page-locked memory, for a GPU."""
-        return self._each(Tensor.pin_memory)
+        """The batch in page-locked memory, for a GPU."""
+        return self.map_tensors(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed = copy.copy(self)  # not a new Batch: that would count the lengths again, on the device
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `function` applied to each of its tensors."""
+        batch = copy.copy(self)  # a new Batch would count the lengths again, on the device
         for name, tensor in self.tensors.items():
-            object.__setattr__(changed, name, change(tensor))
-        return changed
+            object.__setattr__(batch, name, function(tensor))
+        return batch
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All that goes to the device, by name."""
+        """The tensors that move to the device, by name."""
         names = ("source", "source_mask", "target_input", "target", "target_mask", "target_positions")
         return {name: tensor for name in names if (tensor := getattr(self, name)) is not None}
 
@@ -93,40 +95,40 @@ class Batch:
         """(B, S, T)."""
         return (*self.source.shape, self.target.size(1))
 
-    def fixed(self, multiple: int) -> Batch:
-        """The same pairs in a batch of fixed shape: B, S and T filled up to multiples of `multiple`.
+    def pad_to_multiple(self, multiple: int) -> Batch:
+        """The batch padded to a fixed shape: B, S and T become multiples of `multiple`.
 
-        What is filled in counts nowhere: a sentence is an end of sentence alone, without target tokens.
+        Padding does not count: an added sentence is a `</s>` alone, without target tokens.
         """
         sentences, source, target = (-(-size // multiple) * multiple for size in self.shape)
-        filled = copy.copy(self)
+        padded = copy.copy(self)
         for name, tensor in self.tensors.items():
-            more = (0, (source if "source" in name else target) - tensor.size(-1), 0, sentences - tensor.size(0))
+            padding = (0, (source if "source" in name else target) - tensor.size(-1), 0, sentences - tensor.size(0))
             if name != "target_positions":
-                object.__setattr__(filled, name, torch.nn.functional.pad(tensor, more))  # PAD is 0, as is False
-        filled.source[self.size :, 0], filled.source_mask[self.size :, 0] = EOS, True
-        object.__setattr__(filled, "target_positions", None)
-        return filled
+                object.__setattr__(padded, name, torch.nn.functional.pad(tensor, padding))  # PAD is 0, as is False
+        padded.source[self.size :, 0], padded.source_mask[self.size :, 0] = EOS, True
+        object.__setattr__(padded, "target_positions", None)
+        return padded
 
 
 def collate(sources: Sequence[Ids], targets: Sequence[Ids], index: Sequence[int] | Index) -> Batch:
-    """A batch from id sequences without special tokens; `</s>` and `<s>` are added here.
+    """Returns a batch of id sequences without special tokens; adds `</s>` and `<s>`.
 
     Args:
         sources, targets: B id sequences each, any of them may be empty.
         index: B positions of the pairs in their split.
     """
-    source, source_mask = pad_source(sources)
-    target, target_mask = pad_source(targets)
+    source, source_mask = pad_with_eos(sources)
+    target, target_mask = pad_with_eos(targets)
     target_input = torch.full_like(target, PAD)
     target_input[:, 0] = BOS
-    # Shifting brings each row's </s> along, one place behind its mask: put padding there instead.
+    # The shift moves each row's </s> to the position after its mask: padding replaces it.
     target_input[:, 1:] = target[:, :-1].masked_fill(~target_mask[:, 1:], PAD)
     return Batch(source, source_mask, target_input, target, target_mask, [int(i) for i in index])
 
 
-def pad_source(ids: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-    """(B, S) int64 rows that end with `</s>` and are filled up with padding, and their (B, S) mask.
+def pad_with_eos(ids: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+    """(B, S) int64 rows that end with `</s>` and padding, and their (B, S) mask.
 
     Args:
         ids: B >= 1 id sequences without special tokens, any of them may be empty.
@@ -140,18 +142,17 @@ def pad_source(ids: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(rows), torch.from_numpy(mask)
 
 
-class BatchPlan:
-    """Which pairs make up each micro-batch of each epoch.
+class BatchSampler:
+    """Batch sampler: the sentence pairs of each micro-batch of each epoch.
 
-    Pairs are sorted by their longer side and then by how much longer the source is than the target, ties in random
-    order, and cut from the long end, each batch as large as the budget allows. The number of batches is therefore the
-    same in every epoch.
+    Pairs are sorted by their longer side, then by source minus target length, ties in random order. Batches are filled
+    from the longest pair on, each as far as the budget allows, so every epoch has the same number of batches.
 
     Args:
         source_lengths, target_lengths: (N,) subwords of each pair, `</s>` included.
         max_tokens: a batch of n pairs has n × (its longest side) <= max_tokens.
-        seed: with the epoch, decides the order.
-        max_pairs: a batch has n <= max_pairs; no such limit when None.
+        seed: determines the order, together with the epoch.
+        max_pairs: a batch has n <= max_pairs; None: no limit.
 
     Raises:
         S2SError: a pair is longer than `max_tokens`.
@@ -166,75 +167,81 @@ class BatchPlan:
         max_pairs: int | None = None,
     ) -> None:
         self.seed = seed
-        # int32: of a corpus of millions these are most of what is held in memory
+        # int32: for a corpus of millions these arrays are most of the memory
         self._source = np.asarray(source_lengths, dtype=np.int32)
         self._target = np.asarray(target_lengths, dtype=np.int32)
-        self._long = np.maximum(self._source, self._target)
-        too_long = int((self._long > max_tokens).sum())
+        self._longest = np.maximum(self._source, self._target)
+        too_long = int((self._longest > max_tokens).sum())
         if too_long:
             raise S2SError(
                 f"{too_long} sentence pairs are longer than training.batch_tokens={max_tokens} (the longest has "
-                f"{self._long.max()} subwords): raise training.batch_tokens or lower data.max_length"
+                f"{self._longest.max()} subwords): raise training.batch_tokens or lower data.max_length"
             )
-        self._ends = _cut(np.sort(self._long)[::-1], max_tokens, max_pairs)
+        self._ends = _batch_ends(np.sort(self._longest)[::-1], max_tokens, max_pairs)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._ends)
 
     def epoch(self, epoch: int) -> list[Index]:
-        """The pairs of each batch of this epoch, in order; every pair is in exactly one of them."""
+        """The pairs of each batch of an epoch, in order; every pair is in exactly one batch."""
         if not len(self):
             return []
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch])))
-        ties = random.permutation(len(self._long))
-        order = np.lexsort((ties, self._source - self._target, -self._long)).astype(np.int64)
+        ties = random.permutation(len(self._longest))
+        order = np.lexsort((ties, self._source - self._target, -self._longest)).astype(np.int64)
         batches = np.split(order, self._ends[:-1])
         return [batches[i] for i in random.permutation(len(batches))]
 
     def padding_waste(self, epoch: int) -> float:
-        """Share of the cells of the padded matrices (both sides) of this epoch that hold padding."""
+        """Share of padding in the matrices of both sides in an epoch."""
         cells = sum(len(b) * (int(self._source[b].max()) + int(self._target[b].max())) for b in self.epoch(epoch))
         real = int(self._source.sum(dtype=np.int64) + self._target.sum(dtype=np.int64))
         return 1 - real / cells if cells else 0.0
 
 
-def _cut(falling: NDArray[np.integer], max_tokens: int, max_pairs: int | None = None) -> NDArray[np.int64]:
-    """Where batches end, for lengths in falling order: the first of a batch is its longest and decides its size."""
-    ends, position, most = [], 0, max_pairs or len(falling)
+def token_batches(
+    lengths: Sequence[int] | NDArray[np.integer], max_tokens: int, ties: NDArray[np.integer] | None = None
+) -> list[Index]:
+    """Positions in batches, longest first, ties by `ties`: n × (longest of the batch) <= max_tokens, or n = 1."""
+    longest = np.asarray(lengths, dtype=np.int64)
+    order = np.lexsort((-longest,) if ties is None else (ties, -longest))
+    return np.split(order, _batch_ends(longest[order], max_tokens)[:-1]) if len(order) else []
+
+
+def _batch_ends(falling: NDArray[np.integer], max_tokens: int, max_pairs: int | None = None) -> NDArray[np.int64]:
+    """Ends of the batches of falling lengths; the first length of a batch is its longest and determines its size."""
+    ends, position, limit = [], 0, max_pairs or len(falling)
     while position < len(falling):
-        position = min(position + max(1, min(most, max_tokens // int(falling[position]))), len(falling))
+        position = min(position + max(1, min(limit, max_tokens // int(falling[position]))), len(falling))
         ends.append(position)
     return np.array(ends, dtype=np.int64)
 
 
 class EncodedSplit:
-    """Both sides of a split as ids; `source_lengths` and `target_lengths` (N,) count </s> too.
-
-    Args:
-        sampling: seed of subword sampling; none without it.
-    """
+    """Both sides of a split as ids, with subword sampling if it has a seed; (N,) lengths include </s>."""
 
     def __init__(self, split: Split, tokenizer: Tokenizer, sampling: Sequence[int] | None = None) -> None:
         source, target = tokenizer.source, tokenizer.target
         labels = "tokenising source", "tokenising target"
         if sampling is None:
-            self.source = tokenised(split.source, source.encode, source.size, source.proto, labels[0])
-            self.target = tokenised(split.target, target.encode, target.size, target.proto, labels[1])
+            self.source = cached_ids(split.source, source.encode, source.size, source.proto, labels[0])
+            self.target = cached_ids(split.target, target.encode, target.size, target.proto, labels[1])
         else:
-            draws = (seeded(tokenizer.sample_source, [*sampling, 0]), seeded(tokenizer.sample_target, [*sampling, 1]))
-            self.source = tokenised_now(split.source, draws[0], source.size, labels[0])
-            self.target = tokenised_now(split.target, draws[1], target.size, labels[1])
+            encode_source = seeded(tokenizer.sample_source, [*sampling, 0])
+            encode_target = seeded(tokenizer.sample_target, [*sampling, 1])
+            self.source = temporary_ids(split.source, encode_source, source.size, labels[0])
+            self.target = temporary_ids(split.target, encode_target, target.size, labels[1])
         self.source_lengths, self.target_lengths = self.source.lengths + 1, self.target.lengths + 1
         self.longest = np.maximum(self.source_lengths, self.target_lengths)  # (N,) the longer side of each pair
 
     def batch(self, index: Index) -> Batch:
-        """The pairs `index` as a batch."""
+        """Returns the pairs `index` as a batch."""
         return collate([self.source[i] for i in index], [self.target[i] for i in index], index)
 
-    def plan(self, kept: Index, max_tokens: int, seed: int, max_pairs: int | None) -> BatchPlan:
-        """A plan for the pairs `kept`; it speaks of positions in `kept`."""
-        return BatchPlan(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed, max_pairs)
+    def sampler(self, kept: Index, max_tokens: int, seed: int, max_pairs: int | None) -> BatchSampler:
+        """The batch sampler of the pairs `kept`, as positions in `kept`."""
+        return BatchSampler(self.source_lengths[kept], self.target_lengths[kept], max_tokens, seed, max_pairs)
 
 
 @dataclass(frozen=True)
@@ -242,25 +249,25 @@ class _Epoch:
     number: int
     ids: EncodedSplit
     kept: Index
-    plan: BatchPlan
+    sampler: BatchSampler
     batches: list[Index]  # positions in `kept`
 
 
 class TrainingData:
-    """The training split as batches, each found by (epoch, position).
+    """The batches of the training split by (epoch, position).
 
-    With subword sampling the whole split is tokenised anew when an epoch is first asked for, from (seed, epoch): it is
-    then cut into batches by the lengths that were really drawn, so the budget holds and little is padding.
+    With subword sampling the first access to an epoch tokenises the whole split, from (seed, epoch). Its batches follow
+    the sampled lengths, so the budget holds and little is padding.
 
     Args:
         split: the training pairs.
-        tokenizer: turns them into ids.
-        batch_tokens: the budget of `BatchPlan`.
+        tokenizer: of both sides.
+        batch_tokens: the token budget of `BatchSampler`.
         seed: of the order and of sampling.
-        batch_sentences: its limit on pairs.
+        batch_sentences: the limit on pairs of `BatchSampler`.
 
     Attributes:
-        dropped: pairs left out, by reason.
+        filtered: number of filtered pairs by reason.
 
     Raises:
         S2SError: no pair fits into a batch.
@@ -278,60 +285,55 @@ class TrainingData:
                 f"no training pair fits into training.batch_tokens={batch_tokens}: the shortest has "
                 f"{self._ids.longest.min(initial=2**31 - 1)} subwords on its longer side; raise training.batch_tokens"
             )
-        left_out = len(split) - len(self._kept)
-        self.dropped = {"longer than a batch": left_out} if left_out else {}
-        self._plan = self._ids.plan(self._kept, batch_tokens, seed, batch_sentences)
+        too_long = len(split) - len(self._kept)
+        self.filtered = {"longer than a batch": too_long} if too_long else {}
+        self._sampler = self._ids.sampler(self._kept, batch_tokens, seed, batch_sentences)
         self._epoch: _Epoch | None = None
 
     def num_batches(self, epoch: int) -> int:
-        """Micro-batches in this epoch: the same number in each, but for subword sampling."""
-        return len(self._at(epoch).batches) if self.tokenizer.sampling else len(self._plan)
-
-    def updates_per_epoch(self, accumulate: int, epoch: int = 0) -> int:
-        """Updates in an epoch when each takes `accumulate` micro-batches; the last may take fewer."""
-        return -(-self.num_batches(epoch) // accumulate)
+        """Micro-batches in an epoch: the same number in each, except with subword sampling."""
+        return len(self._load(epoch).batches) if self.tokenizer.sampling else len(self._sampler)
 
     def target_tokens(self, epoch: int) -> int:
-        """Target tokens in this epoch, </s> included."""
-        at = self._at(epoch)
-        return int(at.ids.target_lengths[at.kept].sum())
+        """Target tokens in an epoch, </s> included."""
+        current = self._load(epoch)
+        return int(current.ids.target_lengths[current.kept].sum())
 
     def padding_waste(self, epoch: int) -> float:
-        """Share of the cells of this epoch's matrices, both sides, that hold padding."""
-        return self._at(epoch).plan.padding_waste(epoch)
+        """Share of padding in the matrices of both sides in an epoch."""
+        return self._load(epoch).sampler.padding_waste(epoch)
 
     def batch(self, epoch: int, position: int) -> Batch:
-        """Micro-batch `position` of this epoch; the same on every call and in every process.
+        """Micro-batch `position` of an epoch; the same on every call and in every process.
 
         Raises:
             IndexError: the epoch has fewer batches.
         """
-        at = self._at(epoch)
-        return at.ids.batch(at.kept[at.batches[position]])
+        current = self._load(epoch)
+        return current.ids.batch(current.kept[current.batches[position]])
 
-    def _at(self, epoch: int) -> _Epoch:
+    def _load(self, epoch: int) -> _Epoch:
         if self._epoch is None or self._epoch.number != epoch:
-            self._epoch = None  # frees the last epoch's ids before making new ones
-            ids, kept, plan = self._ids, self._kept, self._plan
+            self._epoch = None  # frees the previous epoch's ids before new ones are made
+            ids, kept, sampler = self._ids, self._kept, self._sampler
             if self.tokenizer.sampling:
                 ids = EncodedSplit(self.split, self.tokenizer, sampling=(self.seed, epoch))
                 kept = np.flatnonzero(ids.longest <= self.batch_tokens)
-                plan = ids.plan(kept, self.batch_tokens, self.seed, self.batch_sentences)
-            self._epoch = _Epoch(epoch, ids, kept, plan, plan.epoch(epoch))
+                sampler = ids.sampler(kept, self.batch_tokens, self.seed, self.batch_sentences)
+            self._epoch = _Epoch(epoch, ids, kept, sampler, sampler.epoch(epoch))
         return self._epoch
 
 
 class EvaluationBatches:
-    """A whole split in batches, from the longest pair to the shortest, the same for every run; nothing is left out.
+    """Batches of a whole split, from the longest pair to the shortest, the same in every run.
 
-    A pair that alone is longer than the budget is a batch of its own. The batches are made when they are asked for.
+    A pair that exceeds the budget is a batch of its own. The batches are made on access.
     """
 
     def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int) -> None:
         self._ids = EncodedSplit(split, tokenizer)
-        long = self._ids.longest
-        order = np.lexsort((self._ids.source_lengths - self._ids.target_lengths, -long))
-        self._batches = np.split(order, _cut(long[order], batch_tokens)[:-1]) if len(order) else []
+        difference = self._ids.source_lengths - self._ids.target_lengths
+        self._batches = token_batches(self._ids.longest, batch_tokens, difference)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -344,5 +346,5 @@ class EvaluationBatches:
 
 
 def evaluation_batches(split: Split, tokenizer: Tokenizer, batch_tokens: int) -> EvaluationBatches:
-    """All pairs of a split as batches, sorted by length."""
+    """Returns all pairs of a split as batches, sorted by length."""
     return EvaluationBatches(split, tokenizer, batch_tokens)

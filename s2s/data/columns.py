@@ -1,4 +1,4 @@
-"""Columns of text in memory-mapped tables, and calling `datasets`, which makes the tables, with one-line errors."""
+"""Columns of text in memory-mapped tables, and calls of `datasets`, which makes the tables, with one-line errors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from s2s.errors import S2SError
 T = TypeVar("T")
 Columns = tuple["TextColumn", "TextColumn"]  # source, target
 
-CHUNK = 4096  # rows turned into strings at once
-_CACHE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # nowhere to put the tables
+CHUNK = 4096  # rows converted to strings at once
+_CACHE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # the tables cannot be written
 
 
 class TextColumn(Sequence[str]):
@@ -30,7 +30,7 @@ class TextColumn(Sequence[str]):
 
     Args:
         column: an Arrow column.
-        rows: (N,) which rows are meant, in order; all of them without it.
+        rows: (N,) selected rows, in order; None: all.
     """
 
     def __init__(self, column: Any, rows: NDArray[np.int64] | None = None) -> None:
@@ -47,10 +47,10 @@ class TextColumn(Sequence[str]):
         if isinstance(index, slice):
             span = range(*index.indices(len(self)))
             if self._rows is None and span.step == 1:
-                part = self._column.slice(span.start, len(span))
+                selection = self._column.slice(span.start, len(span))
             else:
-                part = self._column.take(np.asarray(span) if self._rows is None else self._rows[index])
-            texts: list[str] = part.to_pylist()
+                selection = self._column.take(np.asarray(span) if self._rows is None else self._rows[index])
+            texts: list[str] = selection.to_pylist()
             return texts
         if not -len(self) <= index < len(self):
             raise IndexError(index)
@@ -63,11 +63,11 @@ class TextColumn(Sequence[str]):
             yield from self[start : start + CHUNK]
 
     def select(self, rows: NDArray[np.int64]) -> TextColumn:
-        """The column with these of its rows only."""
+        """Returns the column restricted to `rows`."""
         return TextColumn(self._column, rows if self._rows is None else self._rows[rows])
 
     def head(self, count: int) -> TextColumn:
-        """The first rows."""
+        """Returns the first `count` rows."""
         if count >= len(self):
             return self
         if self._rows is None:
@@ -76,57 +76,56 @@ class TextColumn(Sequence[str]):
 
     @cached_property
     def identity(self) -> bytes:
-        """A hash of the text, the same in every process. It may differ for equal text in tables of different layout."""
+        """A hash of the text, the same in every process. Equal text in tables of different layout may differ in it."""
         total = hashlib.blake2b(digest_size=16)
-        for part in self._column.chunks:
-            total.update(f"{part.type} {part.offset} {len(part)} ".encode())
-            for buffer in part.buffers():
+        for chunk in self._column.chunks:
+            total.update(f"{chunk.type} {chunk.offset} {len(chunk)} ".encode())
+            for buffer in chunk.buffers():
                 if buffer is not None:
                     total.update(hashlib.blake2b(buffer).digest())
         if self._rows is not None:
             total.update(b"rows" + self._rows.tobytes())
         return total.digest()
 
-    def measured(self, name: str, measure: Callable[[str], int]) -> NDArray[np.int64]:
-        """(N,) a number for each line, computed once for each text and kept in the cache.
+    def line_values(self, name: str, function: Callable[[str], int]) -> NDArray[np.int64]:
+        """(N,) value of a function for each line, computed once for each text and kept in the cache.
 
         Args:
-            name: of the number in the cache.
-            measure: computes it from a line.
+            name: identifies the function in the cache.
+            function: maps a line to its value.
         """
         if self._rows is not None:
-            every: NDArray[np.int64] = TextColumn(self._column).measured(name, measure)[self._rows]
-            return every
+            values: NDArray[np.int64] = TextColumn(self._column).line_values(name, function)[self._rows]
+            return values
 
         def make(folder: Path) -> None:
-            np.save(folder / "numbers.npy", np.fromiter(map(measure, self), dtype=np.int64, count=len(self)))
+            np.save(folder / "numbers.npy", np.fromiter(map(function, self), dtype=np.int64, count=len(self)))
 
-        numbers: NDArray[np.int64] = np.load(
-            cached("numbers", (self.identity, name), make) / "numbers.npy", mmap_mode="r"
-        )
+        path = cached("numbers", (self.identity, name), make) / "numbers.npy"
+        numbers: NDArray[np.int64] = np.load(path, mmap_mode="r")
         return numbers
 
 
-def measured(texts: Sequence[str], name: str, measure: Callable[[str], int]) -> NDArray[np.int64]:
-    """As `TextColumn.measured`, for any text; only a column of a table is kept in the cache."""
+def line_values(texts: Sequence[str], name: str, function: Callable[[str], int]) -> NDArray[np.int64]:
+    """As `TextColumn.line_values`, for any text; only a column of a table is kept in the cache."""
     if isinstance(texts, TextColumn):
-        return texts.measured(name, measure)
-    return np.fromiter(map(measure, texts), dtype=np.int64, count=len(texts))
+        return texts.line_values(name, function)
+    return np.fromiter(map(function, texts), dtype=np.int64, count=len(texts))
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Where a corpus comes from: `read` takes "train", "validation" or one of `tests`."""
+    """Source of a corpus: the names of its test sets, and `read` for "train", "validation" or one of them."""
 
     tests: list[str]
     read: Callable[[str], Columns]
 
 
 def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
-    """Calls `datasets`, and turns what it raises into one line.
+    """Calls `datasets` and converts its exceptions into one-line errors.
 
     Args:
-        where: begins the line. Without it only our own code is called inside; what that raises is passed on.
+        where: prefix of the error. None: `function` runs only our own code, whose exceptions are passed on.
     """
     try:
         return function()
@@ -160,8 +159,8 @@ def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Local work takes seconds: no progress bars, and errors are told once, by us."""
-    import datasets  # here, as translating works on plain text and must not wait for it
+    """Silences `datasets`: local work takes seconds and needs no progress bars, and s2s reports the errors."""
+    import datasets  # a slow import, which translation does not need
 
     level, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     datasets.logging.set_verbosity(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""Sentence pairs in training, validation and test splits, from the built-in grammar, the hub, or local files.
+"""Parallel corpus: training, validation and test splits from the built-in grammar, the hub, or local files.
 
-Wherever text comes from, it ends as Arrow files that `datasets` maps into memory: a corpus of any size takes hardly any
-memory, every line is found at once, and processes on one machine share the pages. What `load_corpus` leaves out is
-counted by reason in `Corpus.dropped`; validation and test splits are never shortened by length.
+Text from any source is stored in Arrow files that `datasets` maps into memory: a corpus of any size takes hardly any
+memory, access to a line is immediate, and processes on one machine share the pages. `Corpus.filtered` counts the pairs
+that `load_corpus` filtered, by reason. Only the training split is filtered by length.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from s2s.data.lengths import lengths_in_words
 from s2s.data.reading import Layout, Pair, digest, find_files, read_pairs
 from s2s.errors import S2SError
 
-CACHE_VERSION = 1  # of the Arrow files made here; raise it when reading changes
+CACHE_VERSION = 1  # of the Arrow files of local text; raise it when reading changes
 
 
 @dataclass(frozen=True)
 class Split:
-    """Sentence pairs: line n of `target` translates line n of `source`. Both allow cheap access to any line."""
+    """Sentence pairs: line n of `target` translates line n of `source`. Access to any line is cheap."""
 
     name: str
     source: Sequence[str]
@@ -49,9 +49,9 @@ class Corpus:
 
     Args:
         source_language, target_language: language codes.
-        train, validation: None where the split was not asked for.
+        train, validation: None for a split that was not requested.
         tests: by name.
-        dropped: how many pairs were left out, by split and reason.
+        filtered: number of filtered pairs by split and reason.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Corpus:
         train: Split | None,
         validation: Split | None,
         tests: dict[str, Split],
-        dropped: dict[str, dict[str, int]] | None = None,
+        filtered: dict[str, dict[str, int]] | None = None,
     ) -> None:
         self.source_language, self.target_language = source_language, target_language
         self.tests = tests
-        self.dropped = dropped if dropped is not None else {}
+        self.filtered = filtered if filtered is not None else {}
         self._train, self._validation = train, validation
 
     @property
@@ -78,28 +78,28 @@ class Corpus:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """Everything that was loaded, by name."""
+        """The loaded splits by name."""
         named = {"train": self._train, "validation": self._validation, **self.tests}
         return {name: split for name, split in named.items() if split is not None}
 
     def _loaded(self, split: Split | None, name: str) -> Split:
         if split is None:
-            raise ValueError(f"the {name} split was not asked for: load_corpus(config, splits=[{name!r}, …])")
+            raise ValueError(f"the {name} split was not requested: load_corpus(config, splits=[{name!r}, …])")
         return split
 
 
 def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corpus:
     """Reads a data set.
 
-    Pairs with an empty side are left out of training and validation; test sets stay as they are published. Training
-    leaves out pairs longer than `max_length` as well, and all that come after `max_train_pairs`.
+    Pairs with an empty side are filtered from training and validation; test sets stay as published. The training split
+    also loses pairs longer than `max_length`, and all pairs after `max_train_pairs`.
 
     Args:
         config: the data section.
-        splits: read these only: "train", "validation", "test" (all test sets) or the names of test sets.
+        splits: the splits to read: "train", "validation", "test" (all test sets) or names of test sets; None: all.
 
     Raises:
-        S2SError: something is missing, unreadable or empty; the message says where and what to do.
+        S2SError: data are missing, unreadable or empty; the message says where and what to do.
     """
     reader = _reader(config)
     known = ["train", "validation", *reader.tests]
@@ -107,43 +107,43 @@ def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corp
     if unknown:
         raise S2SError(f"no split {', '.join(sorted(unknown))} in data {config.name}; there are: {', '.join(known)}")
 
-    dropped: dict[str, dict[str, int]] = {}
+    filtered: dict[str, dict[str, int]] = {}
 
     def load(name: str) -> Split | None:
         if splits is not None and name not in splits and not (name in reader.tests and "test" in splits):
             return None
         source, target = reader.read(name)
-        kept, reasons = _keep(config, name, source, target)
+        kept, reasons = _filter(config, name, source, target)
         if reasons:
-            dropped[name] = reasons
+            filtered[name] = reasons
         if not (len(source) if kept is None else len(kept)):
-            why = "; left out: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()) if reasons else ""
+            why = "; filtered: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()) if reasons else ""
             raise S2SError(f"split {name} of data {config.name} has no sentence pairs{why}")
         return Split(name, source, target) if kept is None else Split(name, source.select(kept), target.select(kept))
 
     tests = {name: split for name in reader.tests if (split := load(name)) is not None}
-    return Corpus(config.source_language, config.target_language, load("train"), load("validation"), tests, dropped)
+    return Corpus(config.source_language, config.target_language, load("train"), load("validation"), tests, filtered)
 
 
 def check_corpus(config: DataConfig) -> None:
-    """Finds what is wrong without reading all of the data: local files are there, and begin with a sentence pair.
+    """Checks, without reading all of the data, that local files exist and begin with a sentence pair.
 
     Raises:
-        S2SError: see the message.
+        S2SError: a file is missing, empty or malformed.
     """
     _reader(config)
     if isinstance(config, FilesData):
-        for where, key in _places(config).values():
-            _begun(config, where, key)
+        for where, key in _locations(config).values():
+            _checked_files(config, where, key)
 
 
-# --------------------------------------------------------------------------------------------------------- what to keep
+# ------------------------------------------------------------------------------------------------------------ filtering
 
 
-def _keep(
+def _filter(
     config: DataConfig, name: str, source: TextColumn, target: TextColumn
 ) -> tuple[NDArray[np.int64] | None, dict[str, int]]:
-    """Rows of a split to keep (None: all), and how many are left out by reason."""
+    """Returns the rows of a split to keep (None: all), and the number of filtered rows by reason."""
     if name not in ("train", "validation"):
         return None, {}
     limit = config.max_length if name == "train" else None
@@ -159,7 +159,7 @@ def _keep(
             fits &= ~why["longer than max_length"]
         return fits, why
 
-    # Of a huge corpus a small part may be wanted: the rest is looked at only if that part is not in its beginning.
+    # A small part of a huge corpus may suffice: all rows are measured only if its beginning does not hold that part.
     fits, why = rows_fit(len(source) if most is None else min(len(source), 2 * most))
     if most is not None and int(fits.sum()) < most:
         fits, why = rows_fit(len(source))
@@ -171,7 +171,7 @@ def _keep(
     return (kept if reasons else None), reasons
 
 
-# -------------------------------------------------------------------------------------------------- where it comes from
+# -------------------------------------------------------------------------------------------------------------- readers
 
 
 def _reader(config: DataConfig) -> Reader:
@@ -182,8 +182,7 @@ def _reader(config: DataConfig) -> Reader:
 
 def _grammar_reader(config: GrammarData) -> Reader:
     counts = {"train": config.train_pairs, "validation": config.validation_pairs, "test": config.test_pairs}
-    here = Path(__file__).parent
-    version = digest(sorted((here / "grammar").glob("*.py")))
+    version = digest(sorted((Path(__file__).parent / "grammar").glob("*.py")))
 
     def read(name: str) -> Columns:
         arguments = {"split": name, "pairs": counts[name], "seed": config.grammar_seed, "version": version}
@@ -192,19 +191,19 @@ def _grammar_reader(config: GrammarData) -> Reader:
     return Reader(["test"], read)
 
 
-def _places(config: FilesData) -> dict[str, tuple[str, str]]:
-    """By split: where it is, and the setting that says so."""
-    places = {"train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
+def _locations(config: FilesData) -> dict[str, tuple[str, str]]:
+    """Location of each split, and the setting that names it."""
+    locations = {"train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
     for where in config.tests:
         name = Path(where).name.removesuffix(".tsv").removesuffix(".jsonl")
-        if name in places:
+        if name in locations:
             raise S2SError(f"data.tests={where}: there is a split {name} already: give the file another name")
-        places[name] = (where, "data.tests")
-    return places
+        locations[name] = (where, "data.tests")
+    return locations
 
 
-def _begun(config: FilesData, where: str, key: str) -> Layout:
-    """The files of a split, in which there is a sentence pair."""
+def _checked_files(config: FilesData, where: str, key: str) -> Layout:
+    """Returns the files of a split; raises S2SError if they hold no sentence pair."""
     files = find_files(where, config.source, config.target, key)
     if next(read_pairs(files, config.source, config.target), None) is None:
         raise S2SError(f"{key}={where}: there are no sentence pairs in {files[0]}")
@@ -212,19 +211,19 @@ def _begun(config: FilesData, where: str, key: str) -> Layout:
 
 
 def _files_reader(config: FilesData) -> Reader:
-    places = _places(config)
+    locations = _locations(config)
 
     def read(name: str) -> Columns:
-        files = _begun(config, *places[name])
+        files = _checked_files(config, *locations[name])
         arguments = {
-            "files": tuple(map(str, files)),  # a list would be taken for shards
+            "files": tuple(map(str, files)),  # `datasets` would take a list for shards
             "source": config.source,
             "target": config.target,
             "version": f"{CACHE_VERSION} {digest(files)}",
         }
         return _table(_read, arguments)
 
-    return Reader([name for name in places if name not in ("train", "validation")], read)
+    return Reader([name for name in locations if name not in ("train", "validation")], read)
 
 
 def _generate(
@@ -243,7 +242,7 @@ def _rows(pairs: Iterator[Pair]) -> Iterator[dict[str, str]]:
 
 
 def _table(generator: Callable[..., Iterator[dict[str, str]]], arguments: dict[str, Any]) -> Columns:
-    """The generator's rows in an Arrow file of the data cache, which is made once for these arguments."""
+    """Returns the generator's rows from an Arrow file of the data cache, made once for these arguments."""
     features = datasets.Features({"source": datasets.Value("string"), "target": datasets.Value("string")})
     with quiet():
         table = call_datasets(

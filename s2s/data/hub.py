@@ -1,6 +1,6 @@
-"""Data sets of the hub, and local folders of the same layout, by `datasets.load_dataset`.
+"""Data sets of the Hugging Face hub, and local folders of the same layout, read by `datasets.load_dataset`.
 
-The columns may stand side by side (`en`, `de`) or inside a `translation` column. No code of a data set is ever run.
+The columns may be separate (`en`, `de`) or inside a `translation` column. No code of a data set is ever run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from s2s.config import HubData
 from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
 from s2s.errors import S2SError
 
-TABLES = (".jsonl", ".json", ".parquet", ".csv", ".tsv")  # what a split may be stored as in a local folder
+TABLES = (".jsonl", ".json", ".parquet", ".csv", ".tsv")  # formats of a split in a local folder
 
 
 def hub_reader(config: HubData) -> Reader:
-    """Reads the splits that `config` names.
+    """Returns a reader of the configured splits.
 
     Raises:
-        S2SError: `path` looks like a folder and is none.
+        S2SError: `path` looks like a folder but is none.
     """
     names = {"train": config.train, "validation": config.validation, **{name: name for name in config.tests}}
     where = f"data.path={config.path}"
@@ -34,7 +34,7 @@ def hub_reader(config: HubData) -> Reader:
 
     def load(split: str) -> Any:
         if folder.is_dir() and config.subset is None and (file := _split_file(folder, split)) is not None:
-            with quiet():  # the file's name need not be one that `datasets` would take for a split
+            with quiet():  # `datasets` would not recognise every such file name as a split
                 return call_datasets(
                     lambda: datasets.load_dataset(str(folder), data_files={"train": file.name}, split="train"),
                     f"{where}: cannot read {file.name}",
@@ -42,10 +42,10 @@ def hub_reader(config: HubData) -> Reader:
         if not whole:
             path = str(folder) if folder.is_dir() else config.path
             with quiet() if folder.is_dir() else contextlib.nullcontext():
-                found = call_datasets(
+                table = call_datasets(
                     lambda: datasets.load_dataset(path, name=config.subset, revision=config.revision), where
                 )
-                whole.update(found)
+                whole.update(table)
         if split not in whole:
             raise S2SError(f"{where}: no split {split}; there are: {', '.join(whole)}")
         return whole[split]
@@ -59,8 +59,8 @@ def hub_reader(config: HubData) -> Reader:
 
 
 def _split_file(folder: Path, split: str) -> Path | None:
-    found = [path for suffix in TABLES if (path := folder / f"{split}{suffix}").is_file()]
-    return found[0] if len(found) == 1 else None
+    files = [path for suffix in TABLES if (path := folder / f"{split}{suffix}").is_file()]
+    return files[0] if len(files) == 1 else None
 
 
 def _text_column(table: Any, name: str, where: str) -> TextColumn:

@@ -1,4 +1,4 @@
-"""A tokenised text in compact form: in a file that is mapped into memory, so that its size does not matter."""
+"""Token ids of a text in a memory-mapped file, so that the size of the text does not matter."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PROGRESS_FROM = 100_000  # lines; fewer take seconds and need no progress bar
 
 
 class FlatIds:
-    """Id sequences end to end in one mapped file: two bytes for each token, where Python lists would take 40.
+    """Concatenated id sequences in a memory-mapped file: two bytes for each token, where Python lists would take 40.
 
     Args:
         values: the file.
-        lengths: (N,) int32 ids of each line.
-        vocabulary: ids are below this.
+        lengths: (N,) int32 number of ids of each line.
+        vocabulary: exclusive upper bound of the ids.
 
     Raises:
         S2SError: the file is damaged.
@@ -39,9 +39,9 @@ class FlatIds:
         self.lengths = lengths
         self._offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=self._offsets[1:])
-        kind = _kind(vocabulary)
+        dtype = _dtype(vocabulary)
         # An empty file cannot be mapped.
-        self._values: NDArray[Any] = np.memmap(values, kind, "r") if self._offsets[-1] else np.zeros(0, dtype=kind)
+        self._values: NDArray[Any] = np.memmap(values, dtype, "r") if self._offsets[-1] else np.zeros(0, dtype=dtype)
         if len(self._values) != self._offsets[-1]:
             raise S2SError(f"{values} is damaged, not all of the tokenised text is there: delete its folder")
 
@@ -52,18 +52,18 @@ class FlatIds:
         return self._values[self._offsets[line] : self._offsets[line + 1]]
 
 
-def tokenised(texts: Sequence[str], encode: Encode, vocabulary: int, model: bytes, label: str) -> FlatIds:
-    """The ids of a text; a column of a table is tokenised once, and its ids are kept in the cache.
+def cached_ids(texts: Sequence[str], encode: Encode, vocabulary: int, model: bytes, label: str) -> FlatIds:
+    """Returns the ids of a text; those of a table's column are computed once and kept in the cache.
 
     Args:
         texts: N lines.
-        encode: turns lines into id sequences.
-        vocabulary: ids are below this.
-        model: what `encode` follows from.
-        label: what the progress bar says.
+        encode: maps lines to id sequences.
+        vocabulary: exclusive upper bound of the ids.
+        model: identifies `encode` in the cache.
+        label: text of the progress bar.
     """
     if not isinstance(texts, TextColumn):
-        return tokenised_now(texts, encode, vocabulary, label)
+        return temporary_ids(texts, encode, vocabulary, label)
 
     def make(folder: Path) -> None:
         with (folder / "values").open("wb") as file:
@@ -73,8 +73,8 @@ def tokenised(texts: Sequence[str], encode: Encode, vocabulary: int, model: byte
     return FlatIds(folder / "values", np.load(folder / "lengths.npy", mmap_mode="r"), vocabulary)
 
 
-def tokenised_now(texts: Sequence[str], encode: Encode, vocabulary: int, label: str) -> FlatIds:
-    """The ids of a text in a file without a name, which goes when nobody uses it any more."""
+def temporary_ids(texts: Sequence[str], encode: Encode, vocabulary: int, label: str) -> FlatIds:
+    """Returns the ids of a text in an unnamed temporary file, which is deleted with its last user."""
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache_folder()) as file:
@@ -86,7 +86,7 @@ def tokenised_now(texts: Sequence[str], encode: Encode, vocabulary: int, label: 
 
 
 def seeded(sample: Callable[[Sequence[str], int], list[list[int]]], seed: list[int]) -> Encode:
-    """A way to tokenise that draws from `seed` and the number of the chunk."""
+    """Returns an encoder that samples from `seed` and the number of the chunk."""
     chunks = itertools.count()
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
@@ -95,18 +95,18 @@ def seeded(sample: Callable[[Sequence[str], int], list[list[int]]], seed: list[i
     return encode
 
 
-def _kind(vocabulary: int) -> type[np.uint16] | type[np.int32]:
+def _dtype(vocabulary: int) -> type[np.uint16] | type[np.int32]:
     return np.uint16 if vocabulary <= 2**16 else np.int32
 
 
 def _write(file: IO[bytes], texts: Sequence[str], encode: Encode, vocabulary: int, label: str) -> NDArray[np.int32]:
-    """Writes the ids of all lines into `file`; (N,) how many there are of each."""
+    """Writes the ids of all lines into `file` and returns the (N,) number of ids of each."""
     lengths = np.zeros(len(texts), dtype=np.int32)
     # Small corpora need no bar; with None, tqdm shows it on a terminal only.
     with tqdm(total=len(texts), desc=label, unit=" lines", disable=len(texts) < PROGRESS_FROM or None) as bar:
         for start in range(0, len(texts), CHUNK):
             ids = encode(texts[start : start + CHUNK])
-            file.write(np.fromiter(itertools.chain.from_iterable(ids), dtype=_kind(vocabulary)).tobytes())
+            file.write(np.fromiter(itertools.chain.from_iterable(ids), dtype=_dtype(vocabulary)).tobytes())
             lengths[start : start + len(ids)] = [len(row) for row in ids]
             bar.update(len(ids))
     return lengths

@@ -1,8 +1,8 @@
-"""Parallel text from local files: two files line by line, a TSV, or a JSONL file.
+"""Lines of text from streams, and parallel text from local files: two files line by line, a TSV, or a JSONL file.
 
-Files are UTF-8, with or without a byte order mark. A line ends at "\\n" or "\\r\\n" and nowhere else: form feeds,
-U+2028 and the like stay inside their line, as in other tools of machine translation, so that two files never lose step.
-TSV knows no quotes. Whatever cannot be read is an error that names file and line.
+Text is UTF-8; a byte order mark at its start is dropped. A line ends at "\\n" or "\\r\\n" and nowhere else: form feeds,
+U+2028 and the like stay inside their line, as in other tools of machine translation, so that two files stay aligned.
+TSV has no quotes. An error names the file and the line.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from s2s.errors import S2SError
 
 Pair = tuple[str, str]
 Layout = tuple[Path, ...]  # two parallel files, or one .tsv or .jsonl
 
-_BOM = b"\xef\xbb\xbf"
-
 
 def find_files(where: str, source: str, target: str, key: str) -> Layout:
-    """The file or files that `where` stands for.
+    """Returns the file or files of the setting `key`=`where`.
 
     Args:
         where: `FOLDER/train` for FOLDER/train.<source> and FOLDER/train.<target>, or a .tsv or .jsonl file.
         source, target: the suffixes.
-        key: names the setting in error messages.
+        key: name of the setting in error messages.
 
     Raises:
         S2SError: a file is missing.
@@ -51,7 +50,7 @@ def read_pairs(files: Layout, source: str, target: str) -> Iterator[Pair]:
         source, target: names of the columns in TSV and JSONL.
 
     Raises:
-        S2SError: with file and line, for anything that is not as it should be.
+        S2SError: a file is malformed.
     """
     if len(files) == 2:
         return _parallel(files[0], files[1])
@@ -59,7 +58,7 @@ def read_pairs(files: Layout, source: str, target: str) -> Iterator[Pair]:
 
 
 def digest(files: Sequence[Path]) -> str:
-    """A hash of the contents of files."""
+    """Returns a hash of the contents of files."""
     total = hashlib.sha256()
     for file in files:
         part = hashlib.sha256()
@@ -73,34 +72,41 @@ def digest(files: Sequence[Path]) -> str:
     return total.hexdigest()
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file without their ends; only "\\n" and "\\r\\n" end one.
+def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
+    """Yields the lines of UTF-8 text without their ends and without a byte order mark at the start; reads lazily.
+
+    Args:
+        stream: binary.
+        name: of the stream, in error messages.
 
     Raises:
-        S2SError: the file cannot be read, or a line is not UTF-8.
+        S2SError: a line is not UTF-8; names the line.
     """
+    for number, line in enumerate(stream, 1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise S2SError(
+                f"{name}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1}): "
+                "convert it first"
+            ) from error
+        text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
+        yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _file_lines(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if number == 1:
-                    line = line.removeprefix(_BOM)
-                if line.endswith(b"\n"):
-                    line = line[:-2] if line.endswith(b"\r\n") else line[:-1]
-                try:
-                    yield line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise S2SError(
-                        f"{path}, line {number}: not UTF-8 (byte {error.start + 1} of the line): convert the file"
-                    ) from error
+            yield from read_lines(stream, str(path))
     except OSError as error:
         raise S2SError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _parallel(source: Path, target: Path) -> Iterator[Pair]:
-    ours, theirs = read_lines(source), read_lines(target)
-    for count, (left, right) in enumerate(itertools.zip_longest(ours, theirs)):
+    source_lines, target_lines = _file_lines(source), _file_lines(target)
+    for count, (left, right) in enumerate(itertools.zip_longest(source_lines, target_lines)):
         if left is None or right is None:
-            more = 1 + sum(1 for _ in (ours if right is None else theirs))
+            more = 1 + sum(1 for _ in (source_lines if right is None else target_lines))
             counts = (count + more, count) if right is None else (count, count + more)
             raise S2SError(
                 f"{source} has {counts[0]} lines and {target} has {counts[1]}: "
@@ -111,7 +117,7 @@ def _parallel(source: Path, target: Path) -> Iterator[Pair]:
 
 def _tsv(path: Path, source: str, target: str) -> Iterator[Pair]:
     first, second = 0, 1
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(_file_lines(path), 1):
         columns = line.split("\t")
         if number == 1 and {source, target} & {*columns}:
             if missing := {source, target} - {*columns}:
@@ -122,15 +128,15 @@ def _tsv(path: Path, source: str, target: str) -> Iterator[Pair]:
             first, second = columns.index(source), columns.index(target)
             continue
         if len(columns) <= max(first, second):
+            count = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
             raise S2SError(
-                f"{path}, line {number}: {_count(len(columns), 'column')} where at least {max(first, second) + 1} are "
-                "needed, separated by tabs"
+                f"{path}, line {number}: {count} where at least {max(first, second) + 1} are needed, separated by tabs"
             )
         yield columns[first], columns[second]
 
 
 def _jsonl(path: Path, source: str, target: str) -> Iterator[Pair]:
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(_file_lines(path), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -156,7 +162,3 @@ def _text(value: dict[str, object], key: str, where: str) -> str:
     except UnicodeEncodeError as error:
         raise S2SError(f"{where}: {key!r} holds half of a surrogate pair, which is no character") from error
     return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,7 +1,6 @@
-"""One sentencepiece model: text to ids, ids to text, and how much of a text it knows.
+"""Subword model of sentencepiece: text to ids, ids to text, and its coverage of a text.
 
-Two things are done here that sentencepiece leaves to its user: spaces that went through byte pieces, and errors that
-say which text is to blame.
+In addition to sentencepiece it restores spaces that went through byte pieces, and its errors name the text at fault.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from s2s.errors import S2SError
 T = TypeVar("T")
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-SPACE = "\u2581"  # how sentencepiece writes a space
+SPACE = "\u2581"  # sentencepiece's sign for a space
 
 
 class Subwords:
@@ -29,7 +28,7 @@ class Subwords:
         where: names the model in error messages.
 
     Raises:
-        S2SError: this is no sentencepiece model, or its special ids are not those of s2s.
+        S2SError: `proto` is no sentencepiece model, or its special ids are not those of s2s.
     """
 
     def __init__(self, proto: bytes, where: str) -> None:
@@ -48,9 +47,11 @@ class Subwords:
             )
         pieces = [model.id_to_piece(i) for i in range(self.size)]
         self.is_byte = np.array([model.is_byte(i) for i in range(self.size)])
-        self._odd = self.is_byte | np.array([model.is_unknown(i) or model.is_control(i) for i in range(self.size)])
-        self._covers = np.where(self._odd, 0, [len(piece.replace(SPACE, "")) for piece in pieces])
-        self.is_foreign = self.is_byte.copy()  # ids of text that the model does not know
+        self._is_special = self.is_byte | np.array(
+            [model.is_unknown(i) or model.is_control(i) for i in range(self.size)]
+        )
+        self._characters = np.where(self._is_special, 0, [len(piece.replace(SPACE, "")) for piece in pieces])
+        self.is_foreign = self.is_byte.copy()  # ids of text outside of the vocabulary
         self.is_foreign[UNK] = True
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -58,8 +59,8 @@ class Subwords:
         return self._checked(texts, lambda: self._model.encode(list(texts), out_type=int))
 
     def sampler(self, kind: str, rate: float) -> Sampler:
-        """Subword regularisation with this model; see `s2s.data.sampling`."""
-        text = [i for i in range(self.size) if not self._odd[i]]
+        """Returns a sampler of this model's segmentations; see `s2s.data.sampling`."""
+        text = [i for i in range(self.size) if not self._is_special[i]]
         pieces = [self._model.id_to_piece(i) for i in text]
         return Sampler(
             scores={piece: self._model.get_score(i) for piece, i in zip(pieces, text, strict=True)},
@@ -71,23 +72,23 @@ class Subwords:
         )
 
     def normalize(self, texts: Sequence[str]) -> list[str]:
-        """The texts as the model sees them, "▁" for a space."""
+        """The normalised texts, the input of the model, with "▁" for a space."""
         return self._checked(texts, lambda: [self._model.normalize(text) for text in texts])
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The text of each id sequence; padding, start and end of sentence are left out."""
+        """The text of each id sequence, without padding, start and end of sentence."""
         real = [[int(i) for i in row if i not in (PAD, BOS, EOS)] for row in ids]
         texts: list[str] = self._model.decode(real) if real else []
         return [self._spaces(text, row) if SPACE in text else text for text, row in zip(texts, real, strict=True)]
 
     def _spaces(self, text: str, ids: Sequence[int]) -> str:
-        # A space that went through byte pieces comes back as its sign, the one put before the first word included.
+        # A space that went through byte pieces comes back as its sign, also the one added before the first word.
         if self.is_byte[ids[0]] and text.startswith(SPACE):
             text = text[1:]
         return text.replace(SPACE, " ")
 
     def pieces(self, text: str) -> list[str]:
-        """The subwords of a text as sentencepiece spells them, "▁" for a space."""
+        """The subwords of a text in sentencepiece's spelling, "▁" for a space."""
         return self.pieces_of(self.encode([text])[0])
 
     def pieces_of(self, ids: Sequence[int]) -> list[str]:
@@ -95,8 +96,8 @@ class Subwords:
         return [self._model.id_to_piece(int(i)) for i in ids]
 
     def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of the characters of `texts`, spaces aside, that the model can only write as <unk> or as bytes."""
-        known = sum(int(self._covers[row].sum()) for row in self.encode(texts) if row)
+        """Share of the characters of `texts`, except spaces, that become <unk> or bytes."""
+        known = sum(int(self._characters[row].sum()) for row in self.encode(texts) if row)
         normal = [text.replace(SPACE, "") for text in self.normalize(texts)]
         total = sum(map(len, normal))
         return 1 - known / total if total else 0.0

@@ -1,9 +1,9 @@
-"""What there is to know of a corpus before hours of training: sizes, lengths, what was left out, overlap, tokenizer.
+"""Corpus statistics, logged before training: sizes, lengths, filtered pairs, overlap with training, tokenizer.
 
-Three numbers guard against common accidents. *Overlap*: validation or test pairs that are also in the training text
-make scores too good. *Unknown*: the share of subwords that are <unk> or bytes; a high one tells of a tokenizer made for
-another language. *Ceiling*: BLEU of references that were encoded and decoded again, the most that any model can reach
-with this tokenizer; it is 100 unless normalisation or <unk> changes the text.
+Three numbers guard against common mistakes. *Overlap*: validation or test pairs that are also in the training text
+inflate scores. *Unknown*: a high share of subwords that are <unk> or bytes reveals a tokenizer of another language.
+*Ceiling*: BLEU of references that were encoded and decoded again, the highest score that any model can reach with this
+tokenizer; it is 100 unless normalisation or <unk> changes the text.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 
-from s2s.data.columns import measured
+from s2s.data.columns import line_values
 from s2s.data.corpus import Corpus, Split
-from s2s.data.lengths import is_unspaced, lengths_in_words, unit
+from s2s.data.lengths import is_written_without_spaces, lengths_in_words, unit
 from s2s.data.subwords import Subwords
 from s2s.data.tokenizer import Tokenizer, check_coverage
 
-SAMPLE = 100_000  # pairs of a split that statistics of subwords look at
-COVERAGE_SAMPLE = 2_000  # pairs that `check_coverage` looks at
+SAMPLE = 100_000  # pairs of a split for subword statistics
+COVERAGE_SAMPLE = 2_000  # pairs for `check_coverage`
 CHUNK = 4096
-_ODD = 0x9E3779B97F4A7C15  # source and target of a pair count differently
-_EXTRAS = {"ja": ("ja-mecab", "MeCab"), "ko": ("ko-mecab", "mecab_ko")}  # sacrebleu's tokenizer and what it imports
+_ODD = 0x9E3779B97F4A7C15  # weight of the source in the digest of a pair, so that both sides are not exchangeable
+_EXTRAS = {"ja": ("ja-mecab", "MeCab"), "ko": ("ko-mecab", "mecab_ko")}  # sacrebleu's tokenizer and its module
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Words of one side of a split (characters in languages without spaces)."""
+    """Lengths of one side of a split, in words (characters in languages written without spaces)."""
 
     mean: float
     median: float
@@ -44,7 +44,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class SideSummary:
-    """One side of a split. Subword statistics are of the first `SAMPLE` lines."""
+    """Statistics of one side of a split; those of subwords are of its first `SAMPLE` lines."""
 
     language: str
     unit: str
@@ -55,11 +55,11 @@ class SideSummary:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """A split. `ceiling` and overlap are None for the training split, overlap also where that is not loaded."""
+    """Statistics of a split. `ceiling` and overlap are None for the training split, overlap also if that is missing."""
 
     pairs: int
     sampled: int
-    dropped: dict[str, int]
+    dropped: dict[str, int]  # filtered pairs by reason; a key of corpus.json
     source: SideSummary
     target: SideSummary
     ceiling: float | None
@@ -69,7 +69,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a corpus and its tokenizer. `lines` is for people, `to_json` for files."""
+    """Statistics of a corpus and its tokenizer: `lines` for the log, `to_json` for files."""
 
     tokenizer: str
     joint: bool
@@ -80,11 +80,11 @@ class Summary:
     splits: dict[str, SplitSummary]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain dictionaries."""
+        """The statistics as plain dictionaries."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """An aligned table and what needs saying about it."""
+        """An aligned table and remarks."""
         sizes = f"{self.source_vocabulary}" if self.joint else f"{self.source_vocabulary} + {self.target_vocabulary}"
         kind = "joint" if self.joint else "separate"
         rows = [["split", "pairs", "side", "mean", "median", "95 %", "max", "subwords/word", "unknown", "ceiling"]]
@@ -111,7 +111,7 @@ class Summary:
     def _remarks(self) -> Iterator[str]:
         for name, split in self.splits.items():
             if split.dropped:
-                yield f"{name}: left out " + ", ".join(f"{count} {reason}" for reason, count in split.dropped.items())
+                yield f"{name}: filtered " + ", ".join(f"{count} {reason}" for reason, count in split.dropped.items())
             for side, what in ((split.source, "source"), (split.target, "reference")):
                 if side.lengths.empty:
                     yield f"{name}: {side.lengths.empty} pairs have an empty {what}"
@@ -126,12 +126,12 @@ class Summary:
             yield self.bleu_note
 
 
-def summarise(corpus: Corpus, tokenizer: Tokenizer, dropped: dict[str, int] | None = None) -> Summary:
-    """Looks at all splits of `corpus` that are loaded.
+def summarise(corpus: Corpus, tokenizer: Tokenizer, filtered: dict[str, int] | None = None) -> Summary:
+    """Returns the statistics of all loaded splits.
 
     Args:
         corpus, tokenizer: those of a run.
-        dropped: more training pairs left out, by reason, such as `TrainingData.dropped`.
+        filtered: further filtered training pairs by reason, such as `TrainingData.filtered`.
 
     Raises:
         S2SError: the tokenizer does not know the language of a side.
@@ -139,20 +139,20 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, dropped: dict[str, int] | No
     first = next(iter(corpus.splits.values()))
     check_coverage(tokenizer, first.source[:COVERAGE_SAMPLE], first.target[:COVERAGE_SAMPLE])
     name, note = bleu_tokenizer(corpus.target_language)
-    # "force" silences the advice on text that is tokenised already; without "effective_order" a test set of lines
-    # shorter than 4 words scores 0.
+    # "force" silences the warning about tokenised text; without "effective_order" a test set of lines shorter than 4
+    # words scores 0.
     bleu = BLEU(tokenize=name, force=True, effective_order=True)
     train = corpus.splits.get("train")
-    seen = None if train is None else [np.sort(digests) for digests in _digests(train)]
+    in_train = None if train is None else [np.sort(digests) for digests in _digests(train)]
 
-    def one(name: str, split: Split) -> SplitSummary:
+    def summarise_split(name: str, split: Split) -> SplitSummary:
         held_out = name != "train"
         overlap: list[int | None] = [None, None]
-        if held_out and seen is not None:
-            overlap = [_found(mine, theirs) for mine, theirs in zip(_digests(split), seen, strict=True)]
-        reasons = dict(corpus.dropped.get(name, {}))
+        if held_out and in_train is not None:
+            overlap = [_count_members(*pair) for pair in zip(_digests(split), in_train, strict=True)]
+        reasons = dict(corpus.filtered.get(name, {}))
         if not held_out:
-            reasons.update(dropped or {})
+            reasons.update(filtered or {})
         return SplitSummary(
             pairs=len(split),
             sampled=min(len(split), SAMPLE),
@@ -171,12 +171,12 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, dropped: dict[str, int] | No
         target_vocabulary=tokenizer.target_size,
         bleu_tokenizer=name,
         bleu_note=note,
-        splits={name: one(name, split) for name, split in corpus.splits.items()},
+        splits={name: summarise_split(name, split) for name, split in corpus.splits.items()},
     )
 
 
 def bleu_tokenizer(language: str, installed: Callable[[str], object] = importlib.util.find_spec) -> tuple[str, str]:
-    """sacrebleu's tokenizer for the ceiling, and what to say where it is not the usual one for the language."""
+    """sacrebleu's tokenizer for the ceiling, and a note if it is not the usual one for the language."""
     code = language.lower().replace("_", "-").split("-")[0]
     if code == "zh":
         return "zh", ""
@@ -185,7 +185,7 @@ def bleu_tokenizer(language: str, installed: Callable[[str], object] = importlib
         if installed(module) is not None:
             return name, ""
         return "char", f"the ceiling counts characters, as {name} is not installed: pip install 'sacrebleu[{code}]'"
-    return ("char", "the ceiling counts characters") if is_unspaced(language) else ("13a", "")
+    return ("char", "the ceiling counts characters") if is_written_without_spaces(language) else ("13a", "")
 
 
 def _side(texts: Sequence[str], language: str, model: Subwords) -> SideSummary:
@@ -213,19 +213,19 @@ def _side(texts: Sequence[str], language: str, model: Subwords) -> SideSummary:
 
 def _ceiling(references: Sequence[str], tokenizer: Tokenizer, bleu: BLEU) -> float:
     texts = list(references)
-    again = tokenizer.decode_target(tokenizer.encode_target(texts))
-    return float(bleu.corpus_score(again, [texts]).score)
+    decoded = tokenizer.decode_target(tokenizer.encode_target(texts))
+    return float(bleu.corpus_score(decoded, [texts]).score)
 
 
 def _digests(split: Split) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """(N,) numbers that tell pairs apart, and (N,) that tell sources apart, so that their text need not be kept."""
-    source, target = (measured(texts, "digest", _digest).astype(np.uint64) for texts in (split.source, split.target))
+    """(N,) digests of the pairs and (N,) of the sources, which replace their text in comparisons."""
+    source, target = (line_values(texts, "digest", _digest).astype(np.uint64) for texts in (split.source, split.target))
     return source * np.uint64(_ODD) + target, source
 
 
-def _found(digests: NDArray[np.uint64], rising: NDArray[np.uint64]) -> int:
-    """How many of `digests` are among those of `rising`."""
-    left, right = (np.searchsorted(rising, digests, side) for side in ("left", "right"))
+def _count_members(digests: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> int:
+    """Number of `digests` that are in `ordered`."""
+    left, right = (np.searchsorted(ordered, digests, side) for side in ("left", "right"))
     return int((left < right).sum())
 
 
@@ -235,7 +235,7 @@ def _digest(text: str) -> int:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    text = {0, 2}  # columns of words stand left, numbers right
+    text = {0, 2}  # columns of words are left-aligned, numbers right-aligned
 
     def line(row: Sequence[str]) -> str:
         cells = enumerate(zip(row, widths, strict=True))

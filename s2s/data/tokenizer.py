@@ -1,17 +1,17 @@
-"""Text to subword ids and back, with sentencepiece.
+"""Subword tokenizer of a run: text to ids and back, with sentencepiece.
 
 A run has one model for each language or a joint one for both: BPE (Sennrich et al. 2016), unigram (Kudo 2018), single
 characters or whole words, all trained by sentencepiece (Kudo & Richardson 2018). Ids 0 to 3 are padding, unknown,
 start and end of sentence in every model.
 
-What goes in comes out: with `normalization: identity` and `byte_fallback: true`, `decode(encode(text)) == text` for
-every text, spaces, tabs, line breaks and emoji included, but for one character: U+2581 "▁" is sentencepiece's own sign
-for a space and comes back as a space. Without `byte_fallback`, characters that training did not see come back as " ⁇ ".
-Other normalisations change the text by design, and take away superfluous spaces.
+The round trip is exact: with `normalization: identity` and `byte_fallback: true`, `decode(encode(text)) == text` for
+every text, including spaces, tabs, line breaks and emoji. The only exception is U+2581 "▁", sentencepiece's sign for a
+space, which becomes a space. Without `byte_fallback`, characters unseen in training become " ⁇ ". Other normalisations
+change the text by design and remove superfluous spaces.
 
-Subword regularisation (`sampling`) splits the same line differently in every epoch: BPE-dropout (Provilkov et al. 2020)
-for BPE, where `sampling` is the rate; drawing from the lattice (Kudo 2018) for unigram, where `sampling` is the
-exponent alpha, so that *smaller* values are wilder (0.1 to 0.5 are usual). `s2s.data.sampling` does it.
+Subword regularisation (`sampling`, see `s2s.data.sampling`) splits the same line differently in every epoch:
+BPE-dropout (Provilkov et al. 2020) for BPE, with `sampling` as the rate; lattice sampling (Kudo 2018) for unigram, with
+`sampling` as the exponent alpha, so that *smaller* values are more random (0.1 to 0.5 are usual).
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ __all__ = ["BOS", "EOS", "PAD", "UNK", "Tokenizer", "check_coverage", "train_tok
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # of tokenizer.json
-TRAINING_LINES = 2_000_000  # of each side; sentencepiece holds them in memory, and more change hardly anything
-LINE_CHARACTERS = 1000  # longer lines are trained on in parts: sentencepiece leaves lines beyond 4192 bytes out
+TRAINING_LINES = 2_000_000  # of each side; sentencepiece holds them in memory, and more lines change hardly anything
+LINE_CHARACTERS = 1000  # longer lines are split for training: sentencepiece ignores lines beyond 4192 bytes
 THREADS = 4  # a constant: a unigram model depends on the number of threads
 _MODELS = {True: ("joint.model", "joint.model"), False: ("source.model", "target.model")}
 
 
 @dataclass(frozen=True)
 class TokenizerInfo:
-    """What a tokenizer folder says about its models, `tokenizer.json`."""
+    """Metadata of a tokenizer folder, `tokenizer.json`."""
 
     format: int
     type: str
@@ -55,7 +55,7 @@ class TokenizerInfo:
 
 
 class Tokenizer:
-    """Both sides of a run. Ids never include special tokens; batching adds those.
+    """Tokenizer of both sides. Ids never include special tokens; batching adds those.
 
     Args:
         source, target: the models, the same object when joint.
@@ -79,7 +79,7 @@ class Tokenizer:
         return self.target.encode(texts)
 
     def sample_source(self, texts: Sequence[str], seed: int) -> list[list[int]]:
-        """Like `encode_source` with subword sampling, decided by `seed` and not by what happened before."""
+        """As `encode_source`, with subword sampling determined by `seed` alone."""
         if self._samplers is None:
             return self.source.encode(texts)
         return self._samplers[0].sample(self.source.normalize(texts), seed)
@@ -93,7 +93,7 @@ class Tokenizer:
         return self.source.decode(ids)
 
     def decode_target(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The text of each id sequence, special tokens dropped. A model may write any character, line breaks too."""
+        """The text of each id sequence without special tokens; it may hold any character, even line breaks."""
         return self.target.decode(ids)
 
     def source_pieces(self, text: str) -> list[str]:
@@ -101,9 +101,6 @@ class Tokenizer:
 
     def target_pieces(self, text: str) -> list[str]:
         return self.target.pieces(text)
-
-    def source_pieces_of(self, ids: Sequence[int]) -> list[str]:
-        return self.source.pieces_of(ids)
 
     def target_pieces_of(self, ids: Sequence[int]) -> list[str]:
         return self.target.pieces_of(ids)
@@ -117,10 +114,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Reads what `save` wrote.
+        """Reads a folder of `save`.
 
         Raises:
-            S2SError: something is missing, damaged or of a newer format.
+            S2SError: a file is missing, damaged or of a newer format.
         """
         path = folder / "tokenizer.json"
         values = read_json(path)
@@ -137,13 +134,13 @@ class Tokenizer:
 
 
 def train_tokenizer(config: TokenizerConfig, source: Iterable[str], target: Iterable[str]) -> Tokenizer:
-    """Trains the models of a run on its training text, or takes the ones that `config.path` names.
+    """Trains the models of a run on its training text, or loads those of `config.path`.
 
-    The result depends on the text and the configuration only. Where the text is too small for `vocab_size` the models
-    get the largest size possible, where `vocab_size` is too small for the characters the smallest; the log says so.
+    The result depends only on the text and the configuration. If the text is too small for `vocab_size`, the models
+    have the largest possible size; if `vocab_size` is too small for the characters, the smallest. The log reports both.
 
     Raises:
-        S2SError: there is no text, sampling is asked for a type that has none, or `path` has no fitting models.
+        S2SError: there is no text, the type does not support sampling, or the models of `path` do not fit `config`.
     """
     if config.sampling and config.type not in ("bpe", "unigram"):
         raise S2SError(
@@ -153,17 +150,17 @@ def train_tokenizer(config: TokenizerConfig, source: Iterable[str], target: Iter
     if config.path is not None:
         return _load_for(config, Path(config.path))
     if config.joint:
-        model = Subwords(_train(config, _Lines(source, target), "joint"), "the new joint model")
+        model = Subwords(_train(config, _TrainingLines(source, target), "joint"), "the new joint model")
         return Tokenizer(model, model, config.type, config.sampling)
     sides = [
-        Subwords(_train(config, _Lines(texts), side), f"the new {side} model")
+        Subwords(_train(config, _TrainingLines(texts), side), f"the new {side} model")
         for side, texts in (("source", source), ("target", target))
     ]
     return Tokenizer(sides[0], sides[1], config.type, config.sampling)
 
 
 def check_coverage(tokenizer: Tokenizer, source: Sequence[str], target: Sequence[str]) -> None:
-    """Refuses text in a language that the tokenizer never saw.
+    """Rejects text of a language that the tokenizer was not trained on.
 
     Raises:
         S2SError: more than half of the characters of a side become <unk> or bytes.
@@ -177,15 +174,15 @@ def check_coverage(tokenizer: Tokenizer, source: Sequence[str], target: Sequence
             )
 
 
-class _Lines:
-    """The lines that a model is trained on, as often as they are asked for."""
+class _TrainingLines:
+    """The training lines of a model; can be iterated repeatedly."""
 
     def __init__(self, *sides: Iterable[str]) -> None:
         self._sides = [list(side) if isinstance(side, Iterator) else side for side in sides]
 
     @property
     def identity(self) -> tuple[bytes, ...] | None:
-        """What they are, where they are columns of tables."""
+        """A hash of the text, if it consists of columns of tables."""
         columns = [side.identity for side in self._sides if isinstance(side, TextColumn)]
         return tuple(columns) if len(columns) == len(self._sides) else None
 
@@ -194,14 +191,14 @@ class _Lines:
             every = 1
             if isinstance(side, Sequence) and len(side) > TRAINING_LINES:
                 every = -(-len(side) // TRAINING_LINES)
-                log.info("the tokenizer is trained on one line out of %d of %d", every, len(side))
+                log.info("the tokenizer is trained on one in %d of %d lines", every, len(side))
             for line in itertools.islice(side, 0, None, every):
                 for start in range(0, len(line), LINE_CHARACTERS):
                     yield line[start : start + LINE_CHARACTERS]
 
 
-def _train(config: TokenizerConfig, lines: _Lines, side: str) -> bytes:
-    """The model that `config` asks for, or the nearest that the text allows; trained once for the same text."""
+def _train(config: TokenizerConfig, lines: _TrainingLines, side: str) -> bytes:
+    """Returns the model of `config`, or the nearest size that the text allows; the cache keeps it for the same text."""
     if lines.identity is None:
         proto = _fit_nearest(config, lines, side)
     else:
@@ -226,17 +223,16 @@ def _train(config: TokenizerConfig, lines: _Lines, side: str) -> bytes:
     return proto
 
 
-def _fit_nearest(config: TokenizerConfig, lines: _Lines, side: str) -> bytes:
+def _fit_nearest(config: TokenizerConfig, lines: _TrainingLines, side: str) -> bytes:
     if not any(line.strip() for line in lines):
         raise S2SError(f"there is no {side} text to train a tokenizer on: all lines are empty")
-    least = 4 + 256 * config.byte_fallback + 1  # special tokens, bytes, and one piece of text
-    asked = max(config.vocab_size, least)
+    size = max(config.vocab_size, 4 + 256 * config.byte_fallback + 1)  # special tokens, bytes and one piece of text
     try:
-        return _fit(config, lines, config.type, asked)
+        return _fit(config, lines, config.type, size)
     except (RuntimeError, UnicodeError) as error:
-        # BPE and unigram need a piece for each character; a character model with room for all of them counts those.
+        # BPE and unigram need a piece for each character; an unlimited character model counts these.
         required = _size(_fit(config, lines, "char", 1_200_000)) if isinstance(error, RuntimeError) else 0
-        if required <= asked:
+        if required <= size:
             raise S2SError(f"sentencepiece cannot train a {config.type} model on the {side} text: {error}") from error
         return _fit(config, lines, config.type, required)
 
@@ -249,7 +245,7 @@ def _fit(config: TokenizerConfig, lines: Iterable[str], kind: str, size: int) ->
         model_type=kind,
         vocab_size=size,
         hard_vocab_limit=False,
-        # Rare characters can be left to the bytes; without those, every character gets a piece.
+        # Byte pieces cover rare characters; without them, every character needs a piece.
         character_coverage=0.9995 if config.byte_fallback else 1.0,
         byte_fallback=config.byte_fallback,
         normalization_rule_name=config.normalization,
@@ -278,15 +274,19 @@ def _read_model(path: Path) -> Subwords:
 
 def _load_for(config: TokenizerConfig, path: Path) -> Tokenizer:
     if path.is_dir():
-        found = Tokenizer.load(path)
+        tokenizer = Tokenizer.load(path)
     elif path.exists():
         model = _read_model(path)
-        found = Tokenizer(model, model, config.type, config.sampling)
+        tokenizer = Tokenizer(model, model, config.type, config.sampling)
     else:
         raise S2SError(f"data.tokenizer.path={path} does not exist: name a tokenizer folder, a .model file, or null")
-    if found.joint != config.joint:
-        kind = "one joint model" if found.joint else "two models"
-        raise S2SError(f"data.tokenizer.path={path} has {kind}: set data.tokenizer.joint={str(found.joint).lower()}")
-    if found.type != config.type:
-        raise S2SError(f"data.tokenizer.path={path} has type {found.type}: set data.tokenizer.type={found.type}")
-    return Tokenizer(found.source, found.target, found.type, config.sampling)
+    if tokenizer.joint != config.joint:
+        kind = "one joint model" if tokenizer.joint else "two models"
+        raise S2SError(
+            f"data.tokenizer.path={path} has {kind}: set data.tokenizer.joint={str(tokenizer.joint).lower()}"
+        )
+    if tokenizer.type != config.type:
+        raise S2SError(
+            f"data.tokenizer.path={path} has type {tokenizer.type}: set data.tokenizer.type={tokenizer.type}"
+        )
+    return Tokenizer(tokenizer.source, tokenizer.target, tokenizer.type, config.sampling)

@@ -1,8 +1,8 @@
-"""The decoder's steps of search as CUDA graphs; see `s2s.graphs`.
+"""Decoder steps of search as CUDA graphs; see `s2s.graphs`.
 
-Search gives a step fewer sentences from time to time, as they end. A recorded step works on a number of sentences that
-is filled up; what it computes for the others is never read. A decoder whose state grows with each step, as the key and
-value caches of a Transformer do, never has the same shape twice and is left as it is.
+The number of sentences falls as they finish. A graph works on that number padded to a multiple; its output for the
+padding is never read. A decoder whose state grows with each step, such as the key/value caches of a Transformer, never
+has the same shape twice and stays eager.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from s2s.graphs import Recordings, record, rounded
+from s2s.graphs import GraphCache, capture, round_up
 from s2s.models.interface import DecodeState, Seq2Seq, Translatable
 
 
-class _Recorded(NamedTuple):
+class _StepGraph(NamedTuple):
     tokens: Tensor
     state: DecodeState
     replay: Callable[[], None]
@@ -27,8 +27,8 @@ class _Recorded(NamedTuple):
     rows: dict[str, Tensor]
 
 
-class GraphedSearch(Translatable):
-    """A model as search sees it, whose steps are recorded for each shape of their inputs.
+class GraphedDecoder(Translatable):
+    """A model whose decoder steps are replayed from one CUDA graph for each input shape.
 
     Args:
         model: on a GPU, in evaluation mode when it is used.
@@ -36,56 +36,55 @@ class GraphedSearch(Translatable):
 
     def __init__(self, model: Seq2Seq) -> None:
         self._model = model
-        self._recordings: Recordings[_Recorded] = Recordings("decoding")
-        self._loaded: dict[int, dict[str, Tensor]] = {}  # what each recording last read of the sentences
-        self._grows = False  # the state, from step to step
+        self._graphs: GraphCache[_StepGraph] = GraphCache("decoding")
+        self._loaded: dict[int, dict[str, Tensor]] = {}  # `shared` tensors last copied into each graph
+        self._state_grows = False
 
     def start(self, src: Tensor, mask: Tensor) -> DecodeState:
-        more = (0, rounded(src.size(1)) - src.size(1))
-        return self._model.start(pad(src, more), pad(mask, more))
+        padding = (0, round_up(src.size(1)) - src.size(1))
+        return self._model.start(pad(src, padding), pad(mask, padding))
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        """As of the model; what it returns holds until the next call."""
+        """The model's step; its results are valid until the next call."""
         sentences, rows = state.shared["mask"].size(0), len(tokens)
         tensors = [*state.shared.items(), *state.rows.items()]
-        shape = (rounded(sentences), rows // sentences, *((name, one.shape[1:], one.dtype) for name, one in tensors))
-        found = None if self._grows else self._recordings.find(shape, partial(self._record, tokens, state))
-        if found is None:
+        shape = (round_up(sentences), rows // sentences, *((name, t.shape[1:], t.dtype) for name, t in tensors))
+        graph = None if self._state_grows else self._graphs.get(shape, partial(self._capture, tokens, state))
+        if graph is None:
             logits, new = self._model.step(tokens, state)
-            self._grows = any(new.rows[name].shape != before.shape for name, before in state.rows.items())
+            self._state_grows = any(new.rows[name].shape != old.shape for name, old in state.rows.items())
             return logits, new
-        if self._loaded.get(id(found)) is not state.shared:
+        if self._loaded.get(id(graph)) is not state.shared:
             for name, tensor in state.shared.items():
-                found.state.shared[name][:sentences].copy_(tensor)
-            self._loaded[id(found)] = state.shared
-        found.tokens[:rows].copy_(tokens)
+                graph.state.shared[name][:sentences].copy_(tensor)
+            self._loaded[id(graph)] = state.shared
+        graph.tokens[:rows].copy_(tokens)
         for name, tensor in state.rows.items():
-            found.state.rows[name][:rows].copy_(tensor)
-        found.replay()
-        new_rows = {name: tensor[:rows] for name, tensor in found.rows.items()}
-        return found.logits[:rows], DecodeState(state.shared, new_rows)
+            graph.state.rows[name][:rows].copy_(tensor)
+        graph.replay()
+        new_rows = {name: tensor[:rows] for name, tensor in graph.rows.items()}
+        return graph.logits[:rows], DecodeState(state.shared, new_rows)
 
-    def _record(self, tokens: Tensor, state: DecodeState, pool: object) -> _Recorded:
-        sentences = state.shared["mask"].size(0)
-        size = rounded(sentences)  # of sentences, and
-        rows = len(tokens) // sentences * size  # of hypotheses
+    def _capture(self, tokens: Tensor, state: DecodeState, pool: object) -> _StepGraph:
+        sentences, device = state.shared["mask"].size(0), tokens.device.type
+        size = round_up(sentences)
+        rows = len(tokens) // sentences * size
+        static_tokens = _padded(tokens, rows)
         static = DecodeState(
-            {name: _filled(tensor, size) for name, tensor in state.shared.items()},
-            {name: _filled(tensor, rows) for name, tensor in state.rows.items()},
+            {name: _padded(tensor, size) for name, tensor in state.shared.items()},
+            {name: _padded(tensor, rows) for name, tensor in state.rows.items()},
         )
-        asked = _filled(tokens, rows)
-        device = tokens.device.type
 
         def step() -> tuple[Tensor, dict[str, Tensor]]:
-            # The casts of weights that autocast remembers are freed when the caller leaves it.
+            # No autocast cache: its casts of weights are freed when the caller leaves autocast.
             with torch.autocast(device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device), False):
-                logits, new = self._model.step(asked, static)
+                logits, new = self._model.step(static_tokens, static)
             return logits, new.rows
 
-        replay, (logits, new_rows) = record(step, pool)
-        return _Recorded(asked, static, replay, logits, new_rows)
+        replay, (logits, new_rows) = capture(step, pool)
+        return _StepGraph(static_tokens, static, replay, logits, new_rows)
 
 
-def _filled(tensor: Tensor, size: int) -> Tensor:
-    """The tensor with more rows, copies of the first one: a sentence of padding alone would have no attention."""
+def _padded(tensor: Tensor, size: int) -> Tensor:
+    """The tensor with copies of its first row as padding: a sentence of padding alone would have no attention."""
     return torch.cat([tensor, tensor[:1].expand(size - len(tensor), *tensor.shape[1:])])

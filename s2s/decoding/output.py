@@ -1,17 +1,15 @@
-"""Text in and translations out, line by line, as UTF-8.
-
-A line ends at `\\n` (`\\r\\n` is accepted) and nowhere else. Three formats of output:
+"""Output formats of translations; lines of UTF-8 that end at `\\n`.
 
 - `text`: the best translation of each line, one line out for each line in;
-- `tsv`: a row for each hypothesis: line number from 1, rank from 1, score, log-probability, text; no heading;
+- `tsv`: a row for each hypothesis: line number from 1, rank from 1, score, log-probability, text; no header;
 - `json`: an object for each line, on one line, with `source`, `hypotheses` (`text`, `score`, `log_prob` of each),
-  `truncated`, and, if asked for, `attention` of the best hypothesis (`source`, `target`, `weights` by name).
+  `truncated`, and optionally `attention` of the best hypothesis (`source`, `target`, `weights` by name).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import IO, Any, Literal, get_args
 
 from s2s.decoding.translator import Attention, Translation
@@ -20,29 +18,8 @@ from s2s.errors import S2SError
 Format = Literal["text", "tsv", "json"]
 
 
-def read_lines(stream: IO[bytes], name: str) -> Iterator[str]:
-    """The lines of a binary stream, without their ends; text after the last end is a line too.
-
-    Args:
-        stream: read as far as asked for.
-        name: of the stream, in errors.
-
-    Raises:
-        S2SError: a line is not UTF-8; names the line.
-    """
-    for number, line in enumerate(stream, 1):
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise S2SError(
-                f"{name}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1}): "
-                "convert it first"
-            ) from error
-        yield text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
-
-
 def check_format(form: str, n_best: int, attention: bool = False) -> None:
-    """Before any work: can this format hold what is asked for?
+    """Checks, before any work, that a format can hold the output.
 
     Raises:
         S2SError: unknown format, more than one translation of a line as plain text, or attention outside of JSON.
@@ -64,39 +41,33 @@ def write_translations(
     n_best: int = 1,
     attention: Callable[[Translation], Attention] | None = None,
 ) -> None:
-    """Writes each translation as soon as it is there.
+    """Writes each translation as soon as it is available.
 
     Args:
         translations: in the order of their lines.
-        stream: takes UTF-8 bytes.
-        form: see the top of this module.
-        n_best: how many hypotheses were asked for; only checked.
-        attention: gives the attention of a translation.
+        stream: binary.
+        form: see the top of this module; tabs in the text become spaces in `tsv`.
+        n_best: the configured number of hypotheses; only checked.
+        attention: returns the attention of a translation.
 
     Raises:
-        S2SError: see `check_format`; raised before the first translation is asked for.
+        S2SError: as `check_format`, before the first translation is computed.
     """
     check_format(form, n_best, attention is not None)
     for number, translation in enumerate(translations, 1):
         if form == "text":
             rows = [translation.text]
         elif form == "tsv":
-            rows = tsv_rows(number, translation)
+            rows = [
+                "\t".join([str(number), str(rank), f"{h.score:.6f}", f"{h.log_prob:.6f}", h.text.replace("\t", " ")])
+                for rank, h in enumerate(translation.hypotheses, 1)
+            ]
         else:
-            rows = [json_row(translation, attention(translation) if attention else None)]
+            rows = [_json_row(translation, attention(translation) if attention else None)]
         stream.write("".join(f"{row}\n" for row in rows).encode("utf-8"))
 
 
-def tsv_rows(number: int, translation: Translation) -> list[str]:
-    """A row for each hypothesis; tabs in the text become spaces."""
-    return [
-        "\t".join([str(number), str(rank), f"{h.score:.6f}", f"{h.log_prob:.6f}", h.text.replace("\t", " ")])
-        for rank, h in enumerate(translation.hypotheses, 1)
-    ]
-
-
-def json_row(translation: Translation, attention: Attention | None = None) -> str:
-    """The translation as one JSON object on one line."""
+def _json_row(translation: Translation, attention: Attention | None) -> str:
     row: dict[str, Any] = {
         "source": translation.source,
         "hypotheses": [{"text": h.text, "score": h.score, "log_prob": h.log_prob} for h in translation.hypotheses],

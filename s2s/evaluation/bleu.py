@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from s2s.data.lengths import is_unspaced
+from s2s.data.lengths import is_written_without_spaces
 from s2s.errors import S2SError
 from s2s.schema import nearest
 
@@ -52,7 +52,7 @@ def scorer_tokenizer(language: str) -> str:
     `zh`, `ja-mecab` and `ko-mecab` for Chinese, Japanese and Korean; `char` for other languages without spaces between
     words (Thai, Lao, Khmer, Burmese …), where sacrebleu has no word splitter; `13a`, its default, otherwise.
     """
-    return _OWN_TOKENIZER.get(_base_language(language), "char" if is_unspaced(language) else "13a")
+    return _OWN_TOKENIZER.get(_base_language(language), "char" if is_written_without_spaces(language) else "13a")
 
 
 def check_tokenizer(tokenize: str, language: str, force: bool = False) -> None:
@@ -71,7 +71,7 @@ def check_tokenizer(tokenize: str, language: str, force: bool = False) -> None:
     if force or tokenize == right or tokenize in _ANY_LANGUAGE:
         return
     if tokenize in _SPACED_ONLY:
-        if not is_unspaced(language):
+        if not is_written_without_spaces(language):
             return
         why = "that language has no spaces between words, so a sentence counts as one word and any error makes it 0"
     else:

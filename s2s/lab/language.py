@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from s2s.config import DataConfig
-from s2s.data.batching import Batch, BatchPlan, Ids, collate
+from s2s.data.batching import Batch, BatchSampler, Ids, collate
 from s2s.data.corpus import Split, load_corpus
-from s2s.data.ids import tokenised
+from s2s.data.ids import cached_ids
 from s2s.data.tokenizer import train_tokenizer
 from s2s.lab.fit import Recipe, Watch, fit, seeded
 from s2s.nn.cells import cell_class
@@ -71,7 +71,7 @@ def read_text(data: Mapping[str, Any]) -> Text:
     model = tokenizer.target
 
     def ids(split: Split) -> Sequence[Ids]:
-        return tokenised(split.target, model.encode, model.size, model.proto, "tokenising the text")  # type: ignore[return-value]
+        return cached_ids(split.target, model.encode, model.size, model.proto, "tokenising the text")  # type: ignore[return-value]
 
     return Text(ids(corpus.train), ids(corpus.validation), model.size)
 
@@ -142,9 +142,9 @@ def perplexity(model: LanguageModel, lines: Sequence[Ids], batch_tokens: int) ->
     return math.exp(sum(loss.item() for loss, _ in sums) / sum(tokens for _, tokens in sums))
 
 
-def _plan(lines: Sequence[Ids], batch_tokens: int, seed: int) -> BatchPlan:
+def _plan(lines: Sequence[Ids], batch_tokens: int, seed: int) -> BatchSampler:
     lengths = np.array([len(line) + 1 for line in lines])
-    return BatchPlan(lengths, lengths, batch_tokens, seed)
+    return BatchSampler(lengths, lengths, batch_tokens, seed)
 
 
 def _batch(lines: Sequence[Ids], index: Sequence[int] | Any) -> Batch:

@@ -1,7 +1,7 @@
 """A training step as a CUDA graph, forward and backward pass of a micro-batch in one; see `s2s.graphs`.
 
-Batches are filled up to a few dozen shapes that come again and again (`Batch.fixed`). Numbers that are drawn in a graph
-follow the seed that is set before it runs, as they do step by step.
+Batches are filled up to a few dozen shapes that come again and again (`Batch.pad_to_multiple`). Numbers that are drawn
+in a graph follow the seed that is set before it runs, as they do step by step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from s2s.data.batching import Batch
-from s2s.graphs import MULTIPLE, Recordings, record
+from s2s.graphs import MULTIPLE, GraphCache, capture
 
 Step = Callable[[Batch, Tensor], Tensor]
 
@@ -36,11 +36,11 @@ class GraphedStep:
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._device = step, device
-        self._recordings: Recordings[_Recorded] = Recordings("training")
+        self._recordings: GraphCache[_Recorded] = GraphCache("training")
 
     def __call__(self, batch: Batch, tokens: float) -> Tensor:
         """What `step` returns for a batch in the CPU's memory; it holds until the next call."""
-        found = self._recordings.find(batch.shape, partial(self._record, batch))
+        found = self._recordings.get(batch.shape, partial(self._record, batch))
         if found is None:
             return self._step(batch.to(self._device), torch.full((), tokens, device=self._device))
         now = batch.tensors
@@ -52,9 +52,9 @@ class GraphedStep:
 
     def _record(self, batch: Batch, pool: object) -> _Recorded:
         static, tokens = batch.to(self._device), torch.ones((), device=self._device)
-        return _Recorded(static, tokens, *record(lambda: self._step(static, tokens), pool))
+        return _Recorded(static, tokens, *capture(lambda: self._step(static, tokens), pool))
 
 
 def fixed(batch: Batch) -> Batch:
     """The batch in one of the shapes for which steps are recorded."""
-    return batch.fixed(MULTIPLE)
+    return batch.pad_to_multiple(MULTIPLE)

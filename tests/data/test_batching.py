@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2s.config import TokenizerConfig
-from s2s.data.batching import Batch, BatchPlan, TrainingData, collate, evaluation_batches, pad_source
+from s2s.data.batching import (
+    Batch,
+    BatchSampler,
+    TrainingData,
+    collate,
+    evaluation_batches,
+    pad_with_eos,
+    token_batches,
+)
 from s2s.data.corpus import Split
 from s2s.data.tokenizer import BOS, EOS, PAD, Tokenizer, train_tokenizer
 from s2s.errors import S2SError
@@ -39,7 +48,7 @@ def tokenizer_config(sampling: float = 0.0) -> TokenizerConfig:
     return TokenizerConfig("bpe", 120, True, False, sampling, "identity", None)
 
 
-def same(one: Batch, other: Batch) -> bool:
+def equal(one: Batch, other: Batch) -> bool:
     names = ("source", "source_mask", "target_input", "target", "target_mask")
     return one.index == other.index and all(torch.equal(getattr(one, n), getattr(other, n)) for n in names)
 
@@ -64,8 +73,8 @@ def test_collate_against_a_plain_loop(pairs: list[tuple[list[int], list[int]]]) 
     assert (batch.target_input[~batch.target_mask] == PAD).all()
 
 
-def test_pad_source_takes_arrays_and_empty_lines() -> None:
-    rows, mask = pad_source([np.array([5, 6], dtype=np.uint16), []])
+def test_pad_with_eos_takes_arrays_and_empty_lines() -> None:
+    rows, mask = pad_with_eos([np.array([5, 6], dtype=np.uint16), []])
     assert rows.tolist() == [[5, 6, EOS], [EOS, PAD, PAD]]
     assert mask.tolist() == [[True, True, True], [True, False, False]]
 
@@ -74,7 +83,7 @@ def test_pad_source_takes_arrays_and_empty_lines() -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9), st.integers(1, 9))
 def test_a_batch_of_fixed_shape_holds_the_same_sentences(pairs: list[tuple[int, int]], multiple: int) -> None:
     batch = collate(*([[4 + i % 3 for i in range(pair[side])] for pair in pairs] for side in (0, 1)), range(len(pairs)))
-    fixed = batch.fixed(multiple)
+    fixed = batch.pad_to_multiple(multiple)
     assert fixed.shape == tuple(-(-size // multiple) * multiple for size in batch.shape)
     assert (fixed.tokens, fixed.index) == (batch.tokens, batch.index)
     assert fixed.target_positions is None
@@ -83,11 +92,11 @@ def test_a_batch_of_fixed_shape_holds_the_same_sentences(pairs: list[tuple[int, 
             now = fixed.tensors[name]
             assert torch.equal(now[: batch.size, : tensor.size(1)], tensor)
             assert not now[: batch.size, tensor.size(1) :].any()
-    # Each sentence that is filled in can be read, and none of its tokens counts.
+    # A padding sentence has a source, and none of its tokens counts.
     assert (fixed.source_mask[batch.size :].sum(1) == 1).all()
     assert (fixed.source[batch.size :, 0] == EOS).all()
     assert not fixed.target_mask[batch.size :].any()
-    assert batch.fixed(1).tensors.keys() == fixed.tensors.keys()
+    assert batch.pad_to_multiple(1).tensors.keys() == fixed.tensors.keys()
 
 
 def test_positions_of_target_tokens() -> None:
@@ -110,29 +119,29 @@ def test_every_pair_is_in_one_batch_and_the_budget_holds(
     pairs: list[tuple[int, int]], budget: int, seed: int, epoch: int, most: int | None
 ) -> None:
     source, target = np.array(pairs, dtype=np.int32).T
-    plan = BatchPlan(source, target, budget, seed, most)
-    batches = plan.epoch(epoch)
+    sampler = BatchSampler(source, target, budget, seed, most)
+    batches = sampler.epoch(epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
     for batch in batches:
         assert len(batch) * max(source[batch].max(), target[batch].max()) <= budget
         assert len(batch) <= (most or len(pairs))
-    assert len(batches) == len(plan)
-    again = BatchPlan(source, target, budget, seed, most).epoch(epoch)
+    assert len(batches) == len(sampler)
+    again = BatchSampler(source, target, budget, seed, most).epoch(epoch)
     assert [b.tolist() for b in again] == [b.tolist() for b in batches]
     cells = sum(len(b) * int(source[b].max() + target[b].max()) for b in batches)
-    assert plan.padding_waste(epoch) == pytest.approx(1 - (source.sum() + target.sum()) / cells)
+    assert sampler.padding_waste(epoch) == pytest.approx(1 - (source.sum() + target.sum()) / cells)
 
 
 def test_order_changes_with_epoch_and_seed() -> None:
     random = np.random.default_rng(0)
     source, target = random.integers(3, 30, 2000), random.integers(3, 30, 2000)
-    plan = BatchPlan(source, target, 300, 1)
-    flat = [np.concatenate(plan.epoch(e)).tolist() for e in (0, 1)]
+    sampler = BatchSampler(source, target, 300, 1)
+    flat = [np.concatenate(sampler.epoch(e)).tolist() for e in (0, 1)]
     assert flat[0] != flat[1]
-    assert np.concatenate(BatchPlan(source, target, 300, 2).epoch(0)).tolist() != flat[0]
-    members = [{frozenset(b.tolist()) for b in plan.epoch(e)} for e in (0, 1)]
-    assert len(members[0] & members[1]) < len(plan) / 2  # not the same batches in another order
-    long_first = [int(source[b].max()) for b in plan.epoch(0)]
+    assert np.concatenate(BatchSampler(source, target, 300, 2).epoch(0)).tolist() != flat[0]
+    members = [{frozenset(b.tolist()) for b in sampler.epoch(e)} for e in (0, 1)]
+    assert len(members[0] & members[1]) < len(sampler) / 2  # not the same batches in another order
+    long_first = [int(source[b].max()) for b in sampler.epoch(0)]
     assert long_first != sorted(long_first, reverse=True)
 
 
@@ -140,15 +149,15 @@ def test_little_of_a_batch_is_padding() -> None:
     random = np.random.default_rng(0)
     source = np.clip(random.lognormal(2.5, 0.4, 20_000), 2, 60).astype(int)
     target = np.clip(source * random.normal(1.1, 0.15, 20_000), 2, 60).astype(int)
-    plan = BatchPlan(source, target, 4096, 0)
-    assert plan.padding_waste(0) < 0.08
+    sampler = BatchSampler(source, target, 4096, 0)
+    assert sampler.padding_waste(0) < 0.08
     fewest = -(-int(np.maximum(source, target).sum()) // 4096)
-    assert len(plan) < 1.1 * fewest
+    assert len(sampler) < 1.1 * fewest
 
 
 def test_a_pair_beyond_the_budget_is_an_error() -> None:
     with pytest.raises(S2SError, match=r"2 sentence pairs are longer than training.batch_tokens=20 .*has 50 subwords"):
-        BatchPlan(np.array([5, 30, 6]), np.array([5, 2, 50]), 20, 0)
+        BatchSampler(np.array([5, 30, 6]), np.array([5, 2, 50]), 20, 0)
 
 
 @pytest.mark.parametrize("sampling", [0.0, 0.2])
@@ -159,7 +168,7 @@ def test_random_access_equals_reading_in_order(sampling: float) -> None:
     in_order = {(e, i): data.batch(e, i) for e in (0, 1) for i in range(data.num_batches(e))}
     fresh = TrainingData(split, tokenizer, 150, seed=3)
     for key in [(1, 4), (0, 2), (1, 0), (0, fresh.num_batches(0) - 1), (1, 4)]:
-        assert same(fresh.batch(*key), in_order[key])
+        assert equal(fresh.batch(*key), in_order[key])
     for epoch in (0, 1):
         batches = [batch for (e, _), batch in in_order.items() if e == epoch]
         assert sorted(i for b in batches for i in b.index) == list(range(200))
@@ -168,7 +177,6 @@ def test_random_access_equals_reading_in_order(sampling: float) -> None:
         real = sum(int(b.source_mask.sum() + b.target_mask.sum()) for b in batches)
         cells = sum(b.source_mask.numel() + b.target_mask.numel() for b in batches)
         assert data.padding_waste(epoch) == pytest.approx(1 - real / cells)
-        assert data.updates_per_epoch(3, epoch) == -(-len(batches) // 3)
     for batch in in_order.values():
         rows = [row[mask][:-1].tolist() for row, mask in zip(batch.target, batch.target_mask, strict=True)]
         assert tokenizer.decode_target(rows) == [split.target[i] for i in batch.index]
@@ -188,15 +196,15 @@ def test_sampling_differs_between_epochs() -> None:
     assert rows[0] != rows[1]
 
 
-def test_a_pair_that_sampling_makes_too_long_is_left_out_of_that_epoch() -> None:
+def test_a_pair_that_sampling_makes_too_long_is_filtered_in_that_epoch() -> None:
     split = corpus(50)
     tokenizer = train_tokenizer(tokenizer_config(0.5), split.source, split.target)
     encoded = [*tokenizer.encode_source(split.source), *tokenizer.encode_target(split.target)]
     data = TrainingData(split, tokenizer, max(map(len, encoded)) + 1, seed=3)
-    assert data.dropped == {}  # without sampling all pairs fit
+    assert data.filtered == {}  # without sampling all pairs fit
     batches = [data.batch(1, position) for position in range(data.num_batches(1))]
-    there = [i for batch in batches for i in batch.index]
-    assert 0 < len(set(there)) == len(there) < 50
+    index = [i for batch in batches for i in batch.index]
+    assert 0 < len(set(index)) == len(index) < 50
     assert data.target_tokens(1) == sum(batch.tokens for batch in batches)
 
 
@@ -230,12 +238,12 @@ def test_a_resumed_process_samples_what_an_uninterrupted_one_does() -> None:
     assert run("[5]").strip() == fingerprint(batches[-1])
 
 
-def test_pairs_that_fit_no_batch_are_left_out_and_counted() -> None:
+def test_pairs_that_fit_no_batch_are_filtered_and_counted() -> None:
     split = corpus(50)
     split = Split("train", [*split.source, "dog " * 200], [*split.target, "cat"])
     tokenizer = train_tokenizer(tokenizer_config(), split.source, split.target)
     data = TrainingData(split, tokenizer, 100, seed=0)
-    assert data.dropped == {"longer than a batch": 1}
+    assert data.filtered == {"longer than a batch": 1}
     assert sorted(i for p in range(data.num_batches(0)) for i in data.batch(0, p).index) == list(range(50))
     with pytest.raises(S2SError, match=r"no training pair fits into training\.batch_tokens=1"):
         TrainingData(split, tokenizer, 1, seed=0)
@@ -252,10 +260,21 @@ def test_evaluation_batches_hold_everything_longest_first(pairs: int, budget: in
     assert widths == sorted(widths, reverse=True)
     assert all(b.size == 1 or b.size * w <= budget for b, w in zip(batches, widths, strict=True))
     assert len(batches) == len(widths)
-    assert same(batches[len(batches) - 1], list(batches)[-1])
+    assert equal(batches[len(batches) - 1], list(batches)[-1])
 
 
 @functools.cache
 def shared_tokenizer() -> Tokenizer:
     split = corpus(100)
     return train_tokenizer(tokenizer_config(), split.source, split.target)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 40)), st.integers(0, 100))
+def test_token_batches_hold_everything_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = [batch.tolist() for batch in token_batches(lengths, budget)]
+    order = [i for batch in batches for i in batch]
+    assert order == sorted(range(len(lengths)), key=lambda i: -lengths[i])  # stable
+    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)
+    for batch, following in itertools.pairwise(batches):
+        assert (len(batch) + 1) * max(lengths[i] for i in [*batch, following[0]]) > budget  # none could be fuller

@@ -1,4 +1,4 @@
-"""What is computed once: it is found again, equals what is computed anew, and never stands for something else."""
+"""Cache: entries are computed once, equal a new computation, and are never mistaken for another entry."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from s2s.config import TokenizerConfig
 from s2s.data.cache import cache_folder, cached
-from s2s.data.columns import TextColumn, measured
-from s2s.data.ids import FlatIds, tokenised, tokenised_now
+from s2s.data.columns import TextColumn, line_values
+from s2s.data.ids import FlatIds, cached_ids, temporary_ids
 from s2s.data.lengths import length_in_words, lengths_in_words
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.errors import S2SError
@@ -38,7 +38,7 @@ def column(texts: Sequence[str], pieces: int = 1) -> TextColumn:
     return TextColumn(pa.chunked_array(chunks, pa.string()))
 
 
-def lengths(texts: Sequence[str]) -> list[list[int]]:
+def code_points(texts: Sequence[str]) -> list[list[int]]:
     """A tokeniser: each character is its code point, at most 999."""
     return [[min(999, ord(c)) for c in text] for text in texts]
 
@@ -54,31 +54,34 @@ def as_lists(ids: FlatIds) -> list[list[int]]:
 # ------------------------------------------------------------------------------------------------------------ the cache
 
 
-def _slowly(folder: str, marks: str) -> None:
+def _compute_slowly(folder: str, marks: str) -> None:
     datasets.config.HF_DATASETS_CACHE = Path(folder)
 
-    def make(to: Path) -> None:
+    def make(entry: Path) -> None:
         with Path(marks).open("a") as file:
-            file.write("made\n")
+            file.write("computed\n")
         time.sleep(0.3)
-        (to / "x").write_text("done")
+        (entry / "x").write_text("done")
 
     assert (cached("thing", ("key", 1), make) / "x").read_text() == "done"
 
 
 @pytest.mark.slow  # several processes import torch
-def test_of_several_processes_one_computes(tmp_path: Path) -> None:
+def test_only_one_of_several_processes_computes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    work = [context.Process(target=_slowly, args=(str(tmp_path / "cache"), str(tmp_path / "marks"))) for _ in range(3)]
-    for process in work:
+    processes = [
+        context.Process(target=_compute_slowly, args=(str(tmp_path / "cache"), str(tmp_path / "marks")))
+        for _ in range(3)
+    ]
+    for process in processes:
         process.start()
-    for process in work:
+    for process in processes:
         process.join()
-    assert [process.exitcode for process in work] == [0, 0, 0]
-    assert (tmp_path / "marks").read_text() == "made\n"
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert (tmp_path / "marks").read_text() == "computed\n"
 
 
-def test_what_fails_leaves_nothing() -> None:
+def test_a_failed_computation_leaves_nothing() -> None:
     def fail(folder: Path) -> None:
         (folder / "half").write_text("half")
         raise ZeroDivisionError
@@ -99,25 +102,25 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
     for call in (
         lambda: cached("thing", ("key",), lambda folder: None),
-        lambda: tokenised_now(["a"], lengths, 1000, "tokenising"),
+        lambda: temporary_ids(["a"], code_points, 1000, "tokenising"),
     ):
         with pytest.raises(S2SError, match=r"cannot write .*file/cache") as caught:
             call()
         assert "\n" not in str(caught.value)
 
 
-# ------------------------------------------------------------------------------------------------------------ the texts
+# ---------------------------------------------------------------------------------------------------- identity of texts
 
 
 @given(lines, lines, st.integers(1, 4))
-def test_a_text_is_known_again_and_never_taken_for_another(one: list[str], other: list[str], pieces: int) -> None:
+def test_only_equal_texts_have_the_same_identity(one: list[str], other: list[str], pieces: int) -> None:
     assert column(one, pieces).identity == column(list(one), pieces).identity
     if one != other:
         assert column(one, pieces).identity != column(other, pieces).identity
 
 
 @given(st.data(), st.lists(st.text(max_size=4), min_size=2, max_size=20))
-def test_rows_are_part_of_what_a_text_is(data: st.DataObject, texts: list[str]) -> None:
+def test_selected_rows_are_part_of_the_identity(data: st.DataObject, texts: list[str]) -> None:
     whole = column(texts)
     some = st.lists(st.integers(0, len(texts) - 1), max_size=8)
     first, second = (np.array(data.draw(some), dtype=np.int64) for _ in range(2))
@@ -131,40 +134,40 @@ def test_rows_are_part_of_what_a_text_is(data: st.DataObject, texts: list[str]) 
         assert whole.head(end).identity != whole.identity
 
 
-# ----------------------------------------------------------------------------------------------------- what is computed
+# ------------------------------------------------------------------------------------------------------------- entries
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(lines, st.integers(1, 3), st.sampled_from([1000, 70_000]))
 def test_a_text_is_tokenised_once(texts: list[str], pieces: int, vocabulary: int) -> None:
-    first = tokenised(column(texts, pieces), lengths, vocabulary, b"model %d" % vocabulary, "tokenising")
-    again = tokenised(column(texts, pieces), never, vocabulary, b"model %d" % vocabulary, "tokenising")
-    plain = tokenised(texts, lengths, vocabulary, b"", "tokenising")
+    first = cached_ids(column(texts, pieces), code_points, vocabulary, b"model %d" % vocabulary, "tokenising")
+    again = cached_ids(column(texts, pieces), never, vocabulary, b"model %d" % vocabulary, "tokenising")
+    plain = cached_ids(texts, code_points, vocabulary, b"", "tokenising")
     for ids in (first, again, plain):
-        assert as_lists(ids) == lengths(texts)
+        assert as_lists(ids) == code_points(texts)
         assert ids.lengths.tolist() == [len(text) for text in texts]
 
 
-def test_another_model_tokenises_anew() -> None:
+def test_another_model_tokenises_again() -> None:
     texts = column(["a", "bc"])
-    tokenised(texts, lengths, 1000, b"one", "tokenising")
-    other = tokenised(texts, lambda some: [[7] for _ in some], 1000, b"other", "tokenising")
+    cached_ids(texts, code_points, 1000, b"one", "tokenising")
+    other = cached_ids(texts, lambda some: [[7] for _ in some], 1000, b"other", "tokenising")
     assert as_lists(other) == [[7], [7]]
 
 
 def test_a_damaged_file_is_one_line() -> None:
     texts = column(["abc", "de"])
-    tokenised(texts, lengths, 1000, b"one", "tokenising")
+    cached_ids(texts, code_points, 1000, b"one", "tokenising")
     (values,) = cache_folder().glob("ids-*/values")
     values.write_bytes(values.read_bytes()[:-2])
     with pytest.raises(S2SError, match=r"values is damaged.*delete its folder"):
-        tokenised(texts, never, 1000, b"one", "tokenising")
+        cached_ids(texts, never, 1000, b"one", "tokenising")
 
 
-def test_a_file_without_a_name_leaves_nothing() -> None:
-    ids = tokenised_now(["abc", ""], lengths, 1000, "tokenising")
+def test_a_temporary_file_leaves_nothing() -> None:
+    ids = temporary_ids(["abc", ""], code_points, 1000, "tokenising")
     assert list(cache_folder().iterdir()) == []
-    assert as_lists(ids) == lengths(["abc", ""])
+    assert as_lists(ids) == code_points(["abc", ""])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
@@ -178,20 +181,20 @@ def test_lengths_are_counted_once(texts: list[str], language: str) -> None:
     assert lengths_in_words(column(texts).select(rows), language).tolist() == expected[::-2]
 
 
-def test_numbers_of_the_same_text_are_told_apart() -> None:
+def test_different_values_of_a_text_have_different_entries() -> None:
     texts = column(["a b", "c"])
-    assert measured(texts, "characters", len).tolist() == [3, 1]
-    assert measured(texts, "words", lambda text: len(text.split())).tolist() == [2, 1]
+    assert line_values(texts, "characters", len).tolist() == [3, 1]
+    assert line_values(texts, "words", lambda text: len(text.split())).tolist() == [2, 1]
 
 
 def test_a_tokenizer_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     import sentencepiece
 
     texts = [f"the dog number {n} runs" for n in range(50)]
-    config = TokenizerConfig("bpe", 60, True, False, 0.0, "identity", None)
+    joint = TokenizerConfig("bpe", 60, True, False, 0.0, "identity", None)
 
-    def model(of: TokenizerConfig = config, pieces: int = 1) -> tuple[bytes, bytes]:
-        tokenizer: Tokenizer = train_tokenizer(of, column(texts, pieces), column([text[::-1] for text in texts]))
+    def model(config: TokenizerConfig = joint, pieces: int = 1) -> tuple[bytes, bytes]:
+        tokenizer: Tokenizer = train_tokenizer(config, column(texts, pieces), column([text[::-1] for text in texts]))
         return tokenizer.source.proto, tokenizer.target.proto
 
     separate = TokenizerConfig("bpe", 60, False, False, 0.0, "identity", None)

@@ -1,4 +1,4 @@
-"""Reading text: what is a line, layouts of local folders and files, filtering, and the line that each error is."""
+"""Corpora: layouts of local folders and files, filtering, and one-line errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from s2s.data import grammar
 from s2s.data.columns import TextColumn
 from s2s.data.corpus import Corpus, Split, load_corpus
 from s2s.data.lengths import length_in_words, unit
-from s2s.data.reading import read_lines, read_pairs
+from s2s.data.reading import read_pairs
 from s2s.errors import S2SError
 
 TOKENIZER = TokenizerConfig("bpe", 100, True, True, 0.0, "identity", None)
@@ -75,24 +75,7 @@ def error(config: Any, splits: list[str] | None = None) -> str:
     return str(caught.value)
 
 
-# ------------------------------------------------------------------------------------------------------------ lines
-
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), max_size=20)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(lines=st.lists(text, min_size=1), end=st.sampled_from(["\n", "\r\n"]), bom=st.booleans(), last=st.booleans())
-def test_lines_end_at_newline_and_nowhere_else(
-    tmp_path: Path, lines: list[str], end: str, bom: bool, last: bool
-) -> None:
-    whole = end.join(lines) + (end if last or not lines[-1] else "")
-    path = write(tmp_path / "t", b"\xef\xbb\xbf" * bom + whole.encode("utf-8"))
-    assert list(read_lines(path)) == lines
-
-
-def test_only_the_end_of_a_line_loses_its_carriage_return(tmp_path: Path) -> None:
-    path = write(tmp_path / "t", b"a\rb\r\r\n\xef\xbb\xbfc\n\r\nlast\r")
-    assert list(read_lines(path)) == ["a\rb\r", "\ufeffc", "", "last\r"]
+# ------------------------------------------------------------------------------------------------------------ layouts
 
 
 cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\ufeff"), max_size=12)
@@ -107,14 +90,11 @@ def test_every_layout_of_files_reads_the_same(tmp_path: Path, pairs: list[tuple[
     plain = write(tmp_path / "p.tsv", "".join(f"{a}\t{b}\t\n" for a, b in pairs))
     for layout in ((en, de), (header,), (plain,)):
         if layout == (plain,) and {"en", "de"} <= set(pairs[0]):
-            continue  # that is a header
+            continue  # this is a header
         assert list(read_pairs(layout, "en", "de")) == pairs
     for form in (flat, nested):
         jsonl = write(tmp_path / "j.jsonl", form(pairs) + "\n")
         assert list(read_pairs((jsonl,), "en", "de")) == pairs
-
-
-# ------------------------------------------------------------------------------------------------------------ layouts
 
 
 @pytest.mark.parametrize("layout", [flat, nested])
@@ -124,7 +104,7 @@ def test_a_local_folder(tmp_path: Path, layout: Any) -> None:
     assert pairs_of(corpus.validation) == [*PAIRS, ("validation", "validation")]
     assert pairs_of(corpus.tests["test"]) == [*PAIRS, ("test", "test")]
     assert list(corpus.splits) == ["train", "validation", "test"]
-    assert corpus.dropped == {}
+    assert corpus.filtered == {}
     assert corpus.train.source[-1] == "train"
     assert corpus.train.source[1:3] == [PAIRS[1][0], PAIRS[2][0]]
     with pytest.raises(IndexError):
@@ -139,7 +119,7 @@ def test_named_test_sets_of_a_local_folder(tmp_path: Path) -> None:
     assert {name: split.source[-1] for name, split in corpus.tests.items()} == {name: name for name in names[2:]}
     assert list(load_corpus(config, ["test"]).tests) == list(names[2:])
     assert list(load_corpus(config, [names[3]]).splits) == [names[3]]
-    with pytest.raises(ValueError, match="train split was not asked for"):
+    with pytest.raises(ValueError, match="train split was not requested"):
         _ = load_corpus(config, ["validation"]).train
     assert "no split tset" in error(config, ["tset"])
 
@@ -180,10 +160,10 @@ def test_the_built_in_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = load_corpus(config)
     assert {name: len(split) for name, split in corpus.splits.items()} == {"train": 20, "validation": 12, "test": 6}
     assert corpus.validation.source[4] == "validation 5 4 word "
-    assert corpus.dropped == {"train": {"longer than max_length": 10}}
+    assert corpus.filtered == {"train": {"longer than max_length": 10}}
 
 
-def test_a_defect_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_not_reported_as_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def generate(split: str, **_: object) -> Iterator[tuple[str, str]]:
         yield "a", "b"
         raise ZeroDivisionError("a defect")
@@ -193,7 +173,7 @@ def test_a_defect_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> 
         load_corpus(GrammarData("grammar", "grammar", "en", "de", 31, 12, 6, 5, None, TOKENIZER))
 
 
-def test_columns_are_found_without_reading_the_rest(tmp_path: Path) -> None:
+def test_random_access_to_columns(tmp_path: Path) -> None:
     many = [(f"line {i}", f"zeile {i}") for i in range(10_000)]
     write(tmp_path / "train.jsonl", flat(many))
     source = load_corpus(hub(tmp_path), ["train"]).train.source
@@ -209,7 +189,7 @@ def test_columns_are_found_without_reading_the_rest(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- filtering
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+def test_filtered_pairs_are_counted(tmp_path: Path) -> None:
     empty_side = [("", "x"), ("y", " \u3000")]
     odd = [("one two three", "eins"), *empty_side, ("ok", "gut"), ("a", "b c d"), ("ok 2", "gut 2"), ("3", "3")]
     for name in ("train", "validation", "test"):
@@ -219,7 +199,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert pairs_of(corpus.validation) == [p for p in odd if p[0].strip() and p[1].strip()]
     assert pairs_of(corpus.tests["test"]) == odd
     empty = {"empty source": 1, "empty target": 1}
-    assert corpus.dropped == {
+    assert corpus.filtered == {
         "train": {**empty, "longer than max_length": 2, "beyond max_train_pairs": 1},
         "validation": empty,
     }
@@ -230,7 +210,7 @@ WORDY = st.text(st.sampled_from("a \t\u3000\x1c"), max_size=6)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(st.lists(st.tuples(WORDY, WORDY), min_size=1, max_size=25), st.integers(1, 3), st.integers(1, 12))
-def test_what_is_left_out_line_by_line(tmp_path: Path, pairs: list[tuple[str, str]], longest: int, most: int) -> None:
+def test_filtering_against_a_plain_loop(tmp_path: Path, pairs: list[tuple[str, str]], longest: int, most: int) -> None:
     kept: list[tuple[str, str]] = []
     reasons: Counter[str] = Counter()
     for number, (source, target) in enumerate(pairs):
@@ -252,7 +232,7 @@ def test_what_is_left_out_line_by_line(tmp_path: Path, pairs: list[tuple[str, st
         return
     corpus = load_corpus(config, ["train"])
     assert pairs_of(corpus.train) == kept
-    assert corpus.dropped == ({"train": dict(reasons)} if reasons else {})
+    assert corpus.filtered == ({"train": dict(reasons)} if reasons else {})
 
 
 def test_length_is_counted_in_characters_where_there_are_no_spaces(tmp_path: Path) -> None:
@@ -287,7 +267,7 @@ def test_errors_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     write(data / "train.jsonl", '{"en": "a", "de": "b"}\n{"en": "c", "de": \n')
     assert "cannot read train.jsonl" in error(hub(data))
     write(data / "train.jsonl", flat([("", "b"), ("a", " ")]))
-    assert error(hub(data)).endswith("no sentence pairs; left out: 1 empty source, 1 empty target")
+    assert error(hub(data)).endswith("no sentence pairs; filtered: 1 empty source, 1 empty target")
     monkeypatch.chdir(tmp_path)
     assert len(load_corpus(hub("nest")).train) == 4  # a folder goes before the hub
 
@@ -313,7 +293,7 @@ def test_errors_of_files(tmp_path: Path) -> None:
     assert re.search(r"data.train=.*there is no file .*a\.de \(it stands for a.en and a.de", train("a", en="x\n"))
     assert re.search(r"b.en has 3 lines and .*b.de has 1", train("b", en="1\n2\n3\n", de="1\n"))
     assert re.search(r"c.en has 1 lines and .*c.de has 2", train("c", en="1\n", de="1\n2\n"))
-    assert re.search(r"d.de, line 2: not UTF-8 \(byte 3 of the line\)", train("d", en="1\n2\n", de=b"1\n23\xe4\n"))
+    assert re.search(r"d.de, line 2: not UTF-8 \(byte 0xe4 at position 3", train("d", en="1\n2\n", de=b"1\n23\xe4\n"))
     assert re.search(r"e.tsv, line 3: 1 column where at least 2", train("e", tsv="a\tb\nc\td\n\n"))
     assert re.search(r"f.tsv, line 2: 2 columns where at least 3", train("f", tsv="x\ten\tde\na\tb\n"))
     assert re.search(
@@ -327,8 +307,8 @@ def test_errors_of_files(tmp_path: Path) -> None:
     assert re.search(r"k.jsonl, line 1: not a JSON object", train("k", jsonl='["a", "b"]\n'))
     assert re.search(r"l.jsonl, line 1: 'de' holds half", train("l", jsonl='{"en": "a", "de": "\\ud800"}\n'))
     assert "there are no sentence pairs in" in train("m", en="", de="")
-    assert "left out: 1 empty target" in train("n", tsv="a\t \n")
-    late = "".join(f"{i}\t{i}\n" for i in range(5000)) + "oops\n"  # found while the table is made
+    assert "filtered: 1 empty target" in train("n", tsv="a\t \n")
+    late = "".join(f"{i}\t{i}\n" for i in range(5000)) + "oops\n"  # an error while the table is made
     assert re.search(r"o.tsv, line 5001: 1 column", train("o", tsv=late))
     assert re.search("there is no file .*none.tsv$", error(files(good, train=f"{tmp_path}/none.tsv"), ["train"]))
     two = [f"{good}/test.jsonl", f"{tmp_path}/test.tsv"]

@@ -1,4 +1,4 @@
-"""Subword sampling: without randomness it is sentencepiece's own segmentation; with it, the right distribution."""
+"""Subword sampling: sentencepiece's own segmentation without randomness, and the correct distribution with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trained(request: pytest.FixtureRequest) -> tuple[Subwords, Sampler]:
 
 @settings(deadline=None, max_examples=200)
 @given(texts=st.lists(st.text("lowernwidst yéß😀", max_size=20), min_size=1, max_size=3))
-def test_without_randomness_it_is_the_library(trained: tuple[Subwords, Sampler], texts: list[str]) -> None:
+def test_without_randomness_it_equals_sentencepiece(trained: tuple[Subwords, Sampler], texts: list[str]) -> None:
     subwords, sampler = trained
     sampled = sampler.sample(subwords.normalize(texts), 1)
     expected = subwords.encode(texts)
@@ -52,15 +52,15 @@ def test_without_randomness_it_is_the_library(trained: tuple[Subwords, Sampler],
 
 
 def _segmentations(word: str) -> dict[tuple[str, ...], float]:
-    found = {}
+    scores = {}
     for cuts in itertools.product([0, 1], repeat=len(word) - 1):
         pieces, start = [], 0
         for end in [i + 1 for i, cut in enumerate(cuts) if cut] + [len(word)]:
             pieces.append(word[start:end])
             start = end
         if all(piece in SCORES for piece in pieces):
-            found[tuple(pieces)] = sum(SCORES[piece] for piece in pieces)
-    return found
+            scores[tuple(pieces)] = sum(SCORES[piece] for piece in pieces)
+    return scores
 
 
 def _toy(kind: str, rate: float) -> Sampler:
@@ -80,7 +80,7 @@ def test_unigram_draws_by_probability(rate: float) -> None:
 
 
 def test_bpe_dropout_skips_each_merge_with_its_rate() -> None:
-    # Merge order: ab, then bc, then abc. By hand: "ab" is taken with 1 - p. If so, "abc" follows with 1 - p.
+    # Merge order: ab, then bc, then abc. Expected: "ab" is taken with 1 - p. If so, "abc" follows with 1 - p.
     # If not, "bc" is taken with 1 - p, and then "abc" with 1 - p.
     p, draws = 0.3, 20_000
     q = 1 - p
@@ -93,7 +93,7 @@ def test_bpe_dropout_skips_each_merge_with_its_rate() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_distribution_is_that_of_the_library(kind: str) -> None:
+def test_the_distribution_is_that_of_sentencepiece(kind: str) -> None:
     subwords, rate, draws = model(kind), 0.1, 4000
     text = "slowestoweringstone"
     sampler, [word] = subwords.sampler(kind, rate), subwords.normalize([text])
@@ -106,14 +106,14 @@ def test_distribution_is_that_of_the_library(kind: str) -> None:
         assert ours[ids] / draws == pytest.approx(theirs[ids] / draws, abs=5 * math.sqrt(2 * share / draws) + 1e-3)
 
 
-def test_the_draw_is_a_constant() -> None:
+def test_the_sample_is_a_constant() -> None:
     # The same in every process, on every machine, in every release: resumed runs rely on it.
     sampler = _toy("unigram", 0.5)
     assert sampler.sample(["abcabc", "cab\u2581abc"], 3) == sampler.sample(["abcabc", "cab\u2581abc"], 3)
     assert [sampler.sample(["abcabc"], seed)[0] for seed in range(3)] == [[3, 2, 3, 2], [3, 2, 3, 2], [3, 2, 0, 1, 2]]
 
 
-def test_pieces_of_other_makers_may_reach_over_spaces() -> None:
+def test_pieces_of_foreign_models_may_cross_spaces() -> None:
     scores = {"\u2581": -9.0, "a": -9.0, "\u2581a": -1.0, "\u2581a\u2581": -2.0, "\u2581a\u2581a": -3.0}
     ids = {piece: i for i, piece in enumerate(scores)}
     assert Sampler(scores, ids, [], 99, "unigram", 100.0).sample(["\u2581a\u2581a"], 0) == [[2, 2]]

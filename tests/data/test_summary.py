@@ -19,10 +19,10 @@ ENGLISH = ["a dog runs", "the cat sleeps here", "a bird", "the dog sleeps in the
 GERMAN = ["ein Hund rennt", "die Katze schläft hier", "ein Vogel", "der Hund schläft im großen alten Haus"]
 
 
-def corpus(dropped: dict[str, dict[str, int]] | None = None) -> Corpus:
+def corpus(filtered: dict[str, dict[str, int]] | None = None) -> Corpus:
     validation = Split("validation", ["a dog runs", "a bird", "the bird"], ["ein Hund rennt", "Vogel", "der Vogel"])
     test = Split("test", ["the cat", "a house"], ["die Katze", ""])
-    return Corpus("en", "de", Split("train", ENGLISH, GERMAN), validation, {"test": test}, dropped)
+    return Corpus("en", "de", Split("train", ENGLISH, GERMAN), validation, {"test": test}, filtered)
 
 
 def trained(**changes: object) -> Tokenizer:
@@ -48,8 +48,8 @@ def test_numbers_by_hand() -> None:
 def test_overlap_counts_the_lines_that_are_held_out() -> None:
     train = Split("train", ["a dog runs", "a bird", *ENGLISH], ["ein Hund rennt", "ein Vogel", *GERMAN])  # two twice
     test = Split("test", ["a bird", "a bird", "a bird", "a house"], ["ein Vogel", "ein Vogel", "Vogel", "ein Haus"])
-    found = summarise(Corpus("en", "de", train, None, {"test": test}), trained()).splits["test"]
-    assert (found.pairs_in_train, found.sources_in_train) == (2, 3)
+    overlap = summarise(Corpus("en", "de", train, None, {"test": test}), trained()).splits["test"]
+    assert (overlap.pairs_in_train, overlap.sources_in_train) == (2, 3)
 
 
 def test_subwords_of_characters_are_counted() -> None:
@@ -94,7 +94,7 @@ def test_lines_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(lines)
     assert "bpe, joint" in lines[0]
     assert lines[1].split()[:3] == ["split", "pairs", "side"]
-    assert "train: left out 2 empty source, 1 empty target" in text
+    assert "train: filtered 2 empty source, 1 empty target" in text
     assert "test: 1 pairs have an empty reference" in text
     assert "validation: 2 source lines are also in train, 1 of them with the same translation" in text
     assert "train: subword statistics are of the first 3 pairs" in text
@@ -109,12 +109,12 @@ def test_a_tokenizer_for_another_language_is_refused() -> None:
 
 def test_a_huge_split_costs_no_huge_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SAMPLE", 10)
-    seen: list[int] = []
+    sizes: list[int] = []
     tokenizer = trained()
     encode = tokenizer.source.encode
 
     def counting(texts: list[str]) -> list[list[int]]:
-        seen.append(len(texts))
+        sizes.append(len(texts))
         return encode(texts)
 
     monkeypatch.setattr(tokenizer.source, "encode", counting)
@@ -125,4 +125,4 @@ def test_a_huge_split_costs_no_huge_statistics(monkeypatch: pytest.MonkeyPatch) 
     sample = big.source[:10]
     words = sum(len(line.split()) for line in sample)
     assert split.source.subwords_per_word == pytest.approx(sum(map(len, encode(sample))) / words)
-    assert sum(seen) <= 2 * 200 + 2 * 10  # coverage of the first lines, then the sample
+    assert sum(sizes) <= 2 * 200 + 2 * 10  # coverage of the first lines, then the sample

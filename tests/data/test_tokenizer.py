@@ -43,7 +43,7 @@ spacious = st.text(st.sampled_from(" \t\n\r\u2028\u3000\xa0\x00aéボ😀▅⁇<
 
 @settings(deadline=None)
 @given(texts=st.lists(anything | spacious, max_size=4))
-def test_what_goes_in_comes_out(tokenizers: dict[str, Tokenizer], texts: list[str]) -> None:
+def test_the_round_trip_is_exact(tokenizers: dict[str, Tokenizer], texts: list[str]) -> None:
     for tokenizer in tokenizers.values():
         for encode, decode in (
             (tokenizer.encode_source, tokenizer.decode_source),
@@ -55,7 +55,7 @@ def test_what_goes_in_comes_out(tokenizers: dict[str, Tokenizer], texts: list[st
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_awkward_texts(tokenizers: dict[str, Tokenizer], kind: str) -> None:
+def test_the_round_trip_of_awkward_texts(tokenizers: dict[str, Tokenizer], kind: str) -> None:
     texts = ["", " ", "  two  spaces ", "\t", "漢字、ＡＢＣ　１２３", "👩\u200d👩\u200d👧 é e\u0301", "x" * 5000]
     texts += ["</s><s><unk><pad><0x41>"]  # looks like special tokens, is text
     tokenizer = tokenizers[kind]
@@ -63,7 +63,7 @@ def test_the_awkward_texts(tokenizers: dict[str, Tokenizer], kind: str) -> None:
     assert tokenizer.decode_target(tokenizer.encode_target(["a\u2581b"])) == ["a b"]
 
 
-def test_a_corpus_without_spaces_does_not_teach_the_space() -> None:
+def test_a_corpus_without_spaces() -> None:
     # Here even the mark of a space goes through byte pieces.
     lines = ["漢字仮名交文章翻訳機械学習" * 300]
     tokenizer = train_tokenizer(config(joint=True), lines, lines)
@@ -71,7 +71,7 @@ def test_a_corpus_without_spaces_does_not_teach_the_space() -> None:
     assert tokenizer.decode_source(tokenizer.encode_source(texts)) == texts
 
 
-def test_special_tokens_are_dropped_and_unknown_shows() -> None:
+def test_special_tokens_are_removed_and_unknown_is_visible() -> None:
     tokenizer = train_tokenizer(config(byte_fallback=False), ENGLISH, GERMAN)
     [ids] = tokenizer.encode_target(["größer"])
     assert tokenizer.decode_target([[BOS, *ids, EOS, PAD, PAD]]) == ["größer"]
@@ -87,7 +87,7 @@ def test_without_bytes_every_character_of_training_is_known() -> None:
     assert tokenizer.decode_source(tokenizer.encode_source(["ξ"])) == ["ξ"]
 
 
-def test_normalisation_is_a_choice() -> None:
+def test_normalisation_is_configurable() -> None:
     lines = [*ENGLISH, "ＡＢＣ"]
     nfkc = train_tokenizer(config(normalization="nmt_nfkc", joint=True), lines, lines)
     assert nfkc.decode_source(nfkc.encode_source(["  ＡＢＣ  x "])) == ["ABC x"]
@@ -113,7 +113,7 @@ def test_sizes_at_both_extremes(kind: str, byte_fallback: bool, caplog: pytest.L
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_size_asked_for_is_the_size(kind: str) -> None:
+def test_the_size_is_vocab_size(kind: str) -> None:
     size = {"char": 280, "word": 275}.get(kind, 300)
     tokenizer = train_tokenizer(config(type=kind, vocab_size=size), ENGLISH, GERMAN)
     assert (tokenizer.source_size, tokenizer.target_size) == (size, size)
@@ -160,9 +160,9 @@ def test_sampling_depends_on_the_seed_alone(kind: str) -> None:
     assert tokenizer.decode_target(other) == GERMAN[:40]
     assert tokenizer.sample_source(ENGLISH[:40], 2**32 - 1) == tokenizer.sample_source(ENGLISH[:40], 2**32 - 1)
     # Stronger sampling makes longer sequences for BPE-dropout; for unigram a larger exponent makes shorter ones.
-    wild = train_tokenizer(config(type=kind, sampling=0.8), ENGLISH, GERMAN).sample_source(ENGLISH, 7)
-    mild = tokenizer.sample_source(ENGLISH, 7)
-    assert (sum(map(len, wild)) > sum(map(len, mild))) == (kind == "bpe")
+    strong = train_tokenizer(config(type=kind, sampling=0.8), ENGLISH, GERMAN).sample_source(ENGLISH, 7)
+    weak = tokenizer.sample_source(ENGLISH, 7)
+    assert (sum(map(len, strong)) > sum(map(len, weak))) == (kind == "bpe")
 
 
 def test_no_sampling_is_encoding(tokenizers: dict[str, Tokenizer]) -> None:
@@ -173,27 +173,27 @@ def test_no_sampling_is_encoding(tokenizers: dict[str, Tokenizer]) -> None:
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_folder_round_trip_is_exact(tmp_path: Path, joint: bool) -> None:
-    made = train_tokenizer(config(joint=joint, sampling=0.1), ENGLISH, GERMAN)
-    made.save(tmp_path / "a")
+    trained = train_tokenizer(config(joint=joint, sampling=0.1), ENGLISH, GERMAN)
+    trained.save(tmp_path / "a")
     loaded = Tokenizer.load(tmp_path / "a")
     loaded.save(tmp_path / "b")
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert names == (["joint.model", "tokenizer.json"] if joint else ["source.model", "target.model", "tokenizer.json"])
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
     assert (loaded.joint, loaded.type, loaded.sampling) == (joint, "bpe", 0.1)
-    assert loaded.encode_target(GERMAN) == made.encode_target(GERMAN)
-    assert loaded.sample_source(ENGLISH, 4) == made.sample_source(ENGLISH, 4)
+    assert loaded.encode_target(GERMAN) == trained.encode_target(GERMAN)
+    assert loaded.sample_source(ENGLISH, 4) == trained.sample_source(ENGLISH, 4)
 
 
 def test_path_takes_a_folder_or_a_model(tmp_path: Path) -> None:
-    made = train_tokenizer(config(), ENGLISH, GERMAN)
-    made.save(tmp_path)
+    trained = train_tokenizer(config(), ENGLISH, GERMAN)
+    trained.save(tmp_path)
     reused = train_tokenizer(config(path=str(tmp_path), sampling=0.3), [], [])
-    assert reused.encode_target(GERMAN) == made.encode_target(GERMAN)
+    assert reused.encode_target(GERMAN) == trained.encode_target(GERMAN)
     assert reused.sampling == 0.3
     single = train_tokenizer(config(path=str(tmp_path / "source.model"), joint=True), [], [])
     assert single.joint
-    assert single.encode_target(ENGLISH) == made.encode_source(ENGLISH)
+    assert single.encode_target(ENGLISH) == trained.encode_source(ENGLISH)
 
 
 def _foreign(path: Path) -> None:
@@ -206,8 +206,8 @@ def _foreign(path: Path) -> None:
 
 
 def test_errors_of_path(tmp_path: Path) -> None:
-    made = train_tokenizer(config(), ENGLISH, GERMAN)
-    made.save(tmp_path / "t")
+    trained = train_tokenizer(config(), ENGLISH, GERMAN)
+    trained.save(tmp_path / "t")
 
     def message(**changes: Any) -> str:
         with pytest.raises(S2SError) as caught:
@@ -249,7 +249,7 @@ def test_half_a_surrogate_pair_is_named(tokenizers: dict[str, Tokenizer]) -> Non
 
 @pytest.mark.parametrize("byte_fallback", [True, False])
 @pytest.mark.parametrize("normalization", ["identity", "nmt_nfkc"])
-def test_a_language_never_seen_is_refused(byte_fallback: bool, normalization: Any) -> None:
+def test_an_unknown_language_is_refused(byte_fallback: bool, normalization: Any) -> None:
     tokenizer = train_tokenizer(config(byte_fallback=byte_fallback, normalization=normalization), ENGLISH, GERMAN)
     check_coverage(tokenizer, ENGLISH, GERMAN)
     check_coverage(tokenizer, ["a 漢"], ["größer"])

@@ -1,4 +1,4 @@
-"""Lines in and translations out, down to the byte."""
+"""Output formats, down to the byte."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from s2s.decoding.output import read_lines, write_translations
+from s2s.decoding.output import write_translations
 from s2s.decoding.translator import Attention, TextHypothesis, Translation
 from s2s.errors import S2SError
 
-FOUND = [
+TRANSLATIONS = [
     Translation("a", [TextHypothesis("x\ty z", -0.5, -1.25, [4]), TextHypothesis("w", -2.0, -3.0, [5])]),
     Translation("", [TextHypothesis("", 0.0, 0.0, [])]),
     Translation("b\n", [TextHypothesis("ü\u2028\u0085ß", -1.0, -1.0, [6])], truncated=True),
 ]
 
 
-def written(form, n_best=1, attention=None) -> str:
+def output(form, n_best=1, attention=None) -> str:
     stream = io.BytesIO()
-    write_translations(iter(FOUND), stream, form, n_best, attention)
+    write_translations(iter(TRANSLATIONS), stream, form, n_best, attention)
     return stream.getvalue().decode("utf-8")
 
 
 def test_text_has_one_line_for_each_line():
-    assert written("text") == "x\ty z\n\nü\u2028\u0085ß\n"
+    assert output("text") == "x\ty z\n\nü\u2028\u0085ß\n"
 
 
 def test_tsv_has_a_row_for_each_hypothesis():
-    rows = written("tsv", 2).removesuffix("\n").split("\n")
+    rows = output("tsv", 2).removesuffix("\n").split("\n")
     assert [row.split("\t") for row in rows] == [
         ["1", "1", "-0.500000", "-1.250000", "x y z"],
         ["1", "2", "-2.000000", "-3.000000", "w"],
@@ -42,7 +40,7 @@ def test_tsv_has_a_row_for_each_hypothesis():
 
 
 def test_json_has_an_object_for_each_line():
-    rows = [json.loads(row) for row in written("json", 2).removesuffix("\n").split("\n")]
+    rows = [json.loads(row) for row in output("json", 2).removesuffix("\n").split("\n")]
     assert [row["source"] for row in rows] == ["a", "", "b\n"]
     assert [row["truncated"] for row in rows] == [False, False, True]
     assert rows[0]["hypotheses"] == [
@@ -56,7 +54,7 @@ def test_json_holds_attention():
     def attention(translation: Translation) -> Attention:
         return Attention(["a", "</s>"], [translation.text], {"layer 1": torch.tensor([[0.25, 0.75]])})
 
-    rows = [json.loads(row) for row in written("json", 1, attention).removesuffix("\n").split("\n")]
+    rows = [json.loads(row) for row in output("json", 1, attention).removesuffix("\n").split("\n")]
     assert rows[0]["attention"] == {
         "source": ["a", "</s>"],
         "target": ["x\ty z"],
@@ -64,7 +62,7 @@ def test_json_holds_attention():
     }
 
 
-def test_what_a_format_cannot_hold_is_refused_before_any_work():
+def test_unsupported_content_is_refused_before_any_work():
     def never():
         raise AssertionError
         yield
@@ -76,32 +74,3 @@ def test_what_a_format_cannot_hold_is_refused_before_any_work():
     ]:
         with pytest.raises(S2SError, match=message):
             write_translations(never(), io.BytesIO(), form, n_best, attention)
-
-
-@pytest.mark.parametrize(
-    ("data", "lines"),
-    [
-        (b"", []),
-        (b"\n", [""]),
-        (b"a", ["a"]),
-        (b"a\n", ["a"]),
-        (b"a\r\nb\n\nc", ["a", "b", "", "c"]),
-        (b"a\rb\r\r\nc\r", ["a\rb\r", "c\r"]),
-        ("a\u2028b\u0085\x0b\x0c\x1c\n".encode(), ["a\u2028b\u0085\x0b\x0c\x1c"]),
-    ],
-)
-def test_lines_end_at_newlines_only(data, lines):
-    assert list(read_lines(io.BytesIO(data), "in")) == lines
-
-
-@given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))))
-def test_every_text_arrives(lines):
-    data = "".join(f"{line}\n" for line in lines).encode("utf-8")
-    assert list(read_lines(io.BytesIO(data), "in")) == lines
-
-
-def test_other_encodings_are_named():
-    stream = read_lines(io.BytesIO(b"fine\nna\xefve\n"), "stdin")
-    assert next(stream) == "fine"
-    with pytest.raises(S2SError, match=r"stdin, line 2: not UTF-8 \(byte 0xef at position 3"):
-        next(stream)

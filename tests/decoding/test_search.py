@@ -11,102 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
-from s2s.config import DecodingConfig
 from s2s.data.tokenizer import BOS, EOS, PAD, UNK
-from s2s.decoding.expansion import survey, top
 from s2s.decoding.search import Hypothesis, beam_width, length_limit, search
 from s2s.errors import S2SError
 from s2s.models.interface import DecodeState
-
-CONFIG = DecodingConfig(
-    name="test",
-    strategy="beam",
-    beam=4,
-    length_penalty=0.6,
-    n_best=1,
-    temperature=1.0,
-    max_ratio=2.0,
-    max_extra=5,
-    max_source=100,
-    batch_tokens=1000,
-    precision="fp32",
-    seed=1,
-)
-PLACES = 1009
-
-
-class TableModel:
-    """The next token depends, through a table of random logits, on the source and on all tokens so far.
-
-    The history is a hash in `rows`, the source a hash in `shared`, so that a row that ends up with the wrong
-    sentence or the wrong past gives different numbers. With `levels` the logits have few values: ties everywhere.
-    """
-
-    def __init__(self, content: int, seed: int, levels: int | None = None, spread: float = 2.0) -> None:
-        table = torch.randn(
-            PLACES, EOS + 1 + content, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-        )
-        self.table = (table * spread if levels is None else (table * 2).clamp(-levels, levels).round()).contiguous()
-        self.sizes: list[int] = []
-
-    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
-        places = torch.arange(1, src.size(1) + 1)
-        source = (src * mask * places * 7919).sum(1) % PLACES
-        return DecodeState({"source": source}, {"past": torch.zeros_like(source)})
-
-    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        self.sizes.append(len(tokens))
-        source = state.shared["source"]
-        past = (state.rows["past"] * 31 + tokens * 17 + 3) % PLACES
-        index = (past + source.repeat_interleave(len(tokens) // len(source))) % PLACES
-        return self.table[index], DecodeState(state.shared, {"past": past})
-
-    def log_probs(self, source: list[int], tokens: list[int]) -> Tensor:
-        """(V,) of the next token after `tokens`."""
-        state = self.start(*padded([source]))
-        for token in [BOS, *tokens]:
-            logits, state = self.step(torch.tensor([token]), state)
-        return logits[0].log_softmax(-1)
-
-    def log_prob(self, source: list[int], tokens: list[int]) -> float:
-        """Of the tokens and </s>."""
-        return sum(float(self.log_probs(source, tokens[:i])[t]) for i, t in enumerate([*tokens, EOS]))
-
-
-class RecurrentModel(nn.Module):
-    """A small GRU whose encoder is the mean of the source embeddings; any dtype."""
-
-    def __init__(self, vocabulary: int, size: int, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.embedding = nn.Embedding(vocabulary, size)
-        self.cell = nn.GRUCell(size, size)
-        self.output = nn.Linear(2 * size, vocabulary)
-
-    def start(self, src: Tensor, mask: Tensor) -> DecodeState:
-        mean = (self.embedding(src) * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
-        return DecodeState({"mean": mean}, {"hidden": mean.tanh()})
-
-    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        hidden = self.cell(self.embedding(tokens), state.rows["hidden"])
-        mean = state.shared["mean"].repeat_interleave(len(tokens) // len(state.shared["mean"]), 0)
-        return self.output(torch.cat([hidden, mean], 1)) * 3, DecodeState(state.shared, {"hidden": hidden})
-
-
-def padded(sources: list[list[int]]) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, sources)) + 1
-    rows = torch.tensor([[*s, EOS] + [PAD] * (longest - len(s) - 1) for s in sources])
-    return rows, torch.tensor([[i <= len(s) for i in range(longest)] for s in sources])
-
-
-def run(model, sources, config, limits, keys=None) -> list[list[Hypothesis]]:
-    return search(model, *padded(sources), config, limits, keys)
-
-
-def penalty(length: int, alpha: float) -> float:
-    return ((5 + length) / 6) ** alpha
+from tests.decoding.toy import CONFIG, SIZE, RecurrentModel, TableModel, padded, penalty, run
 
 
 def brute_force(model, source, content, limit, alpha) -> list[tuple[float, list[int]]]:
@@ -138,9 +49,9 @@ def plain_beam(model, source, width, n_best, alpha, limit) -> list[tuple[float, 
     return sorted(finished, key=lambda pair: -pair[0])[:n_best]
 
 
-def same(found: list[Hypothesis], expected: list[tuple[float, list[int]]]) -> None:
-    assert [h.tokens for h in found] == [tokens for _, tokens in expected]
-    assert [h.score for h in found] == pytest.approx([score for score, _ in expected], abs=1e-9)
+def assert_same(hypotheses: list[Hypothesis], expected: list[tuple[float, list[int]]]) -> None:
+    assert [h.tokens for h in hypotheses] == [tokens for _, tokens in expected]
+    assert [h.score for h in hypotheses] == pytest.approx([score for score, _ in expected], abs=1e-9)
 
 
 sources_of = st.lists(st.lists(st.integers(EOS + 1, 50), min_size=1, max_size=6), min_size=1, max_size=8)
@@ -154,9 +65,9 @@ def test_a_wide_beam_finds_the_best_of_all(content, limit, alpha, seed, n_best):
     width = max(n_best, content**limit + content ** (limit - 1))
     config = dataclasses.replace(CONFIG, beam=width, n_best=n_best, length_penalty=alpha)
     every = brute_force(model, source, content, limit, alpha)
-    (found,) = run(model, [source], config, [limit])
-    assert len(found) == min(n_best, len(every))
-    same(found, every[:n_best])
+    (hypotheses,) = run(model, [source], config, [limit])
+    assert len(hypotheses) == min(n_best, len(every))
+    assert_same(hypotheses, every[:n_best])
 
 
 @settings(max_examples=40, deadline=None)
@@ -174,8 +85,8 @@ def test_early_finish_and_batching_change_nothing(sources, width, n_best, conten
     model, n_best = TableModel(content, seed, spread=spread), min(n_best, width)
     limits = data.draw(st.lists(st.integers(1, 7), min_size=len(sources), max_size=len(sources)))
     config = dataclasses.replace(CONFIG, beam=width, n_best=n_best, length_penalty=alpha)
-    for source, limit, found in zip(sources, limits, run(model, sources, config, limits), strict=True):
-        same(found, plain_beam(model, source, width, n_best, alpha, limit))
+    for source, limit, hypotheses in zip(sources, limits, run(model, sources, config, limits), strict=True):
+        assert_same(hypotheses, plain_beam(model, source, width, n_best, alpha, limit))
 
 
 def test_a_long_translation_may_overtake_a_finished_one():
@@ -210,9 +121,9 @@ def test_ties_do_not_depend_on_the_batch(sources, width, levels, seed):
     model = TableModel(12, seed, levels=levels)
     config = dataclasses.replace(CONFIG, beam=width, n_best=width, length_penalty=1.0)
     together = run(model, sources, config, [6] * len(sources))
-    for source, found in zip(sources, together, strict=True):
-        assert run(model, [source], config, [6]) == [found]
-        assert run(model, [[5], source, [6, 7]], config, [6] * 3)[1] == found
+    for source, hypotheses in zip(sources, together, strict=True):
+        assert run(model, [source], config, [6]) == [hypotheses]
+        assert run(model, [[5], source, [6, 7]], config, [6] * 3)[1] == hypotheses
 
 
 def test_equal_candidates_go_by_hypothesis_then_by_token():
@@ -223,73 +134,51 @@ def test_equal_candidates_go_by_hypothesis_then_by_token():
     assert [h.tokens for h in run(model, [[4]], config, [2])[0]] == [[], [4], [4, 4]]
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 900), st.integers(1, 5), st.integers(0, 10**6), st.data())
-def test_top_is_a_stable_sort(rows, columns, levels, seed, data):
-    count = data.draw(st.integers(1, min(columns, 40)))
-    values = torch.randint(levels, (rows, columns), generator=torch.Generator().manual_seed(seed)).float()
-    expected, order = values.sort(dim=1, descending=True, stable=True)
-    found, position = top(values, count, survey(values.unsqueeze(0)).maxima)
-    assert torch.equal(found, expected[:, :count])
-    assert torch.equal(position, order[:, :count])
-
-
-@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
-def test_survey_is_logsumexp_and_maxima(kind):
-    logits = (torch.randn(4, 3, 150, generator=torch.Generator().manual_seed(0)) * 30).to(kind)
-    logits[0, 0, 7], logits[1, 2, :-1], logits[2, 1] = -torch.inf, -torch.inf, 5000.0
-    (found, maxima), expected = survey(logits), logits.double().logsumexp(-1)
-    assert found.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-12 if kind == torch.float64 else 1e-6, atol=1e-6)
-    assert torch.equal(maxima.to(kind), torch.stack([logits[..., :64].amax(-1), logits[..., 64:128].amax(-1)], -1))
-    assert survey(torch.full((1, 1, 3), -torch.inf)).total.item() == -torch.inf
-
-
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize(("strategy", "beam"), [("greedy", 4), ("beam", 1)])
 def test_beam_of_one_is_argmax(alpha, strategy, beam):
     model, config = TableModel(9, 3), dataclasses.replace(CONFIG, strategy=strategy, beam=beam, length_penalty=alpha)
     sources = [[4 + i, 5 + i % 3] for i in range(40)]
-    for source, (found,) in zip(sources, run(model, sources, config, [12] * 40), strict=True):
+    for source, (hypothesis,) in zip(sources, run(model, sources, config, [12] * 40), strict=True):
         tokens: list[int] = []
         while len(tokens) < 12 and (token := int(model.log_probs(source, tokens)[EOS:].argmax()) + EOS) != EOS:
             tokens.append(token)
-        assert found.tokens == tokens
-        assert found.log_prob == pytest.approx(model.log_prob(source, tokens))
+        assert hypothesis.tokens == tokens
+        assert hypothesis.log_prob == pytest.approx(model.log_prob(source, tokens))
 
 
 def test_argmax_survives_rounding():
     """Logits one step of fp32 apart are still told apart after many improbable tokens."""
     model = TableModel(6, 0)
     low = torch.tensor(0.1)
-    model.table = torch.full((PLACES, EOS + 7), 0.1)
+    model.table = torch.full((SIZE, EOS + 7), 0.1)
     model.table[:, EOS + 4] = torch.nextafter(low, torch.tensor(1.0))
-    (found,) = run(model, [[9]], dataclasses.replace(CONFIG, strategy="greedy"), [60])[0]
-    assert found.tokens == [EOS + 4] * 60
+    (hypothesis,) = run(model, [[9]], dataclasses.replace(CONFIG, strategy="greedy"), [60])[0]
+    assert hypothesis.tokens == [EOS + 4] * 60
 
 
 @settings(max_examples=20, deadline=None)
 @given(sources_of, st.integers(1, 5), st.sampled_from(["beam", "sample"]), st.integers(0, 10**6))
-def test_every_hypothesis_keeps_its_promises(sources, n_best, strategy, seed):
+def test_every_hypothesis_is_consistent(sources, n_best, strategy, seed):
     model = TableModel(8, seed, spread=1.0)
     config = dataclasses.replace(CONFIG, strategy=strategy, beam=5, n_best=n_best)
     limits = [length_limit(len(source), config) for source in sources]
-    for source, limit, found in zip(sources, limits, run(model, sources, config, limits), strict=True):
-        assert len(found) == n_best
-        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
-        for h in found:
+    for source, limit, hypotheses in zip(sources, limits, run(model, sources, config, limits), strict=True):
+        assert len(hypotheses) == n_best
+        assert [h.score for h in hypotheses] == sorted((h.score for h in hypotheses), reverse=True)
+        for h in hypotheses:
             assert len(h.tokens) <= limit
             assert not {PAD, UNK, BOS, EOS} & set(h.tokens)
             assert h.log_prob == pytest.approx(model.log_prob(source, h.tokens), abs=1e-9)
             scale = penalty(len(h.tokens) + 1, CONFIG.length_penalty) if strategy == "beam" else 1
             assert h.score == pytest.approx(h.log_prob / scale)
-        assert strategy == "sample" or len({tuple(h.tokens) for h in found}) == n_best
+        assert strategy == "sample" or len({tuple(h.tokens) for h in hypotheses}) == n_best
 
 
-def test_fewer_translations_than_asked_for():
+def test_fewer_translations_than_n_best():
     config = dataclasses.replace(CONFIG, beam=5, n_best=5)
-    (found,) = run(TableModel(1, 0), [[4]], config, [1])
-    assert sorted(h.tokens for h in found) == [[], [4]]
+    (hypotheses,) = run(TableModel(1, 0), [[4]], config, [1])
+    assert sorted(h.tokens for h in hypotheses) == [[], [4]]
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
@@ -309,8 +198,8 @@ def test_gru_in_any_batch(strategy):
         order = torch.randperm(64, generator=generator).tolist()
         for start in range(0, 64, size):
             part = order[start : start + size]
-            found = run(model, [sources[i] for i in part], config, [limits[i] for i in part], part)
-            for i, hypotheses in zip(part, found, strict=True):
+            results = run(model, [sources[i] for i in part], config, [limits[i] for i in part], part)
+            for i, hypotheses in zip(part, results, strict=True):
                 assert [h.tokens for h in hypotheses] == [h.tokens for h in expected[i]]
                 assert [h.score for h in hypotheses] == pytest.approx([h.score for h in expected[i]], abs=1e-9)
 
@@ -324,12 +213,12 @@ def test_low_precision_logits_are_normalised_in_fp32(dtype):
 
     model, exact = Rounded(300, 2), TableModel(300, 2)
     exact.table = exact.table.to(dtype).double()
-    for found, source in zip(run(model, [[5], [6, 8]], CONFIG, [9, 9]), [[5], [6, 8]], strict=True):
-        assert found[0].log_prob == pytest.approx(exact.log_prob(source, found[0].tokens), abs=1e-5)
+    for hypotheses, source in zip(run(model, [[5], [6, 8]], CONFIG, [9, 9]), [[5], [6, 8]], strict=True):
+        assert hypotheses[0].log_prob == pytest.approx(exact.log_prob(source, hypotheses[0].tokens), abs=1e-5)
 
 
 def test_finished_sentences_cost_nothing():
-    """Sentence i wants i tokens and then </s>: the batch must shrink by one sentence a step."""
+    """Sentence i has i tokens and then </s>: the batch must shrink by one sentence a step."""
 
     class Counting:
         sizes: list[int]
@@ -338,29 +227,29 @@ def test_finished_sentences_cost_nothing():
             self.sizes = []
 
         def start(self, src: Tensor, mask: Tensor) -> DecodeState:
-            return DecodeState({"wanted": src[:, 0]}, {"done": torch.zeros(len(src))})
+            return DecodeState({"length": src[:, 0]}, {"done": torch.zeros(len(src))})
 
         def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
             self.sizes.append(len(tokens))
-            wanted = state.shared["wanted"].repeat_interleave(len(tokens) // len(state.shared["wanted"]))
+            length = state.shared["length"].repeat_interleave(len(tokens) // len(state.shared["length"]))
             logits = torch.full((len(tokens), 8), -20.0)
             logits[:, 5] = 0.0
-            logits[state.rows["done"] >= wanted, EOS] = 20.0
+            logits[state.rows["done"] >= length, EOS] = 20.0
             return logits, DecodeState(state.shared, {"done": state.rows["done"] + 1})
 
     model = Counting()
-    found = run(model, [[i] for i in (4, 1, 3, 2)], CONFIG, [50] * 4)
-    assert [len(hypotheses[0].tokens) for hypotheses in found] == [4, 1, 3, 2]
+    results = run(model, [[i] for i in (4, 1, 3, 2)], CONFIG, [50] * 4)
+    assert [len(best.tokens) for best, *_ in results] == [4, 1, 3, 2]
     assert model.sizes == [4, 16, 12, 8, 4]
 
 
 def test_sampling_follows_the_distribution():
     model, source, draws = TableModel(5, 11, spread=1.0), [5, 9], 20_000
     config = dataclasses.replace(CONFIG, strategy="sample", n_best=draws, temperature=0.7)
-    (found,) = run(model, [source], config, [1], [0])
+    (hypotheses,) = run(model, [source], config, [1], [0])
     logits = model.log_probs(source, [])[EOS:]
     expected = (logits / 0.7).softmax(0) * draws
-    counts = Counter(tuple(h.tokens) for h in found)
+    counts = Counter(tuple(h.tokens) for h in hypotheses)
     observed = torch.tensor([counts[()]] + [counts[(EOS + 1 + i,)] for i in range(5)])
     assert int(observed.sum()) == draws
     chi_square = float(((observed - expected) ** 2 / expected).sum())
@@ -371,15 +260,15 @@ def test_samples_depend_on_seed_and_key_alone():
     model, config = TableModel(30, 4, spread=1.0), dataclasses.replace(CONFIG, strategy="sample", n_best=3)
     sources = [[4 + i] for i in range(20)]
     limits = [3 + i % 5 for i in range(20)]
-    found = run(model, sources, config, limits, list(range(20)))
+    results = run(model, sources, config, limits, list(range(20)))
     back = run(model, sources[::-1], config, limits[::-1], list(range(20))[::-1])
-    assert found == back[::-1]
-    assert found[7] == run(model, [sources[7]], config, [limits[7]], [7])[0]
-    assert found != run(model, sources, dataclasses.replace(config, seed=2), limits, list(range(20)))
+    assert results == back[::-1]
+    assert results[7] == run(model, [sources[7]], config, [limits[7]], [7])[0]
+    assert results != run(model, sources, dataclasses.replace(config, seed=2), limits, list(range(20)))
     twins = run(model, [[5], [5]], config, [9, 9], [0, 1])
     assert twins[0] != twins[1]
     more = run(model, [sources[7]], dataclasses.replace(config, n_best=6), [limits[7]], [7])[0]
-    assert all(h in more for h in found[7])
+    assert all(h in more for h in results[7])
 
 
 def test_cold_samples_are_greedy():
@@ -391,11 +280,11 @@ def test_cold_samples_are_greedy():
     ]
 
 
-def test_impossible_tokens_are_not_found():
+def test_impossible_tokens_are_never_produced():
     """</s> at once is impossible, and so is all but one word: one translation, one token."""
     model = TableModel(4, 0)
     model.table[:, EOS + 2 :] = -math.inf
-    start = (0 * 31 + BOS * 17 + 3 + int(model.start(*padded([[4]])).shared["source"])) % PLACES
+    start = (0 * 31 + BOS * 17 + 3 + int(model.start(*padded([[4]])).shared["source"])) % SIZE
     model.table[start, EOS] = -math.inf
     config = dataclasses.replace(CONFIG, beam=4, n_best=4)
     assert [h.tokens for h in run(model, [[4]], config, [1])[0]] == [[EOS + 1]]

@@ -8,34 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from s2s.config import DecodingConfig, TokenizerConfig
-from s2s.data.batching import Batch, pad_source
+from s2s.config import TokenizerConfig
+from s2s.data.batching import Batch, pad_with_eos
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.search import length_limit, search
-from s2s.decoding.translator import Translator, token_batches
+from s2s.decoding.translator import Translator
 from s2s.errors import S2SError
 from s2s.models import build_model
 from s2s.models.interface import DecodeState, Seq2Seq
+from tests.decoding import toy
 from tests.models.contract import recurrent, section, transformer
 
-CONFIG = DecodingConfig(
-    name="test",
-    strategy="beam",
-    beam=3,
-    length_penalty=0.6,
-    n_best=1,
-    temperature=1.0,
-    max_ratio=1.0,
-    max_extra=3,
-    max_source=30,
-    batch_tokens=150,
-    precision="fp32",
-    seed=1,
-)
+CONFIG = dataclasses.replace(toy.CONFIG, beam=3, max_ratio=1.0, max_extra=3, max_source=30, batch_tokens=150)
 TEXT = ["a dog runs .", "the cat sleeps on the mat", "two birds sing", "a man sees the dog", "I see 3 cats !"]
 LINES = [
     "a dog",
@@ -70,7 +56,7 @@ class Toy(Seq2Seq):
         mean = (memory * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
         return DecodeState({"memory": memory, "mask": mask}, {"hidden": mean})
 
-    def look(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, Tensor, DecodeState]:
+    def attend(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, Tensor, DecodeState]:
         hidden = self.cell(self.target(tokens), state.rows["hidden"])
         memory, mask = state.shared["memory"], state.shared["mask"]
         times = len(tokens) // len(memory)
@@ -82,7 +68,7 @@ class Toy(Seq2Seq):
         return output * 4, weights, DecodeState(state.shared, {"hidden": hidden})
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        logits, _, state = self.look(tokens, state)
+        logits, _, state = self.attend(tokens, state)
         return logits, state
 
     def log_probs(self, batch: Batch) -> Tensor:
@@ -95,7 +81,7 @@ class Toy(Seq2Seq):
     def attention(self, batch: Batch) -> dict[str, Tensor]:
         state, columns = self.start(batch.source, batch.source_mask), []
         for column in batch.target_input.unbind(1):
-            _, weights, state = self.look(column, state)
+            _, weights, state = self.attend(column, state)
             columns.append(weights)
         return {"attention": torch.stack(columns, 1)}
 
@@ -124,7 +110,7 @@ def translator(model: Toy, tokenizer: Tokenizer, **changes: object) -> Translato
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "beam"])
-def test_a_line_has_the_same_translation_in_any_company(model, tokenizer, strategy):
+def test_a_line_has_the_same_translation_in_any_batch(model, tokenizer, strategy):
     alone = [translator(model, tokenizer, strategy=strategy).translate([line])[0] for line in LINES]
     assert len({text for text in alone if text}) > 3
     for batch_tokens in (1, 60, 10_000):
@@ -134,17 +120,17 @@ def test_a_line_has_the_same_translation_in_any_company(model, tokenizer, strate
 
 def test_a_translation_is_one_line_whatever_bytes_the_model_writes(model, tokenizer):
     breaks = ["a\nb", "\r\n", "\r", "\n\n"]
-    written = iter(tokenizer.encode_target(breaks))
+    outputs = iter(tokenizer.encode_target(breaks))
 
-    def searched(*arguments, **named):
-        return [[dataclasses.replace(row[0], tokens=next(written))] for row in search(*arguments, **named)]
+    def patched(*arguments):
+        return [[dataclasses.replace(row[0], tokens=next(outputs))] for row in search(*arguments)]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s2s.decoding.translator.search", searched)
+        patch.setattr("s2s.decoding.translator.search", patched)
         assert translator(model, tokenizer).translate(["a dog"] * 4) == ["a b", " ", " ", "  "]
 
 
-def test_lines_without_text_are_empty_and_ask_no_model(model, tokenizer):
+def test_lines_without_text_are_empty_and_need_no_model(model, tokenizer):
     first, second, third = translator(model, tokenizer, n_best=3).translations(["", " \t\u3000", "\r"])
     assert model.shapes == []
     assert first.text == second.text == third.text == ""
@@ -153,31 +139,35 @@ def test_lines_without_text_are_empty_and_ask_no_model(model, tokenizer):
 
 
 def test_n_best_of_each_line(model, tokenizer):
-    for line, found in zip(LINES, translator(model, tokenizer, n_best=3).translations(LINES), strict=True):
-        assert found.source == line
+    for line, translation in zip(LINES, translator(model, tokenizer, n_best=3).translations(LINES), strict=True):
+        assert translation.source == line
         if line.strip():
-            assert len({tuple(h.tokens) for h in found.hypotheses}) == 3
-            assert found.text == found.hypotheses[0].text == tokenizer.decode_target([found.hypotheses[0].tokens])[0]
-            scores = [h.score for h in found.hypotheses]
+            assert len({tuple(h.tokens) for h in translation.hypotheses}) == 3
+            assert (
+                translation.text
+                == translation.hypotheses[0].text
+                == tokenizer.decode_target([translation.hypotheses[0].tokens])[0]
+            )
+            scores = [h.score for h in translation.hypotheses]
             assert scores == sorted(scores, reverse=True)
 
 
-def test_long_lines_are_cut_and_said_so_once(model, tokenizer, caplog):
+def test_long_lines_are_truncated_with_one_warning(model, tokenizer, caplog):
     long = "the cat sings on the mat . " * 20
     ids = tokenizer.encode_source([long])[0]
     with caplog.at_level(logging.WARNING):
-        found = list(translator(model, tokenizer).translations(["a dog", "", long, "a cat"], window=2))
-    assert [t.truncated for t in found] == [False, False, True, False]
+        translations = list(translator(model, tokenizer).translations(["a dog", "", long, "a cat"], window=2))
+    assert [t.truncated for t in translations] == [False, False, True, False]
     (message,) = [record.getMessage() for record in caplog.records]
     assert "line 3 " in message
-    assert f" {len(ids)} " in message
-    assert " 30 " in message
+    assert f" {len(ids)} source tokens" in message
+    assert message.endswith("decoding.max_source=30")
     limit = length_limit(30, CONFIG)
-    ((expected,),) = search(model.eval(), *pad_source([ids[:30]]), CONFIG, [limit])
-    assert found[2].hypotheses[0].tokens == expected.tokens
+    ((expected,),) = search(model.eval(), *pad_with_eos([ids[:30]]), CONFIG, [limit])
+    assert translations[2].hypotheses[0].tokens == expected.tokens
 
 
-def test_lines_are_read_as_they_are_needed(model, tokenizer):
+def test_lines_are_read_lazily(model, tokenizer):
     read = []
 
     def lines() -> Iterator[str]:
@@ -192,7 +182,7 @@ def test_lines_are_read_as_they_are_needed(model, tokenizer):
     assert 1 + len(list(stream)) == len(LINES)
 
 
-def test_batches_keep_to_the_budget(model, tokenizer):
+def test_batches_stay_within_the_budget(model, tokenizer):
     translator(model, tokenizer, beam=3, batch_tokens=90).translate(LINES * 4)
     assert all(sentences * length * 3 <= 90 or sentences == 1 for sentences, length in model.shapes)
     assert max(sentences for sentences, _ in model.shapes) > 4
@@ -201,7 +191,7 @@ def test_batches_keep_to_the_budget(model, tokenizer):
 def test_samples_belong_to_their_line(model, tokenizer):
     def tokens(window: int, batch_tokens: int) -> list[list[list[int]]]:
         sample = translator(model, tokenizer, strategy="sample", n_best=2, batch_tokens=batch_tokens)
-        return [[h.tokens for h in found.hypotheses] for found in sample.translations(LINES, window=window)]
+        return [[h.tokens for h in translation.hypotheses] for translation in sample.translations(LINES, window=window)]
 
     expected = tokens(100, 150)
     assert tokens(3, 150) == tokens(100, 1) == expected
@@ -224,11 +214,11 @@ def test_the_model_gets_its_mode_back(model, tokenizer):
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
-def test_scoring_gives_what_search_found(model, tokenizer, strategy):
+def test_scores_equal_those_of_search(model, tokenizer, strategy):
     lines = [line for line in LINES if line.strip()]
     tool = translator(model, tokenizer, strategy=strategy, batch_tokens=40)
-    found = [t.hypotheses[0] for t in tool.translations(lines)]
-    for hypothesis, score in zip(found, tool.score_ids(lines, [h.tokens for h in found]), strict=True):
+    hypotheses = [t.hypotheses[0] for t in tool.translations(lines)]
+    for hypothesis, score in zip(hypotheses, tool.score_ids(lines, [h.tokens for h in hypotheses]), strict=True):
         assert score.tokens == hypothesis.tokens
         assert score.log_prob == pytest.approx(hypothesis.log_prob, abs=1e-9)
         assert len(score.token_log_probs) == len(score.tokens) + 1
@@ -258,7 +248,7 @@ def test_attention_belongs_to_its_pieces(model, tokenizer):
     assert len(tool.attention("the cat sings on the mat . " * 20, "A").source) == CONFIG.max_source + 1
 
 
-def test_bf16_is_used_when_asked_for(tokenizer):
+def test_bf16_is_used_if_configured(tokenizer):
     model = Toy(tokenizer.source_size, tokenizer.target_size)
     translator(model, tokenizer).translate(LINES)
     assert model.dtypes == {torch.float32}
@@ -268,22 +258,22 @@ def test_bf16_is_used_when_asked_for(tokenizer):
 
 @pytest.mark.parametrize("kind", ["gru", "transformer"])
 def test_int8_translates_scores_and_shows_attention_alike(tokenizer, kind):
-    part = transformer()["encoder"] if kind == "transformer" else recurrent("gru", "bahdanau")["encoder"]
+    encoder = transformer()["encoder"] if kind == "transformer" else recurrent("gru", "bahdanau")["encoder"]
     decoder = transformer()["decoder"] if kind == "transformer" else recurrent("gru", "bahdanau")["decoder"]
     torch.manual_seed(3)
-    model = build_model(section(part, decoder), tokenizer.source_size, tokenizer.target_size).double()
+    model = build_model(section(encoder, decoder), tokenizer.source_size, tokenizer.target_size).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.4 * torch.randn_like(parameter))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     tool, exact = translator(model, tokenizer, precision="int8"), translator(model, tokenizer)
     lines = [line for line in LINES if line.strip()]
-    found = [t.hypotheses[0] for t in tool.translations(lines)]
+    hypotheses = [t.hypotheses[0] for t in tool.translations(lines)]
     alone = [translator(model, tokenizer, precision="int8").translate([line])[0] for line in lines]
-    assert [h.text for h in found] == alone
-    scores = [score.log_prob for score in tool.score_ids(lines, [h.tokens for h in found])]
-    assert scores == pytest.approx([h.log_prob for h in found], abs=1e-9)
-    in_full = [score.log_prob for score in exact.score_ids(lines, [h.tokens for h in found])]
+    assert [h.text for h in hypotheses] == alone
+    scores = [score.log_prob for score in tool.score_ids(lines, [h.tokens for h in hypotheses])]
+    assert scores == pytest.approx([h.log_prob for h in hypotheses], abs=1e-9)
+    in_full = [score.log_prob for score in exact.score_ids(lines, [h.tokens for h in hypotheses])]
     assert scores != pytest.approx(in_full, abs=1e-6)
     assert scores == pytest.approx(in_full, rel=0.1)
     for name, weights in tool.attention("a dog", "A DOG").weights.items():
@@ -294,17 +284,17 @@ def test_int8_translates_scores_and_shows_attention_alike(tokenizer, kind):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_int8_keeps_a_model_of_other_parts_as_it_is(model, tokenizer):
+def test_int8_leaves_a_model_of_other_modules_unchanged(model, tokenizer):
     model.train()
-    found = translator(model, tokenizer, precision="int8").translate(LINES)
-    assert [bool(text) for text in found] == [bool(line.strip()) for line in LINES]
+    texts = translator(model, tokenizer, precision="int8").translate(LINES)
+    assert [bool(text) for text in texts] == [bool(line.strip()) for line in LINES]
     assert model.training
-    assert model.shapes == []  # a copy was asked
+    assert model.shapes == []  # the copy was used
 
 
 def test_int8_is_for_cpus(tokenizer):
     elsewhere = Toy(tokenizer.source_size, tokenizer.target_size).to("meta")
-    with pytest.raises(S2SError, match=r"decoding\.precision=int8 is for CPUs, and the device is meta: use device=cpu"):
+    with pytest.raises(S2SError, match=r"decoding\.precision=int8 needs a CPU, not meta: use device=cpu"):
         translator(elsewhere, tokenizer, precision="int8")
 
 
@@ -317,7 +307,7 @@ def test_progress_goes_to_stderr(model, tokenizer, capfd):
     assert f"{len(LINES)}/{len(LINES)}" in err
 
 
-def test_fewer_translations_than_asked_for_are_mentioned(model, tokenizer, caplog):
+def test_fewer_translations_than_n_best_are_logged(model, tokenizer, caplog):
     tool = translator(model, tokenizer, beam=400, n_best=400, max_ratio=0.01, max_extra=1, batch_tokens=10**6)
     first, _ = tool.translations(["a dog", ""])
     assert len(first.hypotheses) == tokenizer.target_size - 4 + 1
@@ -329,11 +319,3 @@ def test_misuse_is_named(model, tokenizer):
         translator(model, tokenizer).translate("a dog")
     with pytest.raises(S2SError, match="n_best=4"):
         translator(model, tokenizer, n_best=4)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 40)), st.integers(1, 100))
-def test_batches_hold_everything_once_within_the_budget(lengths, budget):
-    batches = token_batches(lengths, budget)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)

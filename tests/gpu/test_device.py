@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s2s.data.batching import Batch
-from s2s.decoding.graphs import GraphedSearch
+from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import search
 from s2s.devices import set_arithmetic
 from s2s.models.interface import Seq2Seq
@@ -96,7 +96,7 @@ def test_graphs_of_training_steps(name: str, dtype: torch.dtype | None, caplog: 
 @by_name
 def test_graphs_of_search(name: str, caplog: pytest.LogCaptureFixture) -> None:
     model = make(models()[name]).float().cuda()
-    graphed = GraphedSearch(model)
+    graphed = GraphedDecoder(model)
     for seed in (1, 3, 5):
         data = _data(seed).to("cuda")
         found = [search(m, data.source, data.source_mask, decoding(), [6, 3, 5, 6, 4]) for m in (model, graphed)]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from s2s import devices, graphs
 from s2s.data.batching import Batch
-from s2s.decoding.graphs import GraphedSearch
+from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import search
 from s2s.models.interface import Seq2Seq
 from s2s.models.recurrent import RecurrentDecoder
@@ -67,7 +67,7 @@ def test_loss_gradients_and_translations(
     request.getfixturevalue("as_on_gpu")
     lay_out(model, layout, recurrence)
     _assert_same(_loss_and_gradients(model, data), expected)
-    _assert_same(_loss_and_gradients(model, data.fixed(8)), expected)
+    _assert_same(_loss_and_gradients(model, data.pad_to_multiple(8)), expected)
     found = search(model, data.source, data.source_mask, decoding(), [6] * 5)
     assert [[h.tokens for h in row] for row in found] == [[h.tokens for h in row] for row in hypotheses]
 
@@ -147,7 +147,7 @@ class _Recorder:
         self.parameters, self.recorded, self.replayed = parameters, 0, 0
         monkeypatch.setattr(graphs, "memory_pool", object)
         for module in ("s2s.training.graphs", "s2s.decoding.graphs"):
-            monkeypatch.setattr(f"{module}.record", self.record)
+            monkeypatch.setattr(f"{module}.capture", self.record)
 
     def record(self, run: Callable[[], Any], pool: object) -> tuple[Callable[[], None], Any]:
         self.recorded += 1
@@ -194,11 +194,11 @@ def test_recorded_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         for tokens in (3.0, 7.0):
             model.zero_grad(set_to_none=False)
             torch.manual_seed(seed)
-            expected = step(data.fixed(8), torch.tensor(tokens, dtype=torch.float64))
+            expected = step(data.pad_to_multiple(8), torch.tensor(tokens, dtype=torch.float64))
             gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
             model.zero_grad(set_to_none=False)
             torch.manual_seed(seed)
-            torch.testing.assert_close(graphed(data.fixed(8), tokens), expected)
+            torch.testing.assert_close(graphed(data.pad_to_multiple(8), tokens), expected)
             for p, gradient in zip((p for p in model.parameters() if p.grad is not None), gradients, strict=True):
                 torch.testing.assert_close(p.grad, gradient)
         assert recorder.recorded == 1
@@ -223,7 +223,7 @@ def test_a_whole_training_of_recorded_steps(monkeypatch: pytest.MonkeyPatch, tmp
 @by_name
 def test_recorded_steps_of_search(name: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, model = _Recorder(monkeypatch), make(models()[name])
-    graphed = GraphedSearch(model)
+    graphed = GraphedDecoder(model)
     for seed, limits in [(1, [2, 3, 4, 5, 6]), (3, [6, 2, 6, 1, 5]), (5, [4] * 5)]:
         data, config = _data(seed), decoding(strategy=strategy, n_best=1 if strategy == "greedy" else 2)
         expected = search(model, data.source, data.source_mask, config, limits)
@@ -241,10 +241,10 @@ def test_what_cannot_be_recorded_goes_step_by_step(
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     _Recorder(monkeypatch)
-    monkeypatch.setattr("s2s.training.graphs.record", refuse)
+    monkeypatch.setattr("s2s.training.graphs.capture", refuse)
     graphed = GraphedStep(lambda data, tokens: data.source.sum() / tokens, CPU)
     with caplog.at_level(logging.WARNING):
-        sums = [graphed(_data().fixed(8), 2.0) for _ in range(4)]
+        sums = [graphed(_data().pad_to_multiple(8), 2.0) for _ in range(4)]
     assert len({float(one) for one in sums}) == 1
     assert [record.message for record in caplog.records] == [
         "CUDA graphs are off for training: operation not permitted when stream is capturing"

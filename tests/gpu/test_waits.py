@@ -27,11 +27,11 @@ def test_a_training_step(name: str, layout: str, fixed: bool, monkeypatch: pytes
     model, data = make(models()[name]).float().train(), batch(sentences(4, 7, 1), sentences(4, 7, 2))
     lay_out(model, layout)
     if fixed:
-        data = data.fixed(8)
+        data = data.pad_to_multiple(8)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         model = copy.deepcopy(model)
         with torch.autocast("cpu", torch.bfloat16):
-            losses = model(data._each(mode.from_tensor), 0.1)
+            losses = model(data.map_tensors(mode.from_tensor), 0.1)
         (losses.loss / 7).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 

@@ -102,7 +102,7 @@ def test_n_to_1_has_read_everything_and_1_to_n_one_symbol() -> None:
     first = readout("1 to N", SIZES)
     assert isinstance(first, Unrolled)
     batch = collate(sources, [[7, 8]] * 8, np.arange(8))
-    losses = {first.loss(batch._each(lambda rows, n=n: rows[n : n + 1])).item() for n in range(8)}  # type: ignore[misc]
+    losses = {first.loss(batch.map_tensors(lambda rows, n=n: rows[n : n + 1])).item() for n in range(8)}  # type: ignore[misc]
     assert len({round(loss, 5) for loss in losses}) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2s.data.batching import pad_source
+from s2s.data.batching import pad_with_eos
 from s2s.data.tokenizer import BOS, EOS
 from s2s.decoding.search import length_limit, length_penalty, search
 from s2s.models.interface import Seq2Seq
@@ -84,7 +84,7 @@ def test_steps_equal_teacher_forcing(name: str) -> None:
 def test_hypotheses_keep_to_their_sentence(name: str) -> None:
     """Repeating, reordering and dropping rows gives what each hypothesis gives alone."""
     model = make(MODELS[name])
-    source, mask = pad_source(sentences(3, 5, 7))
+    source, mask = pad_with_eos(sentences(3, 5, 7))
     history = torch.randint(4, VOCABULARY, (6, 3), generator=torch.Generator().manual_seed(8))
     state = model.start(source, mask).reorder(torch.tensor([0, 0, 1, 1, 2, 2]))
     for t in range(3):
@@ -107,7 +107,7 @@ def _texts(model: Seq2Seq, sources: list[list[int]], size: int, **options: objec
         part = sources[start : start + size]
         limits = [length_limit(len(s), config) for s in part]
         keys = list(range(start, start + len(part)))
-        found += [row[0].tokens for row in search(model, *pad_source(part), config, limits, keys)]
+        found += [row[0].tokens for row in search(model, *pad_with_eos(part), config, limits, keys)]
     return found
 
 
@@ -129,7 +129,7 @@ def test_beam_of_one_is_greedy(name: str) -> None:
     greedy = _texts(model, sources, 8, strategy="greedy")
     assert _texts(model, sources, 8, beam=1) == greedy
     for ids, translation in zip(sources, greedy, strict=True):
-        state = model.start(*pad_source([ids]))
+        state = model.start(*pad_with_eos([ids]))
         last, by_hand = BOS, []
         while len(by_hand) < length_limit(len(ids), decoding()):
             logits, state = model.step(torch.tensor([last]), state)
@@ -143,7 +143,7 @@ def test_beam_of_one_is_greedy(name: str) -> None:
 
 def _best_by_trying_all(model: Seq2Seq, ids: list[int], longest: int, alpha: float) -> tuple[list[int], float]:
     tokens = [EOS, *range(4, VOCABULARY)]
-    source, mask = pad_source([ids])
+    source, mask = pad_with_eos([ids])
 
     def walk(state: object, last: int, past: list[int], score: float) -> list[tuple[list[int], float]]:
         logits, after = model.step(torch.tensor([last]), state)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ def test_a_wide_beam_finds_the_best_translation_of_all(name: str, alpha: float) 
     for ids in sentences(2, 4, 11):
         expected, score = _best_by_trying_all(model, ids, 3, alpha)
         config = decoding(beam=5**3, length_penalty=alpha)
-        (best,) = search(model, *pad_source([ids]), config, [3])[0]
+        (best,) = search(model, *pad_with_eos([ids]), config, [3])[0]
         assert best.tokens == expected
         assert best.score == pytest.approx(score, rel=1e-12)
 
@@ -185,6 +185,6 @@ def test_attention_weights_are_distributions_over_real_source_tokens(name: str) 
 def test_the_source_matters_only_through_what_the_model_reads(name: str) -> None:
     """A fixed encoding hands over one vector: two sources with the same summary are one to its decoder."""
     model = make(MODELS[name])
-    source, mask = pad_source(sentences(2, 5, 14))
+    source, mask = pad_with_eos(sentences(2, 5, 14))
     state = model.start(source, mask)
     assert ("values" in state.shared or "0.key" in state.shared) == (model.reads != "fixed")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from s2s.data.batching import Batch, collate, pad_source
+from s2s.data.batching import Batch, collate, pad_with_eos
 from s2s.decoding.search import search
 from s2s.models import build_model
 from tests.models.contract import ATTENTIONS, CELLS, decoding, transformer
@@ -104,5 +104,5 @@ def test_learns_to_copy(section: dict[str, Any]) -> None:
     assert loss < 0.02, f"{loss:.3f} nats a token after {step} updates"
     model.eval()
     wanted = [row[:n].tolist() for row, n in zip(held_out.target, held_out.target_mask.sum(1) - 1, strict=True)]
-    found = search(model, *pad_source(wanted), decoding(beam=2), [20] * len(wanted))
+    found = search(model, *pad_with_eos(wanted), decoding(beam=2), [20] * len(wanted))
     assert sum(row[0].tokens == ids for row, ids in zip(found, wanted, strict=True)) >= 95

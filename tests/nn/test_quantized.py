@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from s2s.data.batching import pad_source
+from s2s.data.batching import pad_with_eos
 from s2s.decoding.search import search
 from s2s.nn.quantized import Int8Weight, quantized, round_rows, weight_limit
 from tests.models import contract
@@ -127,7 +127,7 @@ def test_every_model_decodes_in_integers_and_is_left_as_it_was(name: str) -> Non
     sources = contract.sentences(3, 5, 1)
     limits = [len(ids) + 4 for ids in sources]
     with _Products() as products:
-        found = search(copy, *pad_source(sources), contract.decoding(), limits)
+        found = search(copy, *pad_with_eos(sources), contract.decoding(), limits)
     assert products.integers > 10
     if "lstm-no-" not in name:  # they put their matrices together anew at each step
         assert products.floating == []
@@ -136,7 +136,7 @@ def test_every_model_decodes_in_integers_and_is_left_as_it_was(name: str) -> Non
     assert [type(p) for p in model.parameters()] == [nn.Parameter] * len(list(model.parameters()))
     # In float64 rounding to a neighbouring step by accident is as good as impossible.
     for ids, limit, together in zip(sources, limits, found, strict=True):
-        ((alone,),) = search(copy, *pad_source([ids]), contract.decoding(), [limit])
+        ((alone,),) = search(copy, *pad_with_eos([ids]), contract.decoding(), [limit])
         assert alone.tokens == together[0].tokens
         assert alone.log_prob == pytest.approx(together[0].log_prob, abs=1e-9)
     with torch.no_grad():  # the copy is for decoding

@@ -11,11 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2s.config import DecodingConfig, OptimConfig, TrainingConfig
-from s2s.data.batching import Batch, collate, pad_source
+from s2s.data.batching import Batch, collate, pad_with_eos
 from s2s.data.tokenizer import EOS
-from s2s.decoding.graphs import GraphedSearch
+from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import search
-from s2s.decoding.translator import decoding_in, prepared
+from s2s.decoding.translator import decoding_context, decoding_model
 from s2s.devices import keep_freed_memory
 from s2s.errors import S2SError
 from s2s.models import build_model, count_parameters
@@ -135,13 +135,13 @@ def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callab
         model.get_parameter("output_bias")[EOS] = -1e4  # so that all run to the same length
     config = build(DecodingConfig, given["decoding"])
     parameters = count_parameters(model)[0]
-    model, device = prepared(model, given["precision"]), torch.device(given["device"])
-    searched = GraphedSearch(model) if given.get("graphs", False) else model
+    model, device = decoding_model(model, given["precision"]), torch.device(given["device"])
+    searched = GraphedDecoder(model) if given.get("graphs", False) else model
 
     def run() -> None:
-        with decoding_in(given["precision"], device):
+        with decoding_context(given["precision"], device):
             for batch in batches:
-                source, mask = pad_source([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
+                source, mask = pad_with_eos([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
                 lengths = [int(batch["length"])] * len(source)
                 found = search(searched, source.to(device), mask.to(device), config, lengths)
                 assert all(len(row[0].tokens) == batch["length"] for row in found)

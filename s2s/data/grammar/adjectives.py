@@ -1,7 +1,7 @@
-"""The adjectives, each with the groups of nouns that it can describe: a coat is warm, a question difficult.
+"""Adjectives, each with the groups of nouns that it can describe: a coat is warm, a question difficult.
 
-A line of the table has English, German, groups and the comparatives of both languages. A stem that differs stands
-behind a slash: "ist dunkel", but "das dunkle Zimmer".
+A line of the table has English, German, groups and the comparatives of both languages. A slash separates a different
+stem: "ist dunkel", but "das dunkle Zimmer".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Adjective:
     stem: str  # attributive: "das dunkle Zimmer"
     groups: frozenset[str]
     more: tuple[str, str] | None  # comparatives
-    colour: bool  # stands after another adjective
+    colour: bool  # follows another adjective
 
 
 _ADJECTIVES = """

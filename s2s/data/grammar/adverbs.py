@@ -1,6 +1,6 @@
-"""Adverbs in both languages: when, how often and how something happens.
+"""Adverbs of time, frequency and manner in both languages.
 
-Those of time are sorted by the tense that they go with, so that no sentence has "yesterday" in the future.
+Adverbs of time are grouped by tense, so that no sentence has "yesterday" in the future.
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ _USUAL = (
 )  # fmt: skip
 FREQUENT = {"present": _USUAL, "past": _USUAL, "perfect": (("already", "schon"), ("often", "oft"), ("never", "nie"))}
 ACTING = (("quickly", "schnell"), ("slowly", "langsam"), ("carefully", "vorsichtig"), ("alone", "allein"))
-PASSING = ("müde", "hungrig", "krank", "traurig", "glücklich")  # of a person at a time: "is tired today"
+PASSING = ("müde", "hungrig", "krank", "traurig", "glücklich")  # temporary states of a person: "is tired today"
 SOUNDING = (("loudly", "laut"), ("quietly", "leise"))

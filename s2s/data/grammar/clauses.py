@@ -1,4 +1,4 @@
-"""The rules of a clause: its verb, its tense, and the order of its parts; and of relative clauses.
+"""Rules of clauses and relative clauses: verb, tense and word order.
 
 The German verb is second in a main clause ("Heute kauft er einen Hut"), but last in a subordinate one ("… weil er heute
 einen Hut kauft"); the English verb follows its subject in both.
@@ -29,14 +29,14 @@ from s2s.data.grammar.word_groups import (
     VERBS_FOR,
 )
 
-_UNWILLED = ("verlieren", "vergessen")  # nobody goes somewhere in order to do this
+_UNWILLED = ("verlieren", "vergessen")  # involuntary: no purpose of going somewhere
 
 
 class Clauses(Predicates):
     """Rules that return a clause."""
 
     def verb(self, subject: NP, room: int, active: bool = False) -> Verb:
-        """A verb for the subject; `active`: something that one does, not a state."""
+        """A verb for the subject; `active`: an action, not a state."""
         options = VERBS_FOR[subject.noun][max(0, min(room, 7))]
         verb = self.pick(options)
         for attempt in range(20):
@@ -47,7 +47,7 @@ class Clauses(Predicates):
         return verb
 
     def tense(self, verb: Verb, agr: int, room: int) -> Tense:
-        """For a clause with `room` words to spare."""
+        """A tense for a clause with `room` words left."""
         state, r = "state" in verb.flags or verb.frame == "be", self.random()
         if self.past:
             return self.pick(PAST_MODALS) if not state and room > 2 and r < 0.2 else "past"
@@ -65,11 +65,11 @@ class Clauses(Predicates):
     ) -> Pair:  # fmt: skip
         """A clause of about `room` words, without subordinate clauses other than relative ones.
 
-        `order` of the German: main (verb second), inverted (verb first: something stands before), question, final
-        (verb last); without a subject: vp (verb first), vp final, zu (infinitive). `gap`: the object or place stands
-        outside, as the relative pronoun; `heavy`: may end with a relative clause; `bare`: no adverbs; `times`: when may
-        be added; `recall`: its object is a pronoun for this. A given tense means that the clause tells what happens:
-        no state, no "not"."""
+        `order` of the German: main (verb second), inverted (verb first, after another constituent), question, final
+        (verb last); without a subject: vp (verb first), vp final, zu (infinitive). `gap`: the object or place is the
+        relative pronoun before the clause; `heavy`: may end with a relative clause; `bare`: no adverbs; `times`: may
+        have an adverb of time; `recall`: its object is a pronoun for this phrase. With a `tense` the clause is an
+        event: no state, no "not"."""
         silent = order in ("vp", "vp final", "zu")
         left = room - (0 if silent else words(subject.en))
         if verb is None:
@@ -137,7 +137,7 @@ class Clauses(Predicates):
         return " ".join([part for part in en if part]), " ".join([part for part in parts if part])
 
     def relative(self, noun: Noun, plural: bool, room: int, described: bool) -> Pair:
-        """A relative clause. Its pronoun has the gender and number of the noun and the case of its own role."""
+        """A relative clause; its pronoun has the gender and number of the noun and the case of its role."""
         self.depth += 1
         forms, verbs, r = RELATIVE[PLURAL if plural else noun.gender], GAP_VERBS[noun], self.random()
         if verbs and room >= 4 and r < (0.6 if not noun.groups & LIVING else 0.45 if room < 9 else 0.15):

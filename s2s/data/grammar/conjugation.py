@@ -1,7 +1,7 @@
-"""The forms of a verb in both languages, by subject and tense, with modal verbs, the passive and negation.
+"""Conjugation in both languages by subject and tense, with modal verbs, the passive and negation.
 
-A verb may be in two places of its clause: "has read" is "hat … gelesen", in a subordinate clause "… gelesen hat", and
-"calls" is "ruft … an" or "… anruft". `conjugate` returns the pieces; the rules of clauses place them.
+A verb may be split in its clause: "has read" is "hat … gelesen", in a subordinate clause "… gelesen hat", and "calls"
+is "ruft … an" or "… anruft". `conjugate` returns the pieces; the rules of clauses order them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words that join clauses: a conjunction opens a subordinate clause, a connector another main clause.
+"""Conjunctions, which open a subordinate clause, and connectors, which open another main clause.
 
 A conjunction may have two translations: "when" is "als" in the past and "wenn" otherwise.
 """
@@ -12,7 +12,7 @@ class Conjunction(NamedTuple):
     en: str
     de: str
     de_past: str  # in a sentence in the past
-    event: bool  # the clause tells what somebody does, not how something is
+    event: bool  # the clause describes an action, not a state
     first: bool  # may open the sentence
     perfect: bool = False  # the clause is in the perfect
 

@@ -1,7 +1,7 @@
-"""German declension: the endings of articles, adjectives and nouns, which depend on gender, number and case.
+"""German declension: endings of articles, adjectives and nouns by gender, number and case; agreement of verbs.
 
 "der alte Hund, den alten Hund, dem alten Hund, des alten Hundes" is one phrase in the four cases. A table of endings
-is indexed by gender, then case. What a verb agrees with is here too, as it is a matter of nouns and pronouns.
+is indexed by gender, then case.
 """
 
 from __future__ import annotations

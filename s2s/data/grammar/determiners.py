@@ -1,7 +1,7 @@
 """Determiners ("the", "my", "two"), pronouns, and the short forms of a preposition with an article ("im").
 
-English has one "the" where German has der, die, das, den, dem or des. A determiner also decides the endings of the
-adjective after it: *weak* after "der", *strong* after nothing or "zwei", and a mix of both after "ein".
+English has one "the" where German has der, die, das, den, dem or des. A determiner also selects the endings of the
+adjective after it: *weak* after "der", *strong* after "zwei" or without a determiner, *mixed* after "ein".
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ RELATIVE = (
 
 @dataclass(frozen=True, eq=False)
 class Determiner:
-    """What stands before a noun. `en` and `en_plural` are "" where English has no word ("apples")."""
+    """Determiner of a noun. `en` and `en_plural` are "" where English has no word ("apples")."""
 
     en: str
     en_plural: str
     de: Table
     adjective: Table  # endings of an adjective after it
-    definite: bool  # decides where an object stands in the German clause
+    definite: bool  # determines the position of an object in the German clause
 
 
 THE = Determiner("the", "the", DER, WEAK, True)

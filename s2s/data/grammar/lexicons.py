@@ -1,6 +1,6 @@
-"""How many different words the corpus has: all of the tables, or a basic vocabulary that small models learn quickly.
+"""Lexicon of the corpus: all words of the tables, or a basic vocabulary that small models learn quickly.
 
-What the rules draw is the same in both; a word outside of the lexicon is drawn only where no other one fits.
+The rules are the same for both; a word outside of the lexicon is drawn only where no other one fits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The order of what follows the verb: in German it stands in the *middle field*, before the verb's second half.
+"""Order of the phrases after the verb: in German the *middle field*, before the second part of the verb.
 
-English and German differ in this order. A `Predicate` takes one phrase after the other, in the English order, and
-keeps the German of each in the slot where it belongs.
+English and German differ in this order. A `Predicate` receives the phrases in the English order and stores the German
+of each in its slot.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ PRONOUN, DATIVE, WHEN, DEFINITE, OFTEN, HEAVY, NOT, HOW, WHERE, INDEFINITE, LAST
 
 
 class Predicate:
-    """What follows the verb, while it is built: English in order, German in slots."""
+    """The phrases after the verb, under construction: English in order, German in slots."""
 
     def __init__(self, left: int) -> None:
         self.en: list[str] = []
         self.slots: list[Pair] = [("", "")] * 11  # German phrase, its relative clause
-        self.left = left  # words still wanted
-        self.closed = False  # ends with a relative clause, to which anything more would seem to belong
+        self.left = left  # word budget that remains
+        self.closed = False  # ends with a relative clause, to which a further phrase would seem to belong
         self.negative = False  # has "kein", so needs no "nicht"
 
     def add(self, phrase: NP, slot: int) -> None:
@@ -36,7 +36,7 @@ class Predicate:
         self.slots[slot] = (f"{before} {de}" if before else de, rel)
 
     def german(self) -> Pair:
-        """The middle field after pronouns; the relative clause of its last phrase, which moves to the clause's end."""
+        """The middle field after pronouns, and the relative clause of its last phrase, which ends the clause."""
         last = LAST
         while last and (last == NOT or not self.slots[last][0]):
             last -= 1

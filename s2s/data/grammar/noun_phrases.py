@@ -1,6 +1,6 @@
-"""The rules of noun phrases: subjects, objects and places, from "she" to "the old dog that chased the cat".
+"""Rules of noun phrases: subjects, objects and places, from "she" to "the old dog that chased the cat".
 
-A rule is told about how many words to fill. It draws a determiner and, if there is room, adjectives or a relative
+A rule has an approximate budget of words. It draws a determiner and, if the budget allows, adjectives or a relative
 clause.
 """
 
@@ -34,9 +34,9 @@ from s2s.data.grammar.phrases import NP, noun_phrase, pronoun
 from s2s.data.grammar.state import State
 from s2s.data.grammar.word_groups import ANIMALS, LIVING, PERSONS, THINGS
 
-WAY = 4  # beside the four cases: of a place, where to
+WAY = 4  # a fifth value of the case of a place: direction
 
-# Determiners by number and role, as often as they are drawn; "own" and "name" stand for "his" and "Anna's"
+# Determiners by number and role, repeated by frequency; "own" and "name" stand for "his" and "Anna's"
 _Choice = Determiner | str
 
 
@@ -53,7 +53,7 @@ _SUBJECT_SINGULAR = _choices(the=48, a=16, this=10, every=6, no=4, own=10, name=
 _SUBJECT_PLURAL = _choices(the=38, bare=8, this=8, many=10, some=10, two=7, three=5, all=7, own=5, name=2)
 _OBJECT_SINGULAR = _choices(the=42, a=34, this=6, own=12, name=6)
 _OBJECT_PLURAL = _choices(the=34, bare=28, this=6, many=8, some=6, two=6, three=3, own=7, name=2)
-_OBJECT_NEGATED = _choices(the=45, a=35, this=6, own=14)  # without "some", "many": what "not" means there is unclear
+_OBJECT_NEGATED = _choices(the=45, a=35, this=6, own=14)  # without "some", "many": "not" is ambiguous there
 _QUANTIFIERS = (EVERY, NO, ALL, MANY, SOME, TWO, THREE)
 _MASS = _choices(the=40, bare=50, own=10)
 _KIN = _choices(own=75, the=10, name=15)
@@ -91,7 +91,7 @@ class NounPhrases(State, ABC):
         self, noun: Noun, plural: bool, case: int, room: int, owner: str = "",
         *, heavy: bool = False, negated: bool = False, determiner: Determiner | None = None,
     ) -> NP:  # fmt: skip
-        """A noun phrase of about `room` words. `heavy`: a relative clause may fill it; `owner`: whom "own" means."""
+        """A noun phrase of about `room` words. `heavy`: may have a relative clause; `owner`: referent of "own"."""
         det = determiner or self.determiner(noun, plural, case, owner, negated)
         spare = room - (2 if (det.en_plural if plural else det.en) else 1)
         clause = heavy and spare >= 3 and self.depth < 3
@@ -101,7 +101,7 @@ class NounPhrases(State, ABC):
             first, second = self.pick(noun.adjectives), self.pick(noun.adjectives)
             described = True
             adjectives.append((first.en, first.stem))
-            self.said.append(first)
+            self.adjectives.append(first)
             if spare > 1 and not clause and not first.colour:
                 if second.colour:
                     adjectives.append((second.en, second.stem))
@@ -119,7 +119,7 @@ class NounPhrases(State, ABC):
         )  # fmt: skip
 
     def short(self, noun: Noun, case: int, room: int, owner: NP | None, heavy: bool = False) -> NP:
-        """ "the man", "his old brother": definite, as beside another noun phrase."""
+        """A definite noun phrase beside another one: "the man", "his old brother"."""
         det = THE
         if "kin" in noun.groups:
             det = POSSESSIVE[owner.key if owner and owner.noun.is_person else self.pick(("I", "we", "he", "she"))]
@@ -127,7 +127,7 @@ class NounPhrases(State, ABC):
         return self.np(noun, plural, case, room, heavy=heavy, determiner=det)
 
     def place(self, room: int, nouns: Sequence[Noun], case: int = DAT, heavy: bool = False) -> NP:
-        """ "in the garden" (DAT), "to the house that …" (WAY). No "im" before a relative clause: in dem Haus, das …"""
+        """A place, "in the garden" (DAT), "to the house that …" (WAY); before a relative clause "in dem", not "im"."""
         noun = self.fresh(nouns)
         en, de = self.pick(noun.ways if case == WAY else noun.places)
         if case == WAY:
@@ -140,7 +140,7 @@ class NounPhrases(State, ABC):
         return phrase
 
     def subject(self, room: int, nouns: Sequence[Noun] = (), *, heavy: bool = True, free: bool = False) -> NP:
-        """A subject of at most `room` words. `free`: "he" may be anybody, as nobody was mentioned so far."""
+        """A subject of at most `room` words. `free`: "he" may be anybody, as nobody was mentioned yet."""
         r = self.random()
         noun = self.fresh(nouns or (PERSONS if r < 0.62 else ANIMALS if r < 0.8 else THINGS))
         r = self.random()
@@ -160,7 +160,7 @@ class NounPhrases(State, ABC):
         return self.np(noun, plural, NOM, room, heavy=clause)
 
     def two_persons(self, room: int) -> NP:
-        """ "Anna and Peter", "the man and his sister" """
+        """A coordination: "Anna and Peter", "the man and his sister"."""
         one, two = self.pick(NAMES[:3])[0], self.pick(NAMES[3:])[0]
         if room >= 5 and self.random() < 0.7:
             first = self.np(self.pick(PERSONS), False, NOM, 2, determiner=THE)
@@ -171,4 +171,4 @@ class NounPhrases(State, ABC):
 
     @abstractmethod
     def relative(self, noun: Noun, plural: bool, room: int, described: bool) -> Pair:
-        """A relative clause: a rule of `Clauses`, as a clause is in turn made of noun phrases."""
+        """A relative clause; `Clauses` implements it, as clauses consist of noun phrases."""

@@ -1,7 +1,7 @@
-"""The nouns: gender, plural, and groups, which say what a noun means ("food", "text" …).
+"""Nouns with gender, plural and semantic groups ("food", "text" …).
 
-Verbs and adjectives ask for groups: one eats "food", a "text" may be boring. The table holds what a dictionary holds;
-the forms of the cases follow from it.
+Verbs and adjectives select groups: one eats "food", a "text" may be boring. The table holds dictionary entries; the
+case forms are derived.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Noun:
     groups: frozenset[str]
     pronoun: str  # key of PRONOUNS for the singular
     feminine: str = ""  # of professions: "She is a teacher" -> "Sie ist Lehrerin"
-    places: tuple[tuple[str, str], ...] = ()  # where: English and German preposition, dative
-    ways: tuple[tuple[str, str], ...] = ()  # where to: accusative, with "zu" dative
+    places: tuple[tuple[str, str], ...] = ()  # location: English and German preposition, dative
+    ways: tuple[tuple[str, str], ...] = ()  # direction: accusative, with "zu" dative
     adjectives: tuple[Adjective, ...] = field(default=(), repr=False)
 
     @property
@@ -34,7 +34,7 @@ class Noun:
 
 
 # English, its plural (- for none), gender (* weak), German, its plural (- for none), groups.
-# "in/in", "at/an" … are places (where?), "to/zu", "into/in" ways (where to?): English and German preposition.
+# "in/in", "at/an" … are locations, "to/zu", "into/in" directions: English and German preposition.
 _NOUNS = """
 man        men         m   Mann       Männer      person adult he
 woman      women       f   Frau       Frauen      person adult she

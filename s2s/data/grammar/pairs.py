@@ -1,4 +1,4 @@
-"""A text in English and German, and its length in words."""
+"""Text pairs in English and German, and their length in words."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ Pair = tuple[str, str]  # English, German
 
 
 def words(text: str) -> int:
-    """How many there are."""
+    """Number of words."""
     return text.count(" ") + 1 if text else 0

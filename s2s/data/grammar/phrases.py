@@ -1,7 +1,7 @@
-"""A noun phrase as the rules hand it to each other: its words in both languages, and what else depends on it.
+"""Noun phrases in both languages, with the features that other words depend on.
 
-`noun_phrase` puts determiner, adjectives and noun together. An `NP` also knows its number, which pronoun refers to it,
-whether it is definite, and the like: verbs, pronouns and the German word order ask for that.
+`noun_phrase` joins determiner, adjectives and noun. An `NP` also holds number, pronoun, definiteness and the like,
+which determine verbs, pronouns and the German word order.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def noun_phrase(noun: Noun, plural: bool, case: int, determiner: Determiner, adj
 
 @dataclass(slots=True)
 class NP:
-    """A noun phrase in both languages. The German relative clause is apart: the clause decides where it goes."""
+    """A noun phrase in both languages. The German relative clause is separate: the clause determines its position."""
 
     en: str
     de: str
     agr: int
-    noun: Noun  # what it is or stands for: decides the verbs that fit
+    noun: Noun  # the head or referent: determines the verbs that fit
     plural: bool
-    key: str  # of PRONOUNS and POSSESSIVE: what refers to it
+    key: str  # of its pronouns in PRONOUNS and POSSESSIVE
     rel: str = ""
     definite: bool = True
     pronoun: bool = False
@@ -51,7 +51,7 @@ class NP:
 
 
 def pronoun(key: str, noun: Noun = MAN, case: int = NOM) -> NP:
-    """A personal pronoun; `key` of PRONOUNS, `noun` is what it stands for."""
+    """A personal pronoun; `key` of PRONOUNS, `noun` is its referent."""
     subject, other, nominative, accusative, dative, agr = PRONOUNS[key]
     de = (nominative, accusative, dative)[case]
     return NP(other if case else subject, de, agr, noun, agr > SG, key, pronoun=True)

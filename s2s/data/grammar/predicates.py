@@ -1,7 +1,7 @@
-"""The rules of what follows the verb: what it needs (objects, places, "is old") and what may be added (how, when).
+"""Rules of the phrases after the verb: complements (objects, places, "is old") and adverbs (manner, place, time).
 
-What it needs is the verb's frame: "puts" has an object and a way, "helps" an object in the dative. The last phrase may
-take the room that is left, with a relative clause.
+The complements follow the verb's frame: "puts" has an object and a direction, "helps" an object in the dative. The last
+phrase may use up the remaining budget with a relative clause.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Predicates(NounPhrases):
     """Rules that fill a `Predicate`."""
 
     def agent(self, predicate: Predicate, verb: Verb, heavy: bool) -> None:
-        """ "by the man" in a passive clause"""
+        """The agent of a passive clause: "by the man"."""
         left = predicate.left - 1
         heavy = heavy and left >= 5 and self.random() < 0.6
         phrase = self.short(self.fresh(SUBJECTS[verb]), DAT, left if heavy else min(left, 3), None, heavy)
@@ -47,12 +47,12 @@ class Predicates(NounPhrases):
     def complement(
         self, predicate: Predicate, verb: Verb, subject: NP, tense: Tense, negated: bool, heavy: bool, recall: NP | None
     ) -> None:
-        """What the verb needs: objects, places, ways, predicates. The last of them may be heavy."""
+        """The complements of the verb: objects, places, directions, predicatives. The last of them may be heavy."""
         frame, least, key = verb.frame, LEAST.get(verb.frame, 0), subject.key
         heavy = (
             heavy and tense != "gern" and predicate.left >= least + 3 and (predicate.left > 9 or self.random() < 0.6)
         )
-        small = 2 + (predicate.left > least and self.random() < 0.5)  # room of a phrase that is not heavy
+        small = 2 + (predicate.left > least and self.random() < 0.5)  # budget of a phrase that is not heavy
         others = [other for other in _OTHERS if other != key and not (other in _WE and key in _WE)]
         if frame in ("acc", "dat", "prep", "to", "put", "give"):
             preposition, de_preposition, case = verb.preposition
@@ -98,7 +98,7 @@ class Predicates(NounPhrases):
             self.quality(predicate, subject, heavy)
 
     def way(self, predicate: Predicate, verb: Verb, heavy: bool) -> None:
-        """ "into the garden"; with "ride" "to Berlin (by train)", "to the station by car" """
+        """A direction: "into the garden"; with "ride" "to Berlin (by train)", "to the station by car"."""
         if "ride" not in verb.flags:
             predicate.add(
                 self.place(predicate.left if heavy else min(predicate.left, 4), verb.objects, WAY, heavy), LAST
@@ -114,7 +114,7 @@ class Predicates(NounPhrases):
             predicate.put(f"by {vehicle.en}", f"mit {THE.de[vehicle.gender][DAT]} {vehicle.singular[DAT]}", HOW)
 
     def quality(self, predicate: Predicate, subject: NP, heavy: bool) -> None:
-        """After "is": "very old", "older than his brother", "a teacher" """
+        """The predicative of "is": "very old", "older than his brother", "a teacher"."""
         left, noun, key = predicate.left, subject.noun, subject.key
         if left >= 2 and key in ("he", "she") and (noun is MAN or "kin" in noun.groups) and self.random() < 0.4:
             profession = self.pick(PROFESSIONS)
@@ -123,9 +123,9 @@ class Predicates(NounPhrases):
             return
         adjective = self.pick(noun.adjectives)
         for _ in range(4):
-            if adjective in self.said:
+            if adjective in self.adjectives:
                 adjective = self.pick(noun.adjectives)
-        self.said.append(adjective)
+        self.adjectives.append(adjective)
         if adjective.more and left >= 4 and (left > 5 or self.random() < 0.5):
             other = self.fresh([other for other in ALIKE[noun] if adjective in other.adjectives])
             phrase = self.short(other, NOM, left - 2 if heavy else 2, subject, heavy)
@@ -147,7 +147,7 @@ class Predicates(NounPhrases):
         times: bool,
         main: bool,
     ) -> Pair:
-        """How, where and when, as far as there is room. Returns what stands at the front of the clause instead."""
+        """Adds adverbs of manner, place and time within the budget; returns the one at the front of the clause."""
         if (
             predicate.closed
             or "state" in verb.flags

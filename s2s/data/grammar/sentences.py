@@ -1,7 +1,7 @@
-"""The rules of sentences: clauses that depend on clauses, main clauses in a row, and questions.
+"""Rules of sentences: subordinate clauses, coordinated main clauses, and questions.
 
-Here a long sentence gets its depth: a rule divides the number of words between a clause and what depends on it, as in
-"Anna hopes that the man sleeps because …". It also decides whether the next clause repeats its subject as a pronoun.
+These rules make long sentences deep: they divide the word budget between a clause and its subordinate clauses, as in
+"Anna hopes that the man sleeps because …". They also choose whether the next clause repeats its subject as a pronoun.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from s2s.data.grammar.word_groups import (
     TRY_VERBS,
 )
 
-# What a clause consists of, as often as it is drawn
+# Structures of a clause, repeated by frequency
 _PLANS = ("simple",) * 46 + ("report",) * 16 + ("subordinate",) * 20 + ("try",) * 7 + ("purpose",) * 5 + ("both",) * 8
 _LONG_PLANS = ("report",) * 35 + ("subordinate",) * 65
 
 
 class Grammar(Clauses):
-    """Draws sentences: all the rules together."""
+    """Generator of sentences: all rules together."""
 
     def only_it(self, begin: int, phrase: NP) -> bool:
         """Whether "it" can only mean this phrase, among the nouns since `begin`."""
@@ -40,7 +40,7 @@ class Grammar(Clauses):
         return candidates == [phrase.noun] and not phrase.noun.is_person
 
     def again(self, begin: int, chance: float, event: bool = False) -> NP | None:
-        """A pronoun for the last subject, or None where it is not clear; `event`: it must be able to do something."""
+        """A pronoun for the last subject, or None if it is ambiguous; `event`: the subject must be able to act."""
         topic = self.topic
         if topic is None or self.random() >= chance or (event and not topic.noun.groups & LIVING):
             return None
@@ -58,8 +58,8 @@ class Grammar(Clauses):
     def body(
         self, n: int, order: str, subject: NP | None = None, tense: Tense | None = None, living: bool = False
     ) -> Pair:
-        """A clause of about n words with the clauses that depend on it, which stand at its end; `living`: somebody
-        acts or feels, as suits a time or a condition."""
+        """A clause of about n words, ending with its subordinate clauses; `living`: the subject is a person or an
+        animal, as a condition or an adverb of time requires."""
         living = living or tense is not None
         begin, plan = len(self.mentions), self.pick(_LONG_PLANS if n > 22 else _PLANS)
         person = subject is None or subject.noun.is_person
@@ -69,10 +69,12 @@ class Grammar(Clauses):
             self.reports += 1
             subject = subject or self.subject(min(n - 6, 3), PERSONS, heavy=False, free=self.first)
             self.first, verb = False, self.pick(THAT_VERBS)
-            while tense == self.had and "state" in verb.flags:
+            while tense == self.tense_before and "state" in verb.flags:
                 verb = self.pick(THAT_VERBS)
-            told = tense or (self.told if "state" in verb.flags or self.random() < 0.8 else self.had)
-            en, de = self.clause(order, words(subject.en) + 3, subject, verb, tense=told, bare=True)
+            report_tense = tense or (
+                self.tense_now if "state" in verb.flags or self.random() < 0.8 else self.tense_before
+            )
+            en, de = self.clause(order, words(subject.en) + 3, subject, verb, tense=report_tense, bare=True)
             that, dass = ("whether", "ob") if "whether" in verb.flags else ("that", "dass")
             self.topic = subject
             en_part, de_part = self.body(n - words(en) - 1, "final", self.again(begin, 0.25))
@@ -89,14 +91,19 @@ class Grammar(Clauses):
             subject = subject or self.new_subject(room, heavy=False, living=True)
             if plan == "try":
                 verb, um = self.pick([verb for verb in TRY_VERBS if subject.noun in SUBJECTS[verb]]), ""
-                en, de = self.clause(order, room, subject, verb, tense=tense or self.told, bare=True)
+                en, de = self.clause(order, room, subject, verb, tense=tense or self.tense_now, bare=True)
             else:
                 verb, um = self.pick([verb for verb in MEANS if subject.noun in SUBJECTS[verb]]), "um "
                 en, de = self.clause(order, room, subject, verb, tense=tense, heavy=False)
                 en = f"{en} in order"
             en_part, de_part = self.clause("zu", n - words(en), subject, tense="present", times=False)
             en, de = f"{en} {en_part}", f"{de} , {um}{de_part} ,"
-        elif plan == "both" and n >= 8 and tense in (None, self.told) and (not subject or subject.noun.groups & LIVING):
+        elif (
+            plan == "both"
+            and n >= 8
+            and tense in (None, self.tense_now)
+            and (not subject or subject.noun.groups & LIVING)
+        ):
             en, de, subject = self.both(n, order, subject)
         else:
             subject = subject or self.new_subject(n, living=living)
@@ -108,7 +115,7 @@ class Grammar(Clauses):
         """Two predicates of one subject: "buys an apple and eats it" """
         room = self.between(4, n - 3)
         subject = subject or self.new_subject(room, heavy=False, living=True)
-        begin, tense = len(self.mentions), self.told
+        begin, tense = len(self.mentions), self.tense_now
         verb = self.verb(subject, room - words(subject.en), active=True)
         en, de = self.clause(order, room, subject, verb, tense=tense, heavy=False)
         thing, options = self.object, []
@@ -135,14 +142,14 @@ class Grammar(Clauses):
         if n < 9 and not row.perfect and self.random() < 0.12:
             self.topic = None
             it = NP("it", "es", SG, MAN, False, "it:2", pronoun=True)
-            en, de = self.clause("final", 2, it, self.pick(SKY_VERBS), tense=self.told, bare=True)
+            en, de = self.clause("final", 2, it, self.pick(SKY_VERBS), tense=self.tense_now, bare=True)
         else:
-            tense = self.had if row.perfect else self.told if row.event else None
+            tense = self.tense_before if row.perfect else self.tense_now if row.event else None
             en, de = self.body(n - words(row.en), "final", self.again(begin, 0.4, row.event), tense)
         return f"{row.en} {en}", f"{row.de_past if self.past else row.de} {de}"
 
     def statement(self, n: int, joins: int, subject: NP | None = None) -> Pair:
-        """A main clause with all that belongs to it, or up to `joins` + 1 of them."""
+        """A main clause with its subordinate clauses, or up to `joins` + 1 of them."""
         begin, r = len(self.mentions), self.random()
         if joins and n >= 10 and r < (0.2 if n < 22 else 0.45 if n < 35 else 0.75):
             en, de = self.statement(self.between(n * 35 // 100, n * 60 // 100), 0, subject)
@@ -151,7 +158,7 @@ class Grammar(Clauses):
             event = en_join == ", and then"
             who = self.again(begin, 0.35, event)
             if inverted:
-                en_part, de_part = self.body(rest, "inverted", who, self.told if event else None)
+                en_part, de_part = self.body(rest, "inverted", who, self.tense_now if event else None)
             else:
                 en_part, de_part = self.statement(rest, joins - 1, who)
             return f"{en}{en_join} {en_part}", f"{de}{de_join} {de_part}"
@@ -178,7 +185,7 @@ class Grammar(Clauses):
             if r < 0.4 or not subject.noun.groups & LIVING:
                 en, de = self.clause("question", n - 1, subject)
                 return f"why {en}", f"warum {de}"
-            en, de = self.clause("question", n - 1, subject, tense=self.told, times=False)
+            en, de = self.clause("question", n - 1, subject, tense=self.tense_now, times=False)
             return f"when {en}", f"wann {de}"
         return self.clause("question", n, subject)
 

@@ -1,6 +1,6 @@
-"""What all rules share: random draws, and a memory of the sentence so far.
+"""Shared state of all rules: random draws, and the history of the sentence.
 
-The memory keeps a sentence coherent: all of it is told in one time, "it" is clear, and words are not repeated too soon.
+The history keeps a sentence coherent: one time, unambiguous "it", and no word repeated too soon.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class State:
-    """A sentence so far. Of the random generator only `random()` is used: Python promises its sequence for a seed."""
+    """State of a sentence. It uses only `random()` of the generator: Python guarantees its sequence for a seed."""
 
     def __init__(self, seed: int, lexicon: Lexicon = "full") -> None:
         self.random = random.Random(seed).random
@@ -28,11 +28,11 @@ class State:
         self.begin()
 
     def begin(self) -> None:
-        """A new sentence."""
-        self.past = self.random() < 0.4  # told in the past
-        self.told, self.had = ("past", "pluperfect") if self.past else ("present", "perfect")
-        self.first = True  # nothing said so far, so that "he" may be anybody
-        self.said: list[Adjective] = []  # adjectives so far: no "the cold water is cold"
+        """Starts a new sentence."""
+        self.past = self.random() < 0.4  # the sentence is in the past
+        self.tense_now, self.tense_before = ("past", "pluperfect") if self.past else ("present", "perfect")
+        self.first = True  # no subject so far, so that "he" may be anybody
+        self.adjectives: list[Adjective] = []  # so far: no "the cold water is cold"
         self.verbs: list[str] = []  # so far, in English
         self.timed = False  # has a "yesterday"
         self.depth = 0  # of relative clauses
@@ -48,17 +48,17 @@ class State:
         return options[int(self.random() * len(options))]
 
     def basic(self, options: Sequence[T]) -> Sequence[T]:
-        """Those of the basic lexicon, or all where none is; what is no word of a lexicon stays."""
+        """The options within the basic lexicon, or all if there are none; options that are no words stay."""
         if not options or not isinstance(options[0], Word):
             return options
         if not isinstance(options, tuple):  # made for this draw
             return [word for word in options if word in BASIC] or options
-        if id(options) not in self._basic:  # a table's: kept beside the result, so that its id stays its own
+        if id(options) not in self._basic:  # a table: stored with the result, so that no other object gets its id
             self._basic[id(options)] = options, tuple(word for word in options if word in BASIC) or options
         return cast(Sequence[T], self._basic[id(options)][1])
 
     def fresh(self, nouns: Sequence[Noun]) -> Noun:
-        """A noun that the sentence rather does not have yet."""
+        """A noun, preferably one that the sentence does not have yet."""
         noun = self.pick(nouns)
         for _ in range(3):
             if (noun, False) in self.mentions or (noun, True) in self.mentions:

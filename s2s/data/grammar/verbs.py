@@ -1,7 +1,7 @@
-"""The verbs: principal parts, what follows them, and the groups of their subjects and objects.
+"""Verbs with their principal parts, frames, and the groups of their subjects and objects.
 
-The table holds what a dictionary holds. Two German verbs may share their English: `eat` is *essen* for people and
-*fressen* for animals.
+The table holds dictionary entries. Two German verbs may share their English: `eat` is *essen* for people and *fressen*
+for animals.
 
 Reading the table: `an+rufen` is separable (er ruft an, dass er anruft, angerufen, anzurufen); a participle with * takes
 *sein* in the perfect; `sich` marks a reflexive verb; `turn~on` has a particle, which a pronoun precedes ("turns it
@@ -17,8 +17,9 @@ from s2s.data.grammar.nouns import NOUNS, Noun
 
 @dataclass(frozen=True, eq=False)
 class Verb:
-    """A verb. `frame` is what follows it: "" nothing, acc, dat, give (dat + acc), to (the same, English "to"), prep,
-    at and lie (a place), go (a way), put (acc + a way), that (a clause), inf (an infinitive clause), be, sky."""
+    """A verb. `frame` names its complements: "" none, acc, dat, give (dat + acc), to (the same, English "to"), prep,
+    at and lie (a place), go (a direction), put (acc + a direction), that (a clause), inf (an infinitive clause), be,
+    sky."""
 
     en: tuple[str, str, str, str]  # read, reads, read, read
     particle: str  # of "turn on"

@@ -1,6 +1,6 @@
-"""Which words go together: the nouns of each kind, and the verbs that fit a noun or a kind of clause.
+"""Groups of compatible words: the nouns of each kind, and the verbs that fit a noun or a kind of clause.
 
-The rules draw from these tuples. A word that should be drawn more often is in its tuple more than once.
+The rules draw from these tuples. A more frequent word is in its tuple more than once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROFESSIONS = tuple(noun for noun in NOUNS if noun.feminine)
 _KINDS = frozenset(
     ("person", "animal", "food", "text", "item", "clothes", "vehicle", "place", "furniture", "tree", "film")
 )
-# What a noun can be compared with: "The dog is older than the cat"
+# Nouns that a noun can be compared with: "The dog is older than the cat"
 ALIKE = {noun: tuple(other for other in NOUNS if noun.groups & other.groups & _KINDS) for noun in NOUNS}
 SKY_VERBS, THAT_VERBS, TRY_VERBS = _frame("sky"), _frame("that"), _frame("inf")
 SUBJECTS = {verb: _nouns(*verb.subjects) for verb in VERBS}
@@ -48,13 +48,13 @@ GAP_VERBS = {
     )
     for noun in NOUNS
 }
-# What one does in order to do something else: "goes to the market in order to buy a hat"
+# Actions with a purpose: "goes to the market in order to buy a hat"
 MEANS = tuple(verb for verb in VERBS if verb.frame == "go" or verb.full_infinitive in ("kaufen", "aufstehen"))
-# What one does at a place: "the garden in which Anna sleeps"
+# Actions at a place: "the garden in which Anna sleeps"
 AT_PLACES = tuple(verb for verb in _frame("") if "place" in verb.flags and "person" in verb.subjects)
 # Verbs that can be asked for their object: "what" does not tell paint (a wall) from paint (a picture)
 ASKABLE = tuple(verb for verb in VERBS if verb.frame in ("acc", "dat") and (verb.en[0] == "eat" or not verb.ambiguous))
-# Fewest words of each frame after the verb, and how often a verb of this frame is drawn
+# Minimum number of words of each frame after the verb, and the frequency of its verbs
 LEAST = {"": 0, "acc": 2, "dat": 2, "give": 4, "to": 5, "prep": 3, "at": 3, "go": 3, "put": 5, "lie": 3, "be": 1}
 _OFTEN = {"": 2, "acc": 3, "dat": 5, "give": 6, "to": 6, "prep": 5, "at": 6, "go": 7, "put": 7, "lie": 10, "be": 16}
 # Verbs for a subject, by the words that may follow them; the last entry is for seven and more

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from s2s.data.lengths import is_unspaced
+from s2s.data.lengths import is_written_without_spaces
 from s2s.evaluation.report.picture import check_weights
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -44,7 +44,7 @@ class AttentionMap:
 
 def words(pieces: Sequence[str], language: str) -> list[tuple[str, list[int]]]:
     """Each word with the numbers of its pieces; in languages without spaces, each piece. The end is a word, too."""
-    unspaced = is_unspaced(language)
+    unspaced = is_written_without_spaces(language)
     groups: list[list[int]] = []
     for number, piece in enumerate(pieces):
         before = pieces[number - 1] if number else _END

@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from s2s.data.lengths import is_unspaced
+from s2s.data.lengths import is_written_without_spaces
 from s2s.evaluation.bleu import METRICS
 from s2s.evaluation.report import prose
 from s2s.evaluation.report.attention import AttentionMap, packed
@@ -256,7 +256,7 @@ def _data(results: Results, shown: list[list[Any]], maps: list[dict[str, Any]]) 
         "attention": maps,
         "languages": {"source": test.source_language, "target": test.target_language},
         "unit": results.first.length_unit,
-        "space": "" if is_unspaced(test.source_language) else " ",  # between words of the source
+        "space": "" if is_written_without_spaces(test.source_language) else " ",  # between words of the source
         "pair": [results.comparisons[0].pair.a, results.comparisons[0].pair.b] if results.comparisons else names * 2,
     }
 

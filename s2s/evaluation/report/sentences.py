@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from s2s.data.lengths import is_unspaced, length_in_words
+from s2s.data.lengths import is_written_without_spaces, length_in_words
 from s2s.evaluation.by_length import assign
 from s2s.evaluation.report.results import Results
 
@@ -48,7 +48,7 @@ def differences(output: str, reference: str, language: str) -> list[str]:
     The first piece is as in the reference and may be empty. An empty piece of the other kind stands where the output
     lacks words of the reference.
     """
-    pattern = _CHARACTERS if is_unspaced(language) else _WORDS
+    pattern = _CHARACTERS if is_written_without_spaces(language) else _WORDS
     ours, theirs = pattern.findall(output), pattern.findall(reference)
     matcher = difflib.SequenceMatcher(
         None, [word.strip() for word in ours], [word.strip() for word in theirs], autojunk=False
