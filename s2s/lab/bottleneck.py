@@ -23,11 +23,10 @@ from matplotlib.figure import Figure
 from s2s.config import PositiveInt
 from s2s.evaluation.report.canvas import PAPER, SOFT
 from s2s.lab.experiment import Description, Findings, Numbers, Overrides, rising
-from s2s.lab.lengths import bin_centers, bin_label, length_bins, scores_by_length
 from s2s.lab.plots import cell_style, legend, log_ticks, mean_line, note, panels
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds, means_over_seeds
-from s2s.lab.translation import size_overrides, train
+from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, size_overrides, train
 
 WITHOUT, WITH = "without attention", "with attention"
 SYSTEMS = {WITHOUT: "lstm", WITH: "lstm_attention"}

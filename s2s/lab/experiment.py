@@ -1,7 +1,7 @@
 """Experiment: a claim of the lecture note, its settings, a measurement, and the conclusion from the measured values.
 
-An experiment is a module of this package; `ExperimentModule` lists its contents. `measure` returns values that JSON can
-hold, and everything in it that takes time is a job of the runner. `analyse` and `draw` depend on these values only.
+An experiment is a module of this package, see `ExperimentModule`. `measure` returns values that JSON can hold, and
+everything in it that takes time is a job of the runner. `analyse` and `draw` depend on these values only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from matplotlib.figure import Figure
@@ -59,11 +58,7 @@ class Description(NamedTuple):
 
 
 class ExperimentModule(Protocol):
-    """Contents of an experiment's module, whose name is that of its file in `conf/lab/` and of its output folder.
-
-    `Settings` is a frozen dataclass; each size in `conf/lab/<name>.yaml` is checked against it. A module may also have
-    `check`, see `Experiment`.
-    """
+    """Contents of an experiment's module, which may also have `check`; see `Experiment`."""
 
     __name__: str
     DESCRIPTION: Description
@@ -79,6 +74,8 @@ class Experiment:
     """One claim of the note.
 
     Attributes:
+        name: of its module, of its file in `conf/lab/` and of its output folder.
+        settings: a frozen dataclass; each size in `conf/lab/<name>.yaml` is checked against it.
         measure: numbers of an experiment with these settings.
         analyse: findings from the numbers of `measure`.
         draw: figure of the same numbers; True asks for one that fits a phone (4.3 inches wide).
@@ -94,11 +91,10 @@ class Experiment:
     check: Callable[[Any], list[str]] = lambda settings: []
 
     @classmethod
-    def from_module(cls, module: ExperimentModule | ModuleType) -> Experiment:
-        functions = {
-            name: getattr(module, name) for name in ("measure", "analyse", "draw", "check") if hasattr(module, name)
-        }
-        return cls(module.__name__.rpartition(".")[2], module.DESCRIPTION, module.Settings, **functions)
+    def from_module(cls, module: ExperimentModule) -> Experiment:
+        functions = (module.measure, module.analyse, module.draw)
+        check = getattr(module, "check", cls.check)
+        return cls(module.__name__.rpartition(".")[2], module.DESCRIPTION, module.Settings, *functions, check)
 
 
 def rising(key: str, values: Sequence[float]) -> list[str]:

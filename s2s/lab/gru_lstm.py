@@ -145,36 +145,27 @@ def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[st
 def analyse(numbers: Numbers) -> Findings:
     parameters, seconds = numbers["parameters"], numbers["seconds"]
     micros = {name: mean_over_seeds([1e6 * value for value in seconds[name]]) for name in NETWORKS}
-    bleus = {name: mean_over_seeds(numbers["bleu"][name]) for name in NETWORKS}
-    perplexities = {name: mean_over_seeds(numbers["perplexity"][name]) for name in NETWORKS}
     rows = [
         [
             name,
             f"{parameters[name] / 1e6:.2f} M",
             f"{micros[name].text()} µs",
-            bleus[name].text(),
+            mean_over_seeds(numbers["bleu"][name]).text(),
             f"{numbers['layer'][name] / 1e3:.0f} k",
-            perplexities[name].text(2),
+            mean_over_seeds(numbers["perplexity"][name]).text(2),
         ]
         for name in NETWORKS
     ]
     columns = ["network", "parameters", "time per target token", "BLEU", "language model's layer", "perplexity"]
-    in_translation, in_language = (
-        {gru: _against(sign * (scores[gru].mean - scores[LSTM].mean), digits, unit) for gru in (SAME, EQUAL)}
-        for scores, sign, digits, unit in ((bleus, 1, 1, "BLEU"), (perplexities, -1, 2, "of perplexity"))
-    )
     share = parameters[SAME] / parameters[LSTM]
     sentences = [
         f"At equal width the GRU has {100 * share:.0f} % of the LSTM's parameters and takes "
         f"{100 * micros[SAME].mean / micros[LSTM].mean:.0f} % of its time; at equal parameters "
         f"{100 * micros[EQUAL].mean / micros[LSTM].mean:.0f} %.",
-        *(
-            f"{task} is {results[SAME]} at equal width, {results[EQUAL]} at equal parameters."
-            for task, results in (
-                ("In translation the GRU", in_translation),
-                ("As a language model it", in_language),
-            )
-        ),
+        f"In translation the GRU is {_lead(numbers, SAME, 'bleu')} at equal width, {_lead(numbers, EQUAL, 'bleu')} at "
+        "equal parameters.",
+        f"As a language model it is {_lead(numbers, SAME, 'perplexity')} at equal width, "
+        f"{_lead(numbers, EQUAL, 'perplexity')} at equal parameters.",
     ]
     if len(numbers["bleu"][LSTM]) < MIN_SEEDS:
         return Findings(sentences, columns, rows)
@@ -193,8 +184,11 @@ def analyse(numbers: Numbers) -> Findings:
     return Findings(sentences, columns, rows, all_of([conclusion for conclusion, _ in parts.values()]), reason)
 
 
-def _against(lead: float, digits: int, unit: str) -> str:
+def _lead(numbers: Numbers, gru: str, score: str) -> str:
     """`1.2 BLEU better`."""
+    sign, digits, unit = (1, 1, "BLEU") if score == "bleu" else (-1, 2, "of perplexity")
+    ours, theirs = (mean_over_seeds(numbers[score][name]).mean for name in (gru, LSTM))
+    lead = sign * (ours - theirs)
     size = f"{abs(lead):.{digits}f}"
     if float(size) == 0:
         return "as good as the LSTM"

@@ -24,7 +24,7 @@ DOTTED = (0, (1, 2))
 
 def cell_style(cell: str) -> Style:
     """The style of a cell, or of the Transformer."""
-    return styles(FAMILIES)[CELLS.index(cell)]
+    return series_style(CELLS.index(cell))
 
 
 def series_style(number: int) -> Style:

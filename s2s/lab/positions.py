@@ -20,11 +20,10 @@ from s2s.config import PositiveInt
 from s2s.errors import S2SError
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.experiment import Description, Findings, Numbers, Overrides, rising
-from s2s.lab.lengths import bin_centers, bin_label, length_bins, scores_by_length
 from s2s.lab.plots import cell_style, legend, mean_line, note, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, differences, mean_over_seeds, means_over_seeds
-from s2s.lab.translation import train
+from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, train
 
 SINUSOIDAL, ROTARY, RECURRENT = "Transformer, sinusoidal", "Transformer, rotary", "LSTM with attention"
 SYSTEMS = {

@@ -1,9 +1,13 @@
-"""Trainings with exploding or vanishing gradients, with thresholds and without; see `s2s.lab.clipping`."""
+"""Trainings with exploding or vanishing gradients, with thresholds and without; see `s2s.lab.clipping`.
+
+The thresholds work in place on the gradients of parameters: clipping (`s2s.training.optim.clip_gradients`), and floors,
+its opposite.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +17,14 @@ from torch import Tensor
 from s2s.config import PositiveFloat, PositiveInt, build
 from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.tasks import TASKS, SequenceModel, generators
-from s2s.lab.thresholds import flat_gradient, raise_components, raise_norm, small_step_descends
 from s2s.lab.vanishing import with_radius
 from s2s.nn.cells import RNN
+from s2s.training.optim import global_norm
 
 TASK = TASKS["first symbol"]
 POINTS = 40  # of a curve
+SMALL = 1e-3  # nats, see `small_step_descends`
+NEVER_ZERO = 1e-30
 CLIPPED = {"none": "no clipping", "norm": "clipped by norm", "value": "clipped by value"}
 FLOORED = {"none": "RNN, no floor", "norm": "RNN, norm raised", "value": "RNN, components raised", "lstm": "LSTM"}
 
@@ -166,3 +172,40 @@ def _model(cell: str, seed: int, hidden: int, radius: float) -> SequenceModel:
         with torch.no_grad():
             model.layer.cell.weight_hh.copy_(with_radius(model.layer.cell.weight_hh, radius))
     return model
+
+
+def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
+    """A copy of all gradient components as one vector."""
+    return torch.cat([gradient.flatten() for gradient in _gradients(parameters)])
+
+
+def raise_norm(parameters: Sequence[Tensor], floor: float) -> None:
+    """Scales a gradient with a smaller global norm up to this norm."""
+    gradients = _gradients(parameters)
+    torch._foreach_mul_(gradients, (floor / (global_norm(gradients) + NEVER_ZERO)).clamp(min=1.0))
+
+
+def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
+    """Moves a component with a smaller absolute value to ± this value; 0 stays, since it has no sign."""
+    for gradient in _gradients(parameters):
+        gradient.copy_(gradient.sign() * gradient.abs().clamp(min=floor))
+
+
+@torch.no_grad()
+def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor], raw_norm: float) -> bool:
+    """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
+
+    Args:
+        raw_norm: of the gradient before any threshold. To first order, the step changes the loss by SMALL at most.
+    """
+    before, backup = loss().item(), [parameter.clone() for parameter in parameters]
+    gradients = _gradients(parameters)
+    length = SMALL / max(raw_norm, 1.0) / (global_norm(gradients).item() + NEVER_ZERO)
+    torch._foreach_sub_(list(parameters), gradients, alpha=length)
+    after = loss().item()
+    torch._foreach_copy_(list(parameters), backup)
+    return after < before
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]

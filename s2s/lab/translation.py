@@ -1,11 +1,11 @@
-"""Translation models for experiments: training, scores, and hidden sizes for a fair comparison.
+"""Translation models for experiments: training, scores (also by source length), and hidden sizes of equal parameters.
 
 A system is a list of overrides of `scripts/train.py` beside those of all systems of an experiment: `["model=gru"]`.
 Systems with the same overrides are trained once.
 
 Recurrent cells of equal width differ in parameters: an LSTM has four weight blocks, a GRU three. So they are compared
-at equal width, and at equal parameters, with a wider GRU. Embeddings and output layer, which do not depend on the cell,
-do not count.
+at equal width, and at equal parameters, with a wider GRU. Embeddings and output layer do not depend on the cell and do
+not count.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ WIDTH_STEP = 16  # hidden sizes are multiples of it: odd ones are slow
 TOLERANCE = 0.02  # maximum relative difference of parameters that count as equal
 
 Facts = dict[str, Any]  # result of `s2s.commands.lab.trained`
+Bin = list[int]  # [shortest, longest, sentences]
 
 
 def train(
@@ -59,6 +60,29 @@ def bleu(facts: Facts) -> float:
     if len(reached) == 1:
         return float(reached[0]["bleu"])
     raise S2SError(f"config: training sentences have up to {limit} words: set evaluation.bins=[{limit}]")
+
+
+def length_bins(facts: Facts) -> list[Bin]:
+    """The bins of a model's evaluation that have both sentences and an upper end."""
+    return [[max(row["min"], 1), row["max"], row["sentences"]] for row in _rows(facts)]
+
+
+def scores_by_length(facts: Facts, score: str = "bleu") -> list[float]:
+    """A score of each of these bins: `bleu`, or `length_ratio` (output over reference)."""
+    return [row[score] or 0.0 for row in _rows(facts)]
+
+
+def _rows(facts: Facts) -> list[dict[str, Any]]:
+    return [row for row in facts["evaluation"]["by_length"] if row["sentences"] and row["max"] is not None]
+
+
+def bin_centers(bins: Sequence[Bin]) -> list[float]:
+    return [(low + high) / 2 for low, high, _ in bins]
+
+
+def bin_label(length_bin: Bin) -> str:
+    """`9–12 words`."""
+    return f"{length_bin[0]}–{length_bin[1]} words"
 
 
 def scores(runner: JobRunner, facts: Mapping[str, Sequence[Facts]]) -> dict[str, dict[str, list[float]]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -128,23 +128,21 @@ def factor(norms: list[float]) -> float:
     return math.exp(math.log(norms[-1] / norms[half]) / (len(norms) - 1 - half))
 
 
-def _factors(numbers: Numbers) -> dict[str, dict[float, list[float]]]:
-    return {
-        inputs: {float(radius): [factor(norms) for norms in runs] for radius, runs in by_radius.items()}
-        for inputs, by_radius in numbers["norms"].items()
-    }
-
-
-def _changes(numbers: Numbers) -> dict[str, dict[float, list[float]]]:
+def change(norms: list[float]) -> float:
     """Powers of ten by which the norm has grown at the farthest step, negative where it has shrunk."""
+    return math.log10(norms[-1] / norms[0])
+
+
+def _each_run(numbers: Numbers, function: Callable[[list[float]], float]) -> dict[str, dict[float, list[float]]]:
+    """By size of the inputs and radius: a list over seeds."""
     return {
-        inputs: {float(radius): [math.log10(run[-1] / run[0]) for run in runs] for radius, runs in by_radius.items()}
+        inputs: {float(radius): list(map(function, runs)) for radius, runs in by_radius.items()}
         for inputs, by_radius in numbers["norms"].items()
     }
 
 
 def analyse(numbers: Numbers) -> Findings:
-    far, factors = numbers["distance"], _factors(numbers)
+    far, factors = numbers["distance"], _each_run(numbers, factor)
     rows = []
     for inputs, by_radius in factors.items():
         for radius, values in by_radius.items():
@@ -160,7 +158,7 @@ def analyse(numbers: Numbers) -> Findings:
     ]
     changes = {
         inputs: {radius: statistics.fmean(values) for radius, values in by_radius.items()}
-        for inputs, by_radius in _changes(numbers).items()
+        for inputs, by_radius in _each_run(numbers, change).items()
     }
     damped = [f"{radius:g}" for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
     if damped:
@@ -182,7 +180,7 @@ def analyse(numbers: Numbers) -> Findings:
 
 def _conclusion(numbers: Numbers) -> tuple[Conclusion | None, str]:
     """Vanishing below radius 1, explosion at the largest one (inputs small), and the more, the larger the radius."""
-    all_changes = _changes(numbers)
+    all_changes = _each_run(numbers, change)
     if min(len(values) for by_radius in all_changes.values() for values in by_radius.values()) < MIN_SEEDS:
         return None, ""
     changes = all_changes[min(all_changes, key=float)]
@@ -222,7 +220,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         note(by_distance, label, (steps[-1], mean[-1]), (4, -3), color=style.text)
     log_scale(by_distance)
     by_distance.set_xlim(0, steps[-1] * (1.32 if narrow else 1.2))
-    factors = _factors(numbers)
+    factors = _each_run(numbers, factor)
     radii = sorted(factors[least])
     reference_line(by_radius, 1)
     by_radius.plot(radii, radii, color=SOFT, linewidth=1.0, label="ρ itself (no tanh)", zorder=2)

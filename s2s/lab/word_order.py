@@ -3,11 +3,10 @@
 Sentences have three words, subject, verb and object. Each is paired with the one in which subject and object are
 swapped: the same words, another meaning. An encoder turns a sentence into one vector, its summary:
 
-- **bag of words**: the mean of the words' embeddings, Σ x_t / T. A sum does not depend on the order: both sentences get
-  the same vector.
-- **transformer without positions**: a Transformer's encoder without position vectors. It is permutation-equivariant:
-  when words are permuted its outputs are permuted alike, and their mean stays the same.
-- **transformer**: the same encoder with position vectors added to the words.
+- **bag of words**: the mean of the embeddings, Σ x_t / T, which does not depend on the order.
+- **transformer without positions**: a Transformer's encoder without position vectors. It is permutation-equivariant, so
+  the mean of its outputs does not depend on the order either.
+- **transformer**: the same encoder with position vectors.
 - every recurrent cell: h_t = f(x_t, h_{t-1}) with h_T as the summary, which treats first and last word differently.
 
 Then each encoder is trained with a linear layer on top to name the subject of sentences whose two nouns never occurred
@@ -21,7 +20,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -62,16 +61,6 @@ def check(settings: Settings) -> list[str]:
         *(["nouns must be at least 4: a quarter of their couples is the test"] if settings.nouns < 4 else []),
         *([f"hidden must be a multiple of {HEADS}, the Transformer's heads"] if settings.hidden % HEADS else []),
     ]
-
-
-class Pairs(NamedTuple):
-    """Sentences (P, 3) of subject, verb, object, and the same with subject and object swapped."""
-
-    one: Tensor
-    other: Tensor
-
-    def all(self) -> Tensor:
-        return torch.cat([self.one, self.other])
 
 
 class BagOfWords(nn.Module):
@@ -139,28 +128,28 @@ def build_encoder(name: str, hidden: int) -> BagOfWords | Summary:
     return Summary(RecurrentEncoder(hidden, cell=name, hidden_size=hidden, layers=1, bidirectional=False, dropout=0.0))
 
 
-def all_pairs(nouns: int, verbs: int) -> Pairs:
-    """Every two different nouns with every verb; words are numbered, nouns first."""
+def all_pairs(nouns: int, verbs: int) -> Tensor:
+    """(2, P, 3): every two different nouns with every verb, and swapped; words are numbered, nouns first."""
     both = torch.combinations(torch.arange(nouns))  # (n, 2)
     subject, object_ = both.repeat_interleave(verbs, dim=0).unbind(1)
     verb = nouns + torch.arange(verbs).repeat(len(both))
-    return Pairs(torch.stack([subject, verb, object_], dim=1), torch.stack([object_, verb, subject], dim=1))
+    return torch.stack([torch.stack([subject, verb, object_], dim=1), torch.stack([object_, verb, subject], dim=1)])
 
 
-def split(pairs: Pairs, verbs: int, seed: int) -> tuple[Pairs, Pairs]:
+def split(pairs: Tensor, verbs: int, seed: int) -> tuple[Tensor, Tensor]:
     """Training and test pairs: three quarters of the couples of nouns, each with all its verbs, and the others."""
-    couples = len(pairs.one) // verbs
+    couples = pairs.size(1) // verbs
     order = torch.randperm(couples, generator=torch.Generator().manual_seed(seed))
     held_out = torch.zeros(couples, dtype=torch.bool)
     held_out[order[: couples // 4]] = True
     rows = held_out.repeat_interleave(verbs)
-    return Pairs(pairs.one[~rows], pairs.other[~rows]), Pairs(pairs.one[rows], pairs.other[rows])
+    return pairs[:, ~rows], pairs[:, rows]
 
 
-def distances(encode: Callable[[Tensor], Tensor], pairs: Pairs) -> Tensor:
+def distances(encode: Callable[[Tensor], Tensor], pairs: Tensor) -> Tensor:
     """(P,) distance between the two encodings of a pair, relative to their mean norm."""
     with torch.no_grad():
-        one, other = encode(pairs.one), encode(pairs.other)
+        one, other = map(encode, pairs)
     return (one - other).norm(dim=1) / ((one.norm(dim=1) + other.norm(dim=1)) / 2)  # type: ignore[no-any-return]
 
 
@@ -186,7 +175,7 @@ def encoded(name: str, seed: int, values: Mapping[str, Any]) -> dict[str, float]
         model = SubjectClassifier(name, settings.nouns + settings.verbs, settings.nouns, settings.hidden)
     pairs = all_pairs(settings.nouns, settings.verbs)
     apart = distances(model.encode, pairs)
-    training, test = (subset.all() for subset in split(pairs, settings.verbs, seed))
+    training, test = (subset.flatten(0, 1) for subset in split(pairs, settings.verbs, seed))
     fit(model, lambda: F.cross_entropy(model(training), training[:, 0]), settings.fit)
     with torch.no_grad():
         right = (model(test).argmax(dim=1) == test[:, 0]).double().mean().item()

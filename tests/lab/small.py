@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,3 @@ def assert_draws(experiment: ExperimentModule, numbers: Numbers, panels: int) ->
     """Both figures have this many panels."""
     for narrow in (False, True):
         assert len(experiment.draw(numbers, narrow).axes) == panels
-
-
-def conclusions(experiment: ExperimentModule, cases: Sequence[Numbers]) -> list[str | None]:
-    return [experiment.analyse(numbers).conclusion for numbers in cases]

@@ -8,8 +8,17 @@ from torch import Tensor, nn
 
 from s2s.lab import clipping
 from s2s.lab.tasks import TASKS
-from s2s.lab.threshold_training import Explosion, Vanishing, clipped, early_share, floored
-from s2s.lab.thresholds import flat_gradient, raise_components, raise_norm, small_step_descends
+from s2s.lab.threshold_training import (
+    Explosion,
+    Vanishing,
+    clipped,
+    early_share,
+    flat_gradient,
+    floored,
+    raise_components,
+    raise_norm,
+    small_step_descends,
+)
 
 
 def _with_gradients(*values: list[float]) -> list[nn.Parameter]:
