@@ -24,37 +24,22 @@ MAY_BE_EMPTY = "may be empty"  # annotates a list among the settings; other list
 
 
 class Findings(NamedTuple):
-    """Summary of an experiment's numbers.
+    """Summary of an experiment's numbers."""
 
-    Attributes:
-        sentences: the results in words, the answer first.
-        columns: headings of the table.
-        rows: cells of the table.
-        conclusion: on the claim; None where there are too few seeds for one.
-        reason: the evidence for the conclusion, with intervals.
-    """
-
-    sentences: Sequence[str]
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    conclusion: Conclusion | None = None
-    reason: str = ""
+    sentences: Sequence[str]  # the results in words, the answer first
+    columns: Sequence[str]  # headings of the table
+    rows: Sequence[Sequence[str]]  # cells of the table
+    conclusion: Conclusion | None = None  # on the claim; None where there are too few seeds for one
+    reason: str = ""  # the evidence for the conclusion, with intervals
 
 
 class Description(NamedTuple):
-    """Texts of an experiment.
-
-    Attributes:
-        title: a heading.
-        claim: the note's sentence, translated.
-        chapter: the place in the note.
-        setup: the method, a short paragraph.
-    """
+    """Texts of an experiment."""
 
     title: str
-    claim: str
-    chapter: str
-    setup: str
+    claim: str  # the note's sentence, translated
+    chapter: str  # of the note
+    setup: str  # the method, a short paragraph
 
 
 class ExperimentModule(Protocol):
@@ -71,24 +56,15 @@ class ExperimentModule(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One claim of the note.
-
-    Attributes:
-        name: of its module, of its file in `conf/lab/` and of its output folder.
-        settings: a frozen dataclass; each size in `conf/lab/<name>.yaml` is checked against it.
-        measure: numbers of an experiment with these settings.
-        analyse: findings from the numbers of `measure`.
-        draw: figure of the same numbers; True asks for one that fits a phone (4.3 inches wide).
-        check: errors in settings of the right types; each begins with the key.
-    """
+    """One claim of the note; its name is that of its module, of its file in `conf/lab/` and of its output folder."""
 
     name: str
     description: Description
-    settings: type[Any]
+    settings: type[Any]  # a frozen dataclass; each size in `conf/lab/<name>.yaml` is checked against it
     measure: Callable[[Any, JobRunner], Numbers]
     analyse: Callable[[Numbers], Findings]
-    draw: Callable[[Numbers, bool], Figure]
-    check: Callable[[Any], list[str]] = lambda settings: []
+    draw: Callable[[Numbers, bool], Figure]  # True asks for a figure that fits a phone (4.3 inches wide)
+    check: Callable[[Any], list[str]] = lambda settings: []  # errors in settings of the right types, by key
 
     @classmethod
     def from_module(cls, module: ExperimentModule) -> Experiment:

@@ -27,22 +27,14 @@ Callback = Callable[[int, float], bool | None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training settings of a toy model.
-
-    Attributes:
-        updates: number of optimizer steps.
-        lr: learning rate, with `cosine` its peak: linear warmup over the first twentieth of the updates, then cosine
-            decay to 0.
-        clip_norm: maximum Euclidean norm of a gradient.
-        clip_value: maximum absolute value of a component of a gradient.
-    """
+    """Training settings of a toy model."""
 
     updates: PositiveInt
-    lr: PositiveFloat
+    lr: PositiveFloat  # with `cosine` the peak: linear warmup over a twentieth of the updates, then decay to 0
     optimizer: Literal["adam", "sgd"] = "adam"
     schedule: Literal["constant", "cosine"] = "constant"
-    clip_norm: PositiveFloat | None = 1.0
-    clip_value: PositiveFloat | None = None
+    clip_norm: PositiveFloat | None = 1.0  # maximum Euclidean norm of a gradient
+    clip_value: PositiveFloat | None = None  # maximum absolute value of a component
 
     def rate(self, update: int) -> float:
         """The learning rate of an update; the first is number 1."""

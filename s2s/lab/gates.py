@@ -1,9 +1,8 @@
 """Are the gates of a trained LSTM open or shut, or in between?
 
 A gate is σ(a) with a preactivation a that depends on the input and the last output. It is near 0 or 1 where |a| is
-large: beyond |a| = 2.2 it lies in the outer tenths, below 0.1 or above 0.9. The distribution of a depends on training
-and on the initialisation: with b_f = 3 the forget gates of a new network are at σ(3) = 0.95 for any input, with b_f = 0
-at 0.5. So the trained network is compared with the untrained one, and with a network trained from b_f = 0.
+large: beyond |a| = 2.2 it lies in the outer tenths, below 0.1 or above 0.9. The distribution of a also depends on the
+initialisation: the forget gates of a new network are at σ(3) = 0.95 with b_f = 3, at 0.5 with b_f = 0.
 
 (Karpathy et al. 2015 observe in language models that trained gates are open or shut for much of the time.)
 """

@@ -1,8 +1,7 @@
 """GRU against LSTM: parameters, speed and quality, in translation and as a language model.
 
 An LSTM has four weight blocks (three gates and the candidate), a GRU three: at equal width the GRU has three quarters
-of the parameters and of the matrix multiplications of a step. Quality is compared at equal width, and at equal
-parameters with a wider GRU; the second is the fair comparison, and the conclusion's.
+of the parameters and of the matrix multiplications of a step. At equal parameters the GRU is wider.
 
 (Chung et al. 2014 found no winner; Jozefowicz et al. 2015 found the GRU better on all tasks but language modelling.)
 """
@@ -93,11 +92,7 @@ def layer_parameters(cell: str, inputs: int, hidden: int) -> int:
 
 
 def language_score(data: Mapping[str, Any], cell: str, values: Mapping[str, Any], seed: int) -> float:
-    """Perplexity of a language model on the validation lines, target side, within the lengths of training.
-
-    Args:
-        values: `LanguageSettings` as plain values.
-    """
+    """Perplexity of a language model on the validation lines, target side, within the lengths of training."""
     text, settings = read_text(data), build(LanguageSettings, values)
     model = train_language_model(text, cell, settings, seed)
     longest = max(map(len, text.train))

@@ -55,10 +55,7 @@ class _Data:
 
 
 def read_text(data: Mapping[str, Any]) -> Text:
-    """The target side of a corpus.
-
-    Args:
-        data: the `data` section of a training run's configuration.
+    """The target side of a corpus from the `data` section of a training run's configuration.
 
     Raises:
         S2SError: it cannot be read.
@@ -75,11 +72,7 @@ def read_text(data: Mapping[str, Any]) -> Text:
 
 
 class LanguageModel(nn.Module):
-    """Embedding, one recurrent layer, output layer.
-
-    Args:
-        cell: a registered cell, see `s2s.nn.cells`.
-    """
+    """Embedding, one recurrent layer of a registered cell (`s2s.nn.cells`), output layer."""
 
     def __init__(self, cell: str, vocabulary: int, embedding: int, hidden: int) -> None:
         super().__init__()

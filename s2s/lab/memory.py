@@ -1,8 +1,7 @@
 """Long-term memory: how many steps a trained network can carry information from the beginning of a sequence.
 
-Both tasks of `s2s.lab.tasks` ask for an early input and nothing else; a network without memory answers at chance. All
-cells have the same width, sequences and number of updates. Where the settings name several learning rates, each cell
-is trained with each of them, and the best on sequences other than those of the test counts.
+Both tasks of `s2s.lab.tasks` ask for an early input and nothing else; a network without memory answers at chance. Each
+cell is trained with several learning rates, and the best on sequences other than those of the test counts.
 """
 
 from __future__ import annotations

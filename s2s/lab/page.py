@@ -20,12 +20,7 @@ from s2s.version import __version__
 
 
 def write_page(path: Path, results: Sequence[ExperimentResult], command: str, precision: Dtype) -> None:
-    """Writes the page.
-
-    Args:
-        results: in the order of the page.
-        command: the user's command line.
-        precision: the dtype that `auto` stands for.
+    """Writes the page of these results, with the user's command line and the dtype that `auto` stands for.
 
     Raises:
         S2SError: the file cannot be written.

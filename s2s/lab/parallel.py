@@ -5,11 +5,9 @@ hardware can start a step before the previous one has ended. Self-attention comp
 layer below, so its chain has the same length for any sentence; only the amount of work grows, with T² scores instead of
 T steps (Vaswani et al. 2017, table 1).
 
-There are two measurements. The *chain* is counted, and so independent of the hardware: the depth of a tensor is the
-largest number of matrix multiplications in sequence that it depends on. The *time* is that of whole training steps
-(forward, backward, update) at a constant number of tokens, batch × length, so that the length changes only the order of
-the work: fewer sentences in parallel, more steps. A chain costs time only where work could be done in parallel: much
-less with few cores than on a GPU.
+The *chain* is counted, and so independent of the hardware. The *time* is that of whole training steps at a constant
+number of tokens, batch × length, so that the length changes only the order of the work: fewer sentences in parallel,
+more steps. A chain costs time only where work could be done in parallel: much less with few cores than on a GPU.
 """
 
 from __future__ import annotations
@@ -82,11 +80,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
 
 
 def step_times(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of a training step of each model at each length, for each round; the models alternate.
-
-    Args:
-        values: `Settings` as plain values.
-    """
+    """Seconds of a training step of each model at each length, for each round; `values` are those of `Settings`."""
     keep_freed_memory()
     torch.manual_seed(1)
     steps: dict[str, Callable[[], object]] = {}

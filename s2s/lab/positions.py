@@ -5,8 +5,8 @@ order of its own: positions tell it where a word stands, and long sentences have
 distances (rotary) that never occurred in training. A recurrent network has no positions, only its state. Which of them
 extrapolates is an empirical question.
 
-The systems are trained on sentences up to a number of words and tested far beyond it. Sinusoidal: Vaswani et al. 2017;
-rotary: Su et al. 2021; Transformers extrapolate badly: Press et al. 2022 (arXiv:2108.12409).
+Sinusoidal: Vaswani et al. 2017; rotary: Su et al. 2021; Transformers extrapolate badly: Press et al. 2022
+(arXiv:2108.12409).
 """
 
 from __future__ import annotations

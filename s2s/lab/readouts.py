@@ -113,37 +113,25 @@ def translated(name: str, seed: int, sizes: Mapping[str, Any]) -> dict[str, dict
     return results
 
 
-def _accuracies(numbers: Numbers) -> dict[str, dict[str, list[float]]]:
-    """By network and length class, in percent: a list over seeds."""
+def _percent(numbers: Numbers, key: str) -> dict[str, dict[str, list[float]]]:
+    """By network and length class: a list over seeds."""
     return {
-        name: {length: [100 * run[length]["right"] for run in runs] for length in LENGTHS}
-        for name, runs in numbers["readouts"].items()
-    }
-
-
-def _limits(numbers: Numbers) -> dict[str, dict[str, float]]:
-    return {
-        name: {length: 100 * max(run[length]["at_most"] for run in runs) for length in LENGTHS}
+        name: {length: [100 * run[length][key] for run in runs] for length in LENGTHS}
         for name, runs in numbers["readouts"].items()
     }
 
 
 def analyse(numbers: Numbers) -> Findings:
-    accuracies, limits = _accuracies(numbers), _limits(numbers)
+    accuracies, limits = _percent(numbers, "right"), _percent(numbers, "at_most")
     means = {
         name: {length: mean_over_seeds(values) for length, values in by_length.items()}
         for name, by_length in accuracies.items()
     }
-    rows = [
-        [
-            name,
-            *(
-                mean.percent() + ("" if limits[name][length] == 100 else f" (at most {limits[name][length]:.0f})")
-                for length, mean in by_length.items()
-            ),
-        ]
-        for name, by_length in means.items()
-    ]
+    rows = []
+    for name, by_length in means.items():
+        most = {length: max(limits[name][length]) for length in LENGTHS}
+        bounds = {length: "" if limit == 100 else f" (at most {limit:.0f})" for length, limit in most.items()}
+        rows.append([name, *(mean.percent() + bounds[length] for length, mean in by_length.items())])
     shorter, equal, longer = ({name: by_length[length].mean for name, by_length in means.items()} for length in LENGTHS)
     sentences = [
         "N to N has one output per input symbol, so longer outputs are impossible: where M > N its accuracy is "
@@ -180,11 +168,11 @@ def _conclusion(accuracies: Mapping[str, Mapping[str, list[float]]]) -> tuple[Co
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
     figure, (axes,) = panels(narrow, ("", "", "exact translations, %"))
-    width, limits, limit_label = 0.16, _limits(numbers), "upper bound"
-    for number, (name, by_length) in enumerate(_accuracies(numbers).items()):
+    width, limits, limit_label = 0.16, _percent(numbers, "at_most"), "upper bound"
+    for number, (name, by_length) in enumerate(_percent(numbers, "right").items()):
         for group, (length, values) in enumerate(by_length.items()):
             x = group + (number - (len(NETWORKS) - 1) / 2) * width
-            mean, limit = mean_over_seeds(values).mean, limits[name][length]
+            mean, limit = mean_over_seeds(values).mean, max(limits[name][length])
             label = name if group == 0 else None
             axes.bar(x, mean, width * 0.9, color=series_style(number).light, label=label, zorder=3)
             top = mean

@@ -33,11 +33,7 @@ class ExperimentResult:
 def run_experiment(
     experiment: Experiment, size: Size, settings: Mapping[str, Any], runner: JobRunner, folder: Path
 ) -> ExperimentResult:
-    """Runs an experiment's missing jobs and writes its result.
-
-    Args:
-        settings: checked values for `experiment.settings`.
-        folder: of this experiment's files.
+    """Runs an experiment's missing jobs and writes its result to the folder; `settings` are checked plain values.
 
     Raises:
         StoppedError: before its end; the same call resumes it.

@@ -85,10 +85,7 @@ class JobRunner:
         return config
 
     def run(self, jobs: Mapping[str, Job], device: torch.device = CPU) -> dict[str, Any]:
-        """The results of jobs, by their names; only jobs without a cached result are run.
-
-        Args:
-            device: on which they compute.
+        """The results of jobs on this device, by their names; only jobs without a cached result are run.
 
         Raises:
             StoppedError: before all were done; finished results stay cached.
@@ -115,11 +112,7 @@ class JobRunner:
         return {name: [results[f"{label}{name}, seed {seed}"] for seed in seeds] for name in names}
 
     def train(self, systems: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
-        """Facts about trained and evaluated translation models, by name; see `s2s.commands.lab.trained`.
-
-        Args:
-            systems: overrides of `scripts/train.py`, by name.
-        """
+        """Facts about trained and evaluated models, by name, from their overrides; see `s2s.commands.lab.trained`."""
         jobs, devices = {}, set()
         for name, overrides in systems.items():
             config = self.compose(overrides)

@@ -25,11 +25,7 @@ TOLERANCE = 0.04  # of the adding task
 
 
 class SequenceModel(nn.Module):
-    """A recurrent layer with a linear layer on its last output.
-
-    Args:
-        cell: a registered cell, see `s2s.nn.cells`.
-    """
+    """A recurrent layer of a registered cell (`s2s.nn.cells`) with a linear layer on its last output."""
 
     def __init__(self, cell: str, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -44,24 +40,16 @@ class SequenceModel(nn.Module):
 
 @dataclass(frozen=True)
 class Task:
-    """A task over sequences of vectors.
+    """A task over sequences of vectors."""
 
-    Attributes:
-        inputs, outputs: widths of an input vector and of the answer.
-        sample: (batch, length, generator) -> sequences (B, T, inputs) and target answers; length is the delay or T.
-        loss: of answers (B, outputs) and targets; 0-dimensional.
-        correct: (B,) whether answers are right.
-        chance: accuracy of a network without memory.
-        solved: a loss at which nearly all answers are right.
-    """
-
-    inputs: int
-    outputs: int
+    inputs: int  # width of an input vector
+    outputs: int  # width of the answer
+    # (batch, length, generator) -> sequences (B, T, inputs) and target answers; length is the delay or T
     sample: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    correct: Callable[[Tensor, Tensor], Tensor]
-    chance: float
-    solved: float
+    loss: Callable[[Tensor, Tensor], Tensor]  # of answers (B, outputs) and targets; 0-dimensional
+    correct: Callable[[Tensor, Tensor], Tensor]  # (B,) whether answers are right
+    chance: float  # accuracy of a network without memory
+    solved: float  # a loss at which nearly all answers are right
 
     def model(self, cell: str, hidden: int) -> SequenceModel:
         return SequenceModel(cell, self.inputs, hidden, self.outputs)

@@ -8,9 +8,6 @@ Without the factors of the tanh it is W^k, which in the long run shrinks or grow
 the largest absolute eigenvalue of W. As 1 - h² is at most 1, the tanh reduces it: above ρ = 1 gradients can explode as
 long as the states stay out of saturation (Pascanu et al. 2013). Nothing keeps the factor of a step at 1, and any other
 factor tends to 0 or ∞ over many steps.
-
-The first states of a network that starts at 0 are small, where the tanh has no effect. So the network reads a number
-of inputs before the measured steps.
 """
 
 from __future__ import annotations
@@ -43,7 +40,7 @@ from s2s.nn.recurrent import RecurrentLayer
 class Settings:
     hidden: PositiveInt
     distance: PositiveInt  # steps
-    before: PositiveInt  # inputs that the network reads before these steps
+    before: PositiveInt  # inputs before these steps: the first states are small, where the tanh has no effect
     sequences: PositiveInt  # over which a norm is averaged
     radii: list[PositiveFloat]  # spectral radius of W
     inputs: list[PositiveFloat]  # standard deviation of U x; large inputs saturate the tanh
@@ -73,11 +70,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
 
 
 def random_networks(values: Mapping[str, Any], seed: int) -> dict[str, dict[str, list[float]]]:
-    """For each size of the inputs and each radius the gradient's norm by distance, with one W scaled to the radius.
-
-    Args:
-        values: `Settings` as plain values.
-    """
+    """The gradient's norm by distance, with one W scaled to each radius; `values` are those of `Settings`."""
     settings = build(Settings, values)
     size, steps = settings.hidden, settings.before + settings.distance + 1
     with seeded(seed):

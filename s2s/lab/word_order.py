@@ -9,9 +9,8 @@ swapped: the same words, another meaning. An encoder turns a sentence into one v
 - **transformer**: the same encoder with position vectors.
 - every recurrent cell: h_t = f(x_t, h_{t-1}) with h_T as the summary, which treats first and last word differently.
 
-Then each encoder is trained with a linear layer on top to name the subject of sentences whose two nouns never occurred
-together. An encoder without word order gives both sentences of a pair the same answer, so its accuracy is at most one
-half.
+Each encoder is also trained with a linear layer on top to name the subject. Without word order, both sentences of a
+pair get the same answer, so the accuracy is at most one half.
 """
 
 from __future__ import annotations
@@ -63,69 +62,40 @@ def check(settings: Settings) -> list[str]:
     ]
 
 
-class BagOfWords(nn.Module):
-    """Mean of the embeddings."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, E), (B, T) -> (B, E)."""
-        weights = mask.unsqueeze(2).to(embedded.dtype)
-        return (embedded * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-class Summary(nn.Module):
-    """Summary vector of an encoder of s2s.
-
-    Args:
-        positions: False cancels the position vectors that a Transformer's encoder adds.
-    """
-
-    def __init__(self, encoder: Encoder, positions: bool = True) -> None:
-        super().__init__()
-        self.encoder, self.positions = encoder, positions
-        self.size = encoder.summary_size
-
-    def memory(self, embedded: Tensor, mask: Tensor) -> Memory:
-        """(B, T, E), (B, T) -> the encoder's memory."""
-        if not self.positions:
-            embedded = embedded - sinusoidal_positions(0, embedded.size(1), embedded)
-        return self.encoder(embedded, mask)  # type: ignore[no-any-return]
-
-    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, E), (B, T) -> (B, D)."""
-        return self.memory(embedded, mask).summary
-
-
 class SubjectClassifier(nn.Module):
-    """Embeddings, an encoder, and a linear layer over the nouns."""
+    """Embeddings, one of the encoders above (a cell's name stands for a recurrent one), and a linear output layer."""
 
     def __init__(self, name: str, words: int, nouns: int, hidden: int) -> None:
         super().__init__()
+        self.name, size = name, hidden
         self.embedding = nn.Embedding(words, hidden)
-        self.encoder = build_encoder(name, hidden)
-        self.output = nn.Linear(self.encoder.size, nouns)
+        if name in (NO_POSITIONS, TRANSFORMER):
+            self.encoder: Encoder = TransformerEncoder(
+                hidden, layers=1, heads=HEADS, feedforward=2 * hidden, dropout=0.0, norm="pre"
+            )
+        elif name != BAG:
+            self.encoder = RecurrentEncoder(
+                hidden, cell=name, hidden_size=hidden, layers=1, bidirectional=False, dropout=0.0
+            )
+        if name != BAG:
+            size = self.encoder.summary_size
+        self.output = nn.Linear(size, nouns)
         self.double()
+
+    def memory(self, embedded: Tensor) -> Memory:
+        """(B, T, E) -> the encoder's memory."""
+        if self.name == NO_POSITIONS:  # cancels the position vectors that the encoder adds
+            embedded = embedded - sinusoidal_positions(0, embedded.size(1), embedded)
+        return self.encoder(embedded, torch.ones(embedded.shape[:2], dtype=torch.bool))  # type: ignore[no-any-return]
 
     def encode(self, sentences: Tensor) -> Tensor:
         """(B, T) -> (B, D)."""
-        return self.encoder(self.embedding(sentences), torch.ones_like(sentences, dtype=torch.bool))  # type: ignore[no-any-return]
+        embedded = self.embedding(sentences)
+        return embedded.mean(dim=1) if self.name == BAG else self.memory(embedded).summary
 
     def forward(self, sentences: Tensor) -> Tensor:
         """(B, T) -> (B, nouns)."""
         return self.output(self.encode(sentences))  # type: ignore[no-any-return]
-
-
-def build_encoder(name: str, hidden: int) -> BagOfWords | Summary:
-    """One of the encoders above; the name of a cell stands for a recurrent one."""
-    if name == BAG:
-        return BagOfWords(hidden)
-    if name in (NO_POSITIONS, TRANSFORMER):
-        encoder = TransformerEncoder(hidden, layers=1, heads=HEADS, feedforward=2 * hidden, dropout=0.0, norm="pre")
-        return Summary(encoder, positions=name == TRANSFORMER)
-    return Summary(RecurrentEncoder(hidden, cell=name, hidden_size=hidden, layers=1, bidirectional=False, dropout=0.0))
 
 
 def all_pairs(nouns: int, verbs: int) -> Tensor:
@@ -161,10 +131,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
 
 
 def encoded(name: str, seed: int, values: Mapping[str, Any]) -> dict[str, float]:
-    """Measurements of one encoder.
-
-    Args:
-        values: `Settings` as plain values.
+    """Measurements of one encoder; `values` are its `Settings`.
 
     Returns:
         nearest, farthest: smallest and largest distance of a pair's encodings with initial weights; right: accuracy on

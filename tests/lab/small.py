@@ -13,21 +13,10 @@ from s2s.lab.runner import JobRunner
 
 # Overrides for a training of one second. Two updates are too few to learn anything.
 SMALL = [
-    "data=grammar",
-    "data.train_pairs=120",
-    "data.validation_pairs=12",
-    "data.test_pairs=12",
-    "data.longest=18",
-    "data.lexicon=basic",
-    "data.tokenizer.vocab_size=300",
-    "model.embedding_size=16",
-    "training.max_steps=2",
-    "training.validate_every=2",
-    "training.batch_tokens=300",
-    "decoding.strategy=greedy",
-    "decoding.max_ratio=0.1",
-    "evaluation.bootstrap=2",
-    "device=cpu",
+    *("data=grammar", "data.train_pairs=120", "data.validation_pairs=12", "data.test_pairs=12", "data.longest=18"),
+    *("data.lexicon=basic", "data.tokenizer.vocab_size=300", "model.embedding_size=16", "device=cpu"),
+    *("training.max_steps=2", "training.validate_every=2", "training.batch_tokens=300"),
+    *("decoding.strategy=greedy", "decoding.max_ratio=0.1", "evaluation.bootstrap=2"),
 ]
 WORDS = ["ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen"]
 
