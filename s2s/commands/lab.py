@@ -58,10 +58,8 @@ def lab(config: DictConfig) -> None:
 
 def lab_precision(path: Path) -> Dtype:
     """The dtype of `training.precision=auto` in all experiments: chosen at the first start, then read from the file."""
-    if path.exists():
-        stored = read_json(path).get("precision")
-        if stored in DTYPES:
-            return cast(Dtype, stored)
+    if path.exists() and (stored := read_json(path).get("precision")) in DTYPES:
+        return cast(Dtype, stored)
     values = training_configuration([])
     with cpu_threads(1):  # of a job
         (decided,) = decide_precision([values], pick_device(values["device"]))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from s2s.evaluation.report.canvas import SOFT
-from s2s.lab.experiment import Conclusion, Description, Findings, Numbers, Overrides
+from s2s.lab.experiment import Description, Findings, Numbers, Overrides
 from s2s.lab.plots import panels, points, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
@@ -71,15 +71,11 @@ def analyse(numbers: Numbers) -> Findings:
     if harmless:
         sentences.append(f"On average nothing is lost without the {' and the '.join(harmless)} gate.")
     columns = ["network", "BLEU", "validation loss", "BLEU lost", "loss gained"]
-    return Findings(sentences, columns, rows, *_conclusion(lost))
-
-
-def _conclusion(lost: dict[str, list[float]]) -> tuple[Conclusion | None, str]:
     if len(lost[GATES[0]]) < MIN_SEEDS:
-        return None, ""
+        return Findings(sentences, columns, rows)
     steps = {f"{a} - {b}": differences(lost[a], lost[b]) for a, b in itertools.combinations(GATES, 2)}
     reason = "difference in BLEU lost: " + ", ".join(f"{name} {mean.text()}" for name, mean in steps.items())
-    return all_of([above(mean) for mean in steps.values()]), reason
+    return Findings(sentences, columns, rows, all_of([above(mean) for mean in steps.values()]), reason)
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:

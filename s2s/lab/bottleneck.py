@@ -25,7 +25,7 @@ from s2s.evaluation.report.canvas import PAPER, SOFT
 from s2s.lab.experiment import Description, Findings, Numbers, Overrides, rising
 from s2s.lab.plots import cell_style, legend, log_ticks, mean_line, note, panels
 from s2s.lab.runner import JobRunner
-from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds, means_over_seeds
+from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, differences, mean_over_seeds, means_over_seeds
 from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, size_overrides, train
 
 WITHOUT, WITH = "without attention", "with attention"
@@ -76,9 +76,9 @@ def break_length(lengths: Sequence[float], scores: Sequence[float], level: float
     return None
 
 
-def lost(numbers: Numbers, system: str, size: str) -> list[float]:
-    """BLEU of the shortest sentences less that of the longest, by seed."""
-    return [scores[0] - scores[-1] for scores in numbers["bleu"][system][size]]
+def lost(numbers: Numbers, system: str) -> dict[str, list[float]]:
+    """BLEU of the shortest sentences less that of the longest: by size, a list over seeds."""
+    return {size: [run[0] - run[-1] for run in runs] for size, runs in numbers["bleu"][system].items()}
 
 
 def levels(numbers: Numbers) -> list[float]:
@@ -153,9 +153,7 @@ def analyse(numbers: Numbers) -> Findings:
     sentences = [
         f"Without attention BLEU falls to half of the overall best on the shortest sentences at {by_size}.",
         f"{times:.0f} times the units move the break by a factor of {moved:.1f}{bound}"
-        + (
-            ": the capacity of the vector is not in proportion to its size." if moved < times / 2 and not bound else "."
-        ),
+        + (": the vector's capacity is not in proportion to its size." if moved < times / 2 and not bound else "."),
         "With attention BLEU does not fall to half within the measured lengths at "
         + (never or "no size: it breaks too.")
         + f" Over all sizes its break is {mean_over_seeds(later).mean:.0f} words later"
@@ -167,12 +165,10 @@ def analyse(numbers: Numbers) -> Findings:
     if len(correlations) < MIN_SEEDS:
         return Findings(sentences, columns, rows)
     rises, difference = mean_over_seeds(correlations), mean_over_seeds(later)
-    falls = {size: mean_over_seeds(lost(numbers, WITHOUT, size)) for size in sizes}
+    falls = {size: mean_over_seeds(values) for size, values in lost(numbers, WITHOUT).items()}
     least = min(falls, key=lambda size: falls[size].mean)
-    by_system = (zip(*(lost(numbers, system, size) for size in sizes), strict=True) for system in (WITHOUT, WITH))
-    spared = mean_over_seeds(
-        [statistics.fmean(one) - statistics.fmean(other) for one, other in zip(*by_system, strict=True)]
-    )
+    by_seed = (map(statistics.fmean, zip(*lost(numbers, system).values(), strict=True)) for system in (WITHOUT, WITH))
+    spared = differences(*map(list, by_seed))
     conclusion = all_of([*map(above, falls.values()), above(spared), above(rises, RISES), above(difference)])
     reason = (
         f"without attention BLEU falls from {bin_label(bins[0])} to {bin_label(bins[-1])} by at least "

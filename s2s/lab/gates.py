@@ -9,7 +9,7 @@ initialisation: the forget gates of a new network are at σ(3) = 0.95 with b_f =
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from s2s.config import PositiveInt
 from s2s.data.batching import Batch, evaluation_batches
 from s2s.evaluation.report.canvas import SHADE, SOFT
-from s2s.lab.experiment import Conclusion, Description, Findings, Numbers, Overrides
+from s2s.lab.experiment import Description, Findings, Numbers, Overrides
 from s2s.lab.plots import cell_style, legend, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds
@@ -131,16 +131,12 @@ def analyse(numbers: Numbers) -> Findings:
         "By layer, over all three gates: " + ", ".join(f"{share:.0f} % ({layer})" for share, layer in by_layer) + ".",
     ]
     columns = ["gate, layer", "below 0.1", "above 0.9", "both", "both, untrained", "both, trained from b_f = 0"]
-    return Findings(sentences, columns, rows, *_conclusion({"all gates": overall, **after}, len(ours["trained"])))
-
-
-def _conclusion(shares: Mapping[str, Mean], seeds: int) -> tuple[Conclusion | None, str]:
-    if seeds < MIN_SEEDS:
-        return None, ""
-    return all_of([above(share, VAST) for share in shares.values()]), (
-        f"in the outer tenths, where a vast majority is more than {VAST} %: "
-        + ", ".join(f"{name} {share.percent(1)}" for name, share in shares.items())
-    )
+    if len(ours["trained"]) < MIN_SEEDS:
+        return Findings(sentences, columns, rows)
+    shares = {"all gates": overall, **after}
+    reason = f"in the outer tenths, where a vast majority is more than {VAST} %: "
+    reason += ", ".join(f"{name} {share.percent(1)}" for name, share in shares.items())
+    return Findings(sentences, columns, rows, all_of([above(share, VAST) for share in shares.values()]), reason)
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:

@@ -100,13 +100,10 @@ def language_score(data: Mapping[str, Any], cell: str, values: Mapping[str, Any]
 
 
 def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a training update per target token, for each round.
+    """Seconds of a training update per target token, for each round, of runs on the same data.
 
     In a round all models process the same batches, one model after the other, on one thread, so that run-to-run
     variation of the machine affects all of them. A warmup round does not count.
-
-    Args:
-        paths: of a run of each model, on the same data.
     """
     runs = {name: load(path, "cpu") for name, path in paths.items()}
     config, tokenizer = (first := next(iter(runs.values()))).config, first.tokenizer

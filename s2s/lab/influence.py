@@ -27,7 +27,7 @@ from torch import Tensor
 from s2s.config import PositiveInt, build
 from s2s.data.tokenizer import BOS
 from s2s.errors import S2SError
-from s2s.lab.experiment import Conclusion, Description, Findings, Numbers, TextOverrides
+from s2s.lab.experiment import Description, Findings, Numbers, TextOverrides
 from s2s.lab.fit import seeded
 from s2s.lab.language import LanguageModel, LanguageSettings, Text, perplexity, read_text, train_language_model
 from s2s.lab.plots import cell_style, legend, line, log_scale, panels
@@ -164,20 +164,17 @@ def analyse(numbers: Numbers) -> Findings:
     )
     columns = ["cell", f"before: {middle} steps back", f"{far} steps back"]
     columns += [f"after: {middle} steps back", f"{far} steps back", "below 10 % after", "perplexity"]
-    return Findings(sentences, columns, rows, *_conclusion(cells))
-
-
-def _conclusion(cells: Mapping[str, list[dict[str, Any]]]) -> tuple[Conclusion | None, str]:
-    """On the plain RNN, as in the note: less from quarter to quarter, and in the last less than a tenth."""
-    runs = [falls(run["after"]) for run in cells.get("rnn", [])]
-    if len(runs) < MIN_SEEDS:
-        return None, ""
-    steps, total = means_over_seeds(runs), mean_over_seeds([sum(run) for run in runs])
-    return all_of([*map(above, steps), above(total, 1)]), (
+    # The claim is on the plain RNN: less from quarter to quarter, and in the last less than a tenth.
+    rnn = [falls(run["after"]) for run in cells.get("rnn", [])]
+    if len(rnn) < MIN_SEEDS:
+        return Findings(sentences, columns, rows)
+    steps, total = means_over_seeds(rnn), mean_over_seeds([sum(run) for run in rnn])
+    reason = (
         "in the trained plain RNN the influence loses these powers of ten from each quarter of the distance to the "
         f"next: {', '.join(step.text(2) for step in steps)}; {total.text(2)} in total, where more than 1 counts as "
         "forgetting"
     )
+    return Findings(sentences, columns, rows, all_of([*map(above, steps), above(total, 1)]), reason)
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:

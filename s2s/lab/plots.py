@@ -33,11 +33,9 @@ def series_style(number: int) -> Style:
 
 
 def panels(narrow: bool, *labels: tuple[str, str, str], height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side, or below each other if narrow.
+    """A figure with a panel for each title, x label and y label, side by side, or below each other if narrow.
 
-    Args:
-        labels: title, x label and y label of each panel.
-        height: of a panel, inches.
+    `height` is that of a panel, in inches.
     """
     count = len(labels)
     rows, columns = (count, 1) if narrow else (1, count)
