@@ -17,7 +17,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2s.config import PositiveInt
@@ -199,27 +198,22 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         axes.set_xlim(0, longest)
         axes.axhline(level, color=SOFT, linewidth=1.1, zorder=1)
     note(left, "half of the best", (longest, level), (0, 3), ha="right")
-    for system in SYSTEMS:
-        _draw_breaks(right, Breaks(numbers, system), system)
-    log_ticks(right, [int(size) for size in numbers["bleu"][WITHOUT]])
+    for system, style in STYLES.items():
+        breaks = Breaks(numbers, system)
+        means = {int(size): breaks.mean(size) for size in breaks.values}
+        mean_line(right, list(means), list(means.values()), style, system)
+        for size, mean in means.items():
+            if breaks.never[str(size)] or breaks.at_once[str(size)]:  # a bound: an open marker
+                right.plot(size, mean.mean, style.marker, color=style.light, markerfacecolor=PAPER, zorder=4)
+        height, side = {WITHOUT: (0.04, "bottom"), WITH: (0.98, "top")}[system]  # corners without data
+        right.text(0.98, height, system, color=style.light, fontsize=9, transform=right.transAxes, ha="right", va=side)
+        log_ticks(right, list(means))
     right.set_ylim(0, 1.15 * lengths[-1])
     right.margins(x=0.1)
     legend(figure)
     for handle in figure.legends[0].get_lines():  # in a neutral colour: it names the sizes of both panels
         handle.set(color=SOFT, linestyle="-")
     return figure
-
-
-def _draw_breaks(axes: Axes, breaks: Breaks, system: str) -> None:
-    """Break by size; an open marker where it is a bound."""
-    style, sizes = STYLES[system], [int(size) for size in breaks.values]
-    means = [breaks.mean(size) for size in breaks.values]
-    mean_line(axes, sizes, means, style, system)
-    for size, mean in zip(sizes, means, strict=True):
-        if breaks.never[str(size)] or breaks.at_once[str(size)]:
-            axes.plot(size, mean.mean, style.marker, color=style.light, markerfacecolor=PAPER, zorder=4)
-    height, side = {WITHOUT: (0.04, "bottom"), WITH: (0.98, "top")}[system]  # corners without data
-    axes.text(0.98, height, system, color=style.light, fontsize=9, transform=axes.transAxes, ha="right", va=side)
 
 
 DESCRIPTION = Description(

@@ -77,11 +77,8 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
 def language_models(settings: LanguageSettings) -> dict[str, tuple[str, LanguageSettings]]:
     """Cell and settings of each network's language model."""
     target = layer_parameters("lstm", settings.embedding, settings.hidden)
-
-    def difference(hidden: int) -> int:
-        return abs(layer_parameters("gru", settings.embedding, hidden) - target)
-
-    wider = min(range(WIDTH_STEP, 2 * settings.hidden + WIDTH_STEP, WIDTH_STEP), key=difference)
+    widths = range(WIDTH_STEP, 2 * settings.hidden + WIDTH_STEP, WIDTH_STEP)
+    wider = min(widths, key=lambda hidden: abs(layer_parameters("gru", settings.embedding, hidden) - target))
     return {LSTM: ("lstm", settings), SAME: ("gru", settings), EQUAL: ("gru", replace(settings, hidden=wider))}
 
 

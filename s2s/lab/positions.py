@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2s.config import PositiveInt
@@ -126,21 +125,18 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
     x = "words in the source"
     figure, both = panels(narrow, ("Quality", x, "BLEU"), ("Output length", x, "output / reference"))
     styles = {SINUSOIDAL: cell_style("transformer"), ROTARY: series_style(2), RECURRENT: cell_style("lstm")}
+    limit, longest = numbers["limit"] + 0.5, numbers["bins"][-1][1]
     for axes, score in zip(both, ("bleu", "ratio"), strict=True):
         for system, style in styles.items():
             means = means_over_seeds(numbers[score][system])
             mean_line(axes, bin_centers(numbers["bins"]), means, style, system)
-        _draw_limit(axes, numbers["limit"], numbers["bins"][-1][1])
+        axes.set_xlim(0, longest)
+        axes.axvspan(limit, longest, color=SHADE, linewidth=0, zorder=0)
+        axes.axvline(limit, color=SOFT, linewidth=1.1, zorder=1)
+        note(axes, "longer than in training", (limit, 1), (5, 2), xycoords=("data", "axes fraction"), va="bottom")
     both[0].set_ylim(0, 104)
     both[1].set_ylim(0, 1.08 * max(1.0, both[1].get_ylim()[1]))
     return legend(figure)
-
-
-def _draw_limit(axes: Axes, limit: int, longest: int) -> None:
-    axes.set_xlim(0, longest)
-    axes.axvspan(limit + 0.5, longest, color=SHADE, linewidth=0, zorder=0)
-    axes.axvline(limit + 0.5, color=SOFT, linewidth=1.1, zorder=1)
-    note(axes, "longer than in training", (limit + 0.5, 1), (5, 2), xycoords=("data", "axes fraction"), va="bottom")
 
 
 DESCRIPTION = Description(

@@ -69,13 +69,9 @@ def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion
         the clipped gradient lowers the loss of the same batch; lowered: share of updates that lower it themselves;
         longest: largest norm of a gradient.
     """
-    recipe = Recipe(
-        settings.updates,
-        settings.lr,
-        "sgd",
-        clip_norm=settings.clip_norm if method == "norm" else None,
-        clip_value=settings.clip_value if method == "value" else None,
-    )
+    by_norm = settings.clip_norm if method == "norm" else None
+    by_value = settings.clip_value if method == "value" else None
+    recipe = Recipe(settings.updates, settings.lr, "sgd", clip_norm=by_norm, clip_value=by_value)
     model = _model("rnn", seed, hidden, settings.radius)
     generator = torch.Generator().manual_seed(seed)
     examples = TASK.sample(batch, settings.delay, generator)
@@ -147,13 +143,10 @@ def floored(method: str, seed: int, hidden: int, batch: int, examples: int, sett
         if update % max(1, settings.updates // POINTS) == 0:
             rows.append([update, TASK.accuracy(model, test)])
 
-    fit(
-        model,
-        lambda: TASK.batch_loss(model, TASK.sample(batch, settings.delay, training)),
-        recipe,
-        raise_and_clip,
-        record,
-    )
+    def loss() -> Tensor:
+        return TASK.batch_loss(model, TASK.sample(batch, settings.delay, training))
+
+    fit(model, loss, recipe, raise_and_clip, record)
     return {"right": rows, "early": early, "early_trained": early_share(model, probe)}
 
 
