@@ -1,7 +1,5 @@
 """`scripts/lab.py`: settings are checked first, findings are printed, and the page is written."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fixture of the lab's tests: a job runner without parallelism."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small translation models for the tests of experiments, and helpers for numbers and findings."""
 
-from __future__ import annotations
-
 import json
 import random
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A network without a gate: the gate is gone, and the ranking follows from the losses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Initial biases: the gates start with the biases of the overrides, and closing a gap needs a gap."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -68,17 +66,18 @@ def numbers_with(plain: float, note: float, paper: float, gru: float, seeds: int
 
 
 @pytest.mark.parametrize(
-    ("bleu", "conclusion"),
+    ("bleu", "seeds", "conclusion"),
     [
-        ((20, 24.5, 20, 25), "supported"),
-        ((20, 30, 20, 25), "supported"),  # better than the GRU is not behind it
-        ((20, 22, 24.5, 25), "not supported"),  # better, but 3 are left: it is the forget gate
-        ((24.5, 24.2, 24.5, 25), "not supported"),  # close, but it was as close before
-        ((26, 27, 26, 25), "not supported"),  # no gap to close
+        ((20, 24.5, 20, 25), 3, "supported"),
+        ((20, 30, 20, 25), 3, "supported"),  # better than the GRU is not behind it
+        ((20, 22, 24.5, 25), 3, "not supported"),  # better, but 3 are left: it is the forget gate
+        ((24.5, 24.2, 24.5, 25), 3, "not supported"),  # close, but it was as close before
+        ((26, 27, 26, 25), 3, "not supported"),  # no gap to close
+        ((20, 24, 20, 25), 1, None),
     ],
 )
-def test_closing_a_gap(bleu: tuple[float, float, float, float], conclusion: str) -> None:
-    assert biases.analyse(numbers_with(*bleu)).conclusion == conclusion
+def test_closing_a_gap(bleu: tuple[float, float, float, float], seeds: int, conclusion: str | None) -> None:
+    assert biases.analyse(numbers_with(*bleu, seeds)).conclusion == conclusion
 
 
 def test_both_gates_are_tested() -> None:
@@ -86,7 +85,3 @@ def test_both_gates_are_tested() -> None:
     assert findings.conclusion == "not supported"
     assert "The same test of b_f = 1: supported" in findings.reason
     assert "b_f = 1 (Jozefowicz et al. 2015) adds 4.5 BLEU and ends 0.5 behind the GRU" in text(findings)
-
-
-def test_a_single_seed_gives_no_conclusion() -> None:
-    assert biases.analyse(numbers_with(20, 24, 20, 25, seeds=1)).conclusion is None

@@ -1,7 +1,5 @@
 """The bottleneck: tiny models that learn to copy, the break against curves by hand, and the conclusion."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

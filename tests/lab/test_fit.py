@@ -55,14 +55,14 @@ def test_adam_starts_with_steps_of_the_learning_rate() -> None:
 
 
 def test_callback_gets_each_update_and_may_end_the_training() -> None:
-    bowl, seen = Bowl(), list[tuple[int, float]]()
+    bowl, calls = Bowl(), list[tuple[int, float]]()
 
     def callback(update: int, loss: float) -> bool:
-        seen.append((update, loss))
+        calls.append((update, loss))
         return update == 3
 
     losses = fit(bowl, bowl.loss, Recipe(updates=9, lr=0.1), callback=callback)
-    assert seen == [(n, loss) for n, loss in enumerate(losses, 1)]
+    assert calls == [(n, loss) for n, loss in enumerate(losses, 1)]
     assert len(losses) == 3
 
 

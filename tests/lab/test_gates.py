@@ -1,7 +1,5 @@
 """Gates of trained networks: histograms against the equations, and against the initial gates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dependency chains against counting by hand, and the conclusion on made-up numbers. Nothing here asserts on time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Length extrapolation: tiny models that learn to copy, and the conclusion on made-up numbers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Jobs run once; a stopped runner resumes; a changed job runs again."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

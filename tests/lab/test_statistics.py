@@ -1,7 +1,5 @@
 """Means over seeds against Student's density itself, and conclusions."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
