@@ -1,7 +1,6 @@
-"""`scripts/lab.py`: the lecture note's claims as experiments, and one page about them.
+"""`scripts/lab.py`: the lecture note's claims as experiments, and one page of all of them.
 
-Everything that takes time is kept below `output`, so a stopped lab goes on where it was, and one whose settings were
-changed does only what changed.
+Results are cached below `output`, so a stopped lab resumes, and changed settings run only the jobs that they affect.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from s2s.commands.train import run_config
 from s2s.devices import cpu_threads, pick_device
 from s2s.evaluation.report.table import align
 from s2s.files import read_json, write_json
-from s2s.lab.bench import Bench, StoppedError
-from s2s.lab.notebook import Entry, carry_out
 from s2s.lab.page import write_page
+from s2s.lab.results import ExperimentResult, run_experiment
+from s2s.lab.runner import JobRunner, StoppedError
 from s2s.models import count_parameters
 from s2s.precision import DTYPES, Dtype
 from s2s.runs import load
@@ -37,34 +36,31 @@ log = logging.getLogger(__name__)
 
 
 def lab(config: DictConfig) -> None:
-    """Carries out the experiments that are asked for, prints what they found, and writes the page."""
+    """Runs the selected experiments, prints their findings, and writes the page."""
     values = plain(config)
-    size, chosen = asked(values, training_configuration)
+    size, experiments = asked(values, training_configuration)
     output = Path(values["output"])
-    precision = decided_once(output / "precision.json")
-    bench = Bench(output, training_configuration, trained, run_side_by_side, values["jobs"], precision)
-    entries = []
-    for number, (experiment, settings) in enumerate(chosen.values(), 1):
-        log.info("%d of %d: %s", number, len(chosen), experiment.title)
+    precision = lab_precision(output / "precision.json")
+    runner = JobRunner(output, training_configuration, trained, run_side_by_side, values["jobs"], precision)
+    results = []
+    for number, (experiment, settings) in enumerate(experiments.values(), 1):
+        log.info("%d of %d: %s", number, len(experiments), experiment.description.title)
         try:
-            entry = carry_out(experiment, size, settings, bench, output / experiment.name)
-        except StoppedError as stopped:
-            if stopped.exit_code > SIGNAL:
-                log.warning("stopped before the end; the same command goes on with what is missing")
-            sys.exit(stopped.exit_code)
-        entries.append(entry)
-        sys.stdout.write(in_words(entry) + "\n\n")
+            results.append(run_experiment(experiment, size, settings, runner, output / experiment.name))
+        except StoppedError as error:
+            if error.exit_code > SIGNAL:
+                log.warning("stopped before the end; the same command resumes")
+            sys.exit(error.exit_code)
+        sys.stdout.write(as_text(results[-1]) + "\n\n")
         sys.stdout.flush()
-    write_page(output / "index.html", entries, shlex.join(["python", "scripts/lab.py", *overrides()]), precision)
+    write_page(output / "index.html", results, shlex.join(["python", "scripts/lab.py", *overrides()]), precision)
     sys.stdout.write(f"open {output / 'index.html'} in a browser\n")
 
 
-def decided_once(path: Path) -> Dtype:
-    """What `training.precision=auto` is in all experiments: decided at the first start, kept beside their results."""
-    if path.exists():
-        kept = read_json(path).get("precision")
-        if kept in DTYPES:
-            return cast(Dtype, kept)
+def lab_precision(path: Path) -> Dtype:
+    """The dtype of `training.precision=auto` in all experiments: chosen at the first start, then read from the file."""
+    if path.exists() and (stored := read_json(path).get("precision")) in DTYPES:
+        return cast(Dtype, stored)
     config = run_config(training_configuration([]))
     with cpu_threads(1):  # of a job
         (decided,) = decide_precision([config], pick_device(config.device))
@@ -72,9 +68,9 @@ def decided_once(path: Path) -> Dtype:
     return cast(Dtype, decided.training.precision)
 
 
-def training_configuration(typed: Sequence[str]) -> dict[str, Any]:
-    """What `scripts/train.py` would train if this were typed after it."""
-    values = plain(compose("train", list(typed)))
+def training_configuration(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of `scripts/train.py` with these overrides."""
+    values = plain(compose("train", list(overrides)))
     del values["run_dir"]
     return values
 
@@ -83,8 +79,8 @@ def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
     """Trains and evaluates a translation model, unless that is done already.
 
     Returns:
-        run: its directory; inner_parameters: without embeddings; evaluation: of the first test set, as `Evaluation`
-        has it.
+        run: its directory; inner_parameters: without embeddings; evaluation: of the first test set, the fields of
+        `Evaluation`.
     """
     config = run_config(values)
     train_and_evaluate(config, Path(path))
@@ -96,13 +92,13 @@ def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
     }
 
 
-def in_words(entry: Entry) -> str:
-    """An experiment for the terminal: the claim, the numbers, what they say."""
-    found = entry.findings
-    lines = [entry.experiment.title, f"“{entry.experiment.claim}”", ""]
-    if found.rows:
-        lines += [align([list(found.columns), *map(list, found.rows)]), ""]
-    lines += found.sentences
-    if found.verdict is not None:
-        lines.append(f"{found.verdict}: {found.reason}")
+def as_text(result: ExperimentResult) -> str:
+    """An experiment's result for the terminal: claim, table, findings."""
+    description, findings = result.experiment.description, result.findings
+    lines = [description.title, f"“{description.claim}”", ""]
+    if findings.rows:
+        lines += [align([list(findings.columns), *map(list, findings.rows)]), ""]
+    lines += findings.sentences
+    if findings.conclusion is not None:
+        lines.append(f"{findings.conclusion}: {findings.reason}")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from s2s.commands.console import one_line
 from s2s.config import parse
 from s2s.data.corpus import check_corpus
 from s2s.errors import S2SError
-from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Size, Typed, TypedText
+from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Overrides, Size, TextOverrides
 from s2s.lab.experiments import EXPERIMENTS
 from s2s.models import check_model
 from s2s.nn.cells import CELLS
@@ -79,8 +79,8 @@ def _field_errors(settings: Any, where: str, configuration: Compose) -> list[str
         key, value = f"{where}.{field.name}", getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             errors += _field_errors(value, key, configuration)
-        elif hints[field.name] in (Typed, TypedText):
-            errors += _typed_errors(value, key, configuration, tested=hints[field.name] == Typed)
+        elif hints[field.name] in (Overrides, TextOverrides):
+            errors += _typed_errors(value, key, configuration, tested=hints[field.name] == Overrides)
         elif isinstance(value, list):
             optional = MAY_BE_EMPTY in getattr(hints[field.name], "__metadata__", ())
             errors += _list_errors(value, key, optional)

@@ -17,20 +17,10 @@ from s2s.lab import (
     vanishing,
     word_order,
 )
-from s2s.lab.experiment import Experiment
+from s2s.lab.experiment import Experiment, ExperimentModule
 
-EXPERIMENTS: list[Experiment] = [
-    influence.EXPERIMENT,
-    vanishing.EXPERIMENT,
-    clipping.EXPERIMENT,
-    memory.EXPERIMENT,
-    gates.EXPERIMENT,
-    ablation.EXPERIMENT,
-    biases.EXPERIMENT,
-    gru_lstm.EXPERIMENT,
-    word_order.EXPERIMENT,
-    readouts.EXPERIMENT,
-    bottleneck.EXPERIMENT,
-    parallel.EXPERIMENT,
-    positions.EXPERIMENT,
+_MODULES: list[ExperimentModule] = [
+    *(influence, vanishing, clipping, memory, gates, ablation, biases, gru_lstm),
+    *(word_order, readouts, bottleneck, parallel, positions),
 ]
+EXPERIMENTS = [Experiment.from_module(module) for module in _MODULES]

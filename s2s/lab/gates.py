@@ -1,17 +1,15 @@
 """Are the gates of a trained LSTM open or shut, or in between?
 
-A gate is σ(a) for a sum a that depends on the input and the last output. It is near 0 or 1 where |a| is large: beyond
-|a| = 2.2 it lies in the outer tenths, below 0.1 or above 0.9. How the sums are spread follows from training, and from
-where training began: with b_f = 3 a new network's forget gates are at σ(3) = 0.95 whatever they read, with b_f = 0 at
-0.5. So the gates of the untrained network stand beside those of the trained one, and a network that began at b_f = 0
-beside both.
+A gate is σ(a) with a preactivation a that depends on the input and the last output. It is near 0 or 1 where |a| is
+large: beyond |a| = 2.2 it lies in the outer tenths, below 0.1 or above 0.9. The distribution of a also depends on the
+initialisation: the forget gates of a new network are at σ(3) = 0.95 with b_f = 3, at 0.5 with b_f = 0.
 
-(That trained gates are open or shut for much of the time is seen by Karpathy et al. 2015 in language models.)
+(Karpathy et al. 2015 observe in language models that trained gates are open or shut for much of the time.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,11 +19,11 @@ from matplotlib.figure import Figure
 
 from s2s.data.batching import Batch, evaluation_batches
 from s2s.evaluation.report.canvas import SHADE, SOFT
-from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Typed, Verdict
-from s2s.lab.look import axis_labels, legend, looks, numbered, panels
-from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
-from s2s.lab.translation import known_pairs, train
+from s2s.lab.experiment import Description, Findings, Numbers, Overrides
+from s2s.lab.plots import cell_style, legend, panels, series_style
+from s2s.lab.runner import JobRunner
+from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds
+from s2s.lab.translation import train, validation_pairs
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.runs import load
@@ -34,60 +32,60 @@ from s2s.schema import PositiveInt
 GATES = ("forget", "input", "output")
 BINS = 50  # from 0 to 1
 OUTER = BINS // 10
-VAST = 80  # % that is a vast majority
-# What is typed for each network beside `model=lstm`.
-NETWORKS = {"LSTM, b_f = 3": [], "LSTM, b_f = 0": ["model.cell_options={forget_bias:0.0,output_bias:0.0}"]}
+VAST = 80  # %: a vast majority
+NETWORKS = {  # overrides
+    "LSTM, b_f = 3": ["model=lstm"],
+    "LSTM, b_f = 0": ["model=lstm", "model.cell_options={forget_bias:0.0,output_bias:0.0}"],
+}
 STATES = ("untrained", "trained")
 
-Counts = dict[str, dict[str, list[float]]]  # of the values in each bin, by layer and gate
+Counts = dict[str, dict[str, list[float]]]  # histogram of the values, by layer and gate
 
 
 @dataclass(frozen=True)
 class Settings:
-    train: Typed  # of the models
-    sentences: PositiveInt  # of the validation split, that are looked at
+    train: Overrides  # of the models
+    sentences: PositiveInt  # of the validation split
     seeds: list[int]
 
 
-def measure(settings: Settings, bench: Bench) -> Numbers:
-    """Counts of gate values by network and state, for each seed."""
-    systems = {name: ["model=lstm", *typed] for name, typed in NETWORKS.items()}
-    facts = train(bench, systems, settings.train, settings.seeds)
-    jobs = {
-        (name, seed): partial(gate_counts, one["run"], settings.sentences)
-        for name, each in facts.items()
-        for seed, one in zip(settings.seeds, each, strict=True)
-    }
-    found = bench.each({f"gates of {name}, seed {seed}": job for (name, seed), job in jobs.items()})
-    return {
-        name: {state: [found[f"gates of {name}, seed {seed}"][state] for seed in settings.seeds] for state in STATES}
-        for name in systems
-    }
+def measure(settings: Settings, runner: JobRunner) -> Numbers:
+    """Histograms of gate values by network and state: a list over seeds."""
+    facts = train(runner, NETWORKS, settings.train, settings.seeds)
+    paths = {name: dict(zip(settings.seeds, (run["run"] for run in runs), strict=True)) for name, runs in facts.items()}
+    counts = runner.run_seeds(
+        NETWORKS,
+        settings.seeds,
+        lambda name, seed: partial(gate_counts, paths[name][seed], settings.sentences),
+        label="gates of ",
+    )
+    return {name: {state: [run[state] for run in runs] for state in STATES} for name, runs in counts.items()}
 
 
 def gate_counts(path: str, sentences: int) -> dict[str, Counts]:
-    """Counts of the gate values of a run on its validation split, trained and as it was before its first update."""
+    """Histograms of a run's gate values on its validation split, trained and with its initial weights."""
     run = load(path, "cpu")
-    batches = list(evaluation_batches(known_pairs(run, sentences), run.tokenizer, run.config.training.batch_tokens))
+    pairs = validation_pairs(run, sentences)
+    batches = list(evaluation_batches(pairs, run.tokenizer, run.config.training.batch_tokens))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config.seed)  # as training does it
+        torch.manual_seed(run.config.seed)  # as in training
         untrained = build_model(run.config.model, run.tokenizer.source_size, run.tokenizer.target_size).eval()
     return {"untrained": count(untrained, batches), "trained": count(run.model, batches)}
 
 
 @torch.no_grad()
 def count(model: Seq2Seq, batches: Sequence[Batch]) -> Counts:
-    """How many gate values lie in each of `BINS` bins from 0 to 1, padding left out."""
+    """Numbers of gate values in each of `BINS` bins from 0 to 1, without padding."""
     counts: dict[str, dict[str, torch.Tensor]] = {}
     for batch in batches:
         for layer, gates in model.gates(batch).items():
-            of_layer = counts.setdefault(layer, {gate: torch.zeros(BINS) for gate in GATES})
+            layer_counts = counts.setdefault(layer, {gate: torch.zeros(BINS) for gate in GATES})
             for gate in GATES:
-                of_layer[gate] += torch.histc(gates[gate].float(), BINS, 0, 1)
+                layer_counts[gate] += torch.histc(gates[gate].float(), BINS, 0, 1)
     return {layer: {gate: row.tolist() for gate, row in gates.items()} for layer, gates in counts.items()}
 
 
-def pooled(counts: Counts, gates: Sequence[str], layers: Sequence[str]) -> list[float]:
+def pooled(counts: Counts, gates: Iterable[str], layers: Sequence[str]) -> list[float]:
     """Shares of the values of these gates and layers in each bin."""
     rows = [counts[layer][gate] for layer in layers for gate in gates]
     total = sum(map(sum, rows))
@@ -99,33 +97,27 @@ def tails(shares: Sequence[float]) -> tuple[float, float]:
     return sum(shares[:OUTER]), sum(shares[-OUTER:])
 
 
-def _outer(each: Sequence[Counts], gates: Sequence[str], layers: Sequence[str]) -> Mean:
+def _outer(runs: Sequence[Counts], gates: Sequence[str], layers: Sequence[str]) -> Mean:
     """The share in both outer tenths, in percent, over seeds."""
-    return mean_over_seeds([100 * sum(tails(pooled(counts, gates, layers))) for counts in each])
+    return mean_over_seeds([100 * sum(tails(pooled(counts, gates, layers))) for counts in runs])
 
 
-def find(numbers: Numbers) -> Findings:
+def analyse(numbers: Numbers) -> Findings:
     ours, zero = (numbers[name] for name in NETWORKS)
     layers = list(ours["trained"][0])
     rows = []
-    for gate in (*GATES, "all"):
-        gates = GATES if gate == "all" else (gate,)
-        for layer in (*layers, "all"):
-            of_layers = layers if layer == "all" else [layer]
-            sides = zip(*(tails(pooled(counts, gates, of_layers)) for counts in ours["trained"]), strict=True)
-            rows.append(
-                [
-                    f"{gate}, {layer}",
-                    *(f"{100 * sum(side) / len(side):.0f} %" for side in sides),
-                    *(
-                        _outer(each, gates, of_layers).percent()
-                        for each in (ours["trained"], ours["untrained"], zero["trained"])
-                    ),
-                ]
+    for gate, gates in [*((gate, [gate]) for gate in GATES), ("all", list(GATES))]:
+        for layer, some_layers in [*((layer, [layer]) for layer in layers), ("all", layers)]:
+            sides = zip(*(tails(pooled(counts, gates, some_layers)) for counts in ours["trained"]), strict=True)
+            both = (
+                _outer(runs, gates, some_layers).percent()
+                for runs in (ours["trained"], ours["untrained"], zero["trained"])
             )
-    after = {gate: _outer(ours["trained"], [gate], layers) for gate in GATES}
-    before = {gate: _outer(ours["untrained"], [gate], layers) for gate in GATES}
-    from_zero = {gate: _outer(zero["trained"], [gate], layers) for gate in GATES}
+            rows.append([f"{gate}, {layer}", *(f"{100 * sum(side) / len(side):.0f} %" for side in sides), *both])
+    after, before, from_zero = (
+        {gate: _outer(runs, [gate], layers) for gate in GATES}
+        for runs in (ours["trained"], ours["untrained"], zero["trained"])
+    )
     overall, at_zero = _outer(ours["trained"], GATES, layers), _outer(zero["untrained"], GATES, layers)
     by_layer = sorted((_outer(ours["trained"], GATES, [layer]).mean, layer) for layer in layers)
     sentences = [
@@ -134,43 +126,38 @@ def find(numbers: Numbers) -> Findings:
         + ".",
         f"Before the first update it was {before['forget'].mean:.0f} % of the forget gates already, which start at "
         f"σ(3) = 0.95, and {before['input'].mean:.0f} % and {before['output'].mean:.0f} % of the others.",
-        f"Networks whose forget gates start at σ(0) = 0.5 begin with {at_zero.mean:.0f} % of all values there, and end "
-        + "with "
-        + ", ".join(f"{from_zero[gate].mean:.0f} % ({gate})" for gate in GATES)
-        + ".",
-        "By layer, of all three gates, it is "
-        + ", ".join(f"{share:.0f} % ({layer})" for share, layer in by_layer)
-        + ".",
+        f"Networks with forget gates that start at σ(0) = 0.5 begin with {at_zero.mean:.0f} % of all values there, and "
+        "end with " + ", ".join(f"{from_zero[gate].mean:.0f} % ({gate})" for gate in GATES) + ".",
+        "By layer, over all three gates: " + ", ".join(f"{share:.0f} % ({layer})" for share, layer in by_layer) + ".",
     ]
     columns = ["gate, layer", "below 0.1", "above 0.9", "both", "both, untrained", "both, trained from b_f = 0"]
-    return Findings(sentences, columns, rows, *_judged(overall, after, len(ours["trained"])))
-
-
-def _judged(overall: Mean, gates: Mapping[str, Mean], seeds: int) -> tuple[Verdict | None, str]:
-    if seeds < SEEDS_FOR_A_VERDICT:
-        return None, ""
-    shares = {"all gates": overall, **gates}
-    verdict = all_of([above(share, VAST) for share in shares.values()])
-    return verdict, f"in the outer tenths, where a vast majority is more than {VAST} %: " + ", ".join(
-        f"{name} {share.percent(1)}" for name, share in shares.items()
-    )
+    if len(ours["trained"]) < MIN_SEEDS:
+        return Findings(sentences, columns, rows)
+    shares = {"all gates": overall, **after}
+    reason = f"in the outer tenths, where a vast majority is more than {VAST} %: "
+    reason += ", ".join(f"{name} {share.percent(1)}" for name, share in shares.items())
+    return Findings(sentences, columns, rows, all_of([above(share, VAST) for share in shares.values()]), reason)
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
-    figure, found = panels([f"{gate.capitalize()} gate" for gate in GATES], narrow, height=2.7 if narrow else 3.4)
+    y = "% of values, in bins of 0.02"
+    labels = [
+        (f"{gate.capitalize()} gate", "value of the gate", y if narrow or gate == GATES[0] else "") for gate in GATES
+    ]
+    figure, all_axes = panels(narrow, *labels, height=2.7 if narrow else 3.4)
     ours, zero = (numbers[name] for name in NETWORKS)
     lines: list[tuple[str, list[Counts], dict[str, Any]]] = [
         ("untrained (b_f = 3)", ours["untrained"], {"color": SOFT, "linestyle": (0, (2, 1.4)), "linewidth": 1.4}),
-        ("trained", ours["trained"], {"color": looks()["lstm"].light, "linewidth": 2.0}),
-        ("trained from b_f = 0", zero["trained"], {"color": numbered(2).light, "linewidth": 1.4}),
+        ("trained", ours["trained"], {"color": cell_style("lstm").light, "linewidth": 2.0}),
+        ("trained from b_f = 0", zero["trained"], {"color": series_style(2).light, "linewidth": 1.4}),
     ]
     edges = [n / BINS for n in range(BINS + 1)]
-    for axes, gate in zip(found, GATES, strict=True):
+    for axes, gate in zip(all_axes, GATES, strict=True):
         for low, high in ((0, 0.1), (0.9, 1)):
             axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
-        for name, each, style in lines:
-            of_seeds = [pooled(counts, [gate], list(counts)) for counts in each]
-            shares = [100 * sum(column) / len(of_seeds) for column in zip(*of_seeds, strict=True)]
+        for name, runs, style in lines:
+            by_seed = [pooled(counts, [gate], list(counts)) for counts in runs]
+            shares = [100 * sum(column) / len(by_seed) for column in zip(*by_seed, strict=True)]
             axes.stairs(shares, edges, baseline=None, label=name, zorder=3, **style)
         axes.set_yscale("log")
         axes.set_ylim(0.05, 100)
@@ -178,26 +165,17 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         axes.minorticks_off()
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.1, 0.5, 0.9, 1], ["0", "0.1", "0.5", "0.9", "1"])
-        first = axes is found[0]
-        axis_labels(axes, "value of the gate", "% of values, in bins of 0.02" if first or narrow else "")
-    legend(figure, found[0])
-    return figure
+    return legend(figure)
 
 
-EXPERIMENT = Experiment(
-    name="gates",
+DESCRIPTION = Description(
     title="Are gates open or shut?",
     claim="When you look at a trained LSTM, you find that the vast majority of the gate's values are very close to 0 "
     "or 1; the others are very few.",
     chapter="chapter 2.1.1: LSTM, the forget gate",
-    setup="LSTMs that translate through an encoding of fixed size read validation sentences (no longer than those of "
-    "training) with the reference as the decoder's input; every value of every gate at every real token counts once. "
-    f"“Very close to 0 or 1” is below 0.1 or above 0.9, “the vast majority” is more than {VAST} %: of all values, and "
-    "of each gate's. "
-    "The note says it of the forget gate; here all three are looked at. Forget gates start at σ(3) = 0.95 unless it "
-    "says b_f = 0; other biases start at 0.",
-    settings=Settings,
-    measure=measure,
-    find=find,
-    draw=draw,
+    setup="LSTM translation models with a fixed-length context vector read validation sentences (no longer than "
+    "those of training) with the reference as the decoder's input; every value of every gate at every real token "
+    f"counts once. “Very close to 0 or 1” is below 0.1 or above 0.9, “the vast majority” is more than {VAST} %: of "
+    "all values, and of each gate's. The note says it of the forget gate; the experiment measures all three. Forget "
+    "gates start at σ(3) = 0.95 unless stated as b_f = 0; other biases start at 0.",
 )

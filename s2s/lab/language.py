@@ -1,12 +1,11 @@
-"""A recurrent language model: the smallest model that makes a cell read real text.
+"""Recurrent language model: the smallest model that applies a cell to real text.
 
     P(y_1 … y_n) = Π_t P(y_t | y_1 … y_{t-1}),   P(y_t | …) = softmax(V h_t + c),   h_t = cell(x_t, h_{t-1})
 
-x_t is the embedding of y_{t-1} (y_0 is `<s>`), and the last y is `</s>`. Its score is the perplexity on lines it has
-not seen, exp of the mean cross-entropy of a token: a model that chose at random among k tokens at each step would have
-k.
+x_t is the embedding of y_{t-1} (y_0 is `<s>`), and the last y is `</s>`. The score is the perplexity on held-out lines,
+exp of the mean cross-entropy per token; a uniform choice among k tokens has perplexity k.
 
-The text is the target side of a corpus, cut into subwords as a training run would do it.
+The text is the target side of a corpus, segmented into subwords as for a training run.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from s2s.data.batching import Batch, BatchSampler, Ids, collate
 from s2s.data.corpus import Split, load_corpus
 from s2s.data.ids import cached_ids
 from s2s.data.tokenizer import train_tokenizer
-from s2s.lab.fit import Recipe, Watch, fit, seeded
+from s2s.lab.fit import Recipe, fit, seeded
 from s2s.nn.cells import cell_class
 from s2s.nn.loss import projected_cross_entropy
 from s2s.nn.recurrent import RecurrentLayer
@@ -34,7 +33,7 @@ from s2s.schema import PositiveInt, build
 
 
 class Text(NamedTuple):
-    """Lines of token ids, without `<s>` and `</s>`; ids are below `vocabulary`."""
+    """Lines of token ids without `<s>` and `</s>`; ids are below `vocabulary`."""
 
     train: Sequence[Ids]
     held_out: Sequence[Ids]
@@ -43,7 +42,7 @@ class Text(NamedTuple):
 
 @dataclass(frozen=True)
 class LanguageSettings:
-    """A language model's sizes and training."""
+    """Sizes and training of a language model."""
 
     embedding: PositiveInt
     hidden: PositiveInt
@@ -57,10 +56,7 @@ class _Data:
 
 
 def read_text(data: Mapping[str, Any]) -> Text:
-    """The target side of a corpus.
-
-    Args:
-        data: the `data` section of a training run's configuration; `Bench.configuration` composes one.
+    """The target side of a corpus from the `data` section of a training run's configuration.
 
     Raises:
         S2SError: it cannot be read.
@@ -77,23 +73,16 @@ def read_text(data: Mapping[str, Any]) -> Text:
 
 
 class LanguageModel(nn.Module):
-    """Embedding, one recurrent layer, output layer.
+    """Embedding, one recurrent layer of a registered cell (`s2s.nn.cells`), output layer."""
 
-    Args:
-        cell: a registered cell, see `s2s.nn.cells`.
-        cell_options: of its constructor.
-    """
-
-    def __init__(
-        self, cell: str, vocabulary: int, embedding: int, hidden: int, cell_options: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, cell: str, vocabulary: int, embedding: int, hidden: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
-        self.layer = RecurrentLayer(cell_class(cell)(embedding, hidden, **(cell_options or {})))
+        self.layer = RecurrentLayer(cell_class(cell)(embedding, hidden))
         self.output = nn.Linear(self.layer.cell.output_size, vocabulary)
 
     def forward(self, batch: Batch) -> tuple[Tensor, int]:
-        """The cross-entropy of a batch's target side, summed, in nats; and the number of tokens, `</s>` included."""
+        """The summed cross-entropy of a batch's target side, in nats, and its number of tokens, `</s>` included."""
         mask = batch.target_mask
         states, _ = self.layer(self.embedding(batch.target_input), mask)
         loss, _ = projected_cross_entropy(states[mask], self.output.weight, self.output.bias, batch.target[mask])
@@ -101,7 +90,7 @@ class LanguageModel(nn.Module):
 
 
 def batches(lines: Sequence[Ids], batch_tokens: int, seed: int) -> Iterator[Batch]:
-    """Lines of similar length in batches, epoch after epoch without an end, each in an order of its own.
+    """An endless stream of batches of lines of similar length, in another order in each epoch.
 
     Raises:
         S2SError: a line is longer than a batch may be.
@@ -110,34 +99,23 @@ def batches(lines: Sequence[Ids], batch_tokens: int, seed: int) -> Iterator[Batc
     return (_batch(lines, index) for epoch in itertools.count() for index in plan.epoch(epoch))
 
 
-def train_language_model(
-    text: Text,
-    cell: str,
-    settings: LanguageSettings,
-    seed: int,
-    cell_options: Mapping[str, Any] | None = None,
-    watch: Watch | None = None,
-) -> LanguageModel:
-    """A language model, trained on `text.train`; the seed decides its first weights and the order of the lines.
-
-    Args:
-        watch: see `s2s.lab.fit.fit`; the loss is that of a token, in nats.
-    """
+def train_language_model(text: Text, cell: str, settings: LanguageSettings, seed: int) -> LanguageModel:
+    """A language model trained on `text.train`; the seed fixes its initial weights and the order of the lines."""
     with seeded(seed):
-        model = LanguageModel(cell, text.vocabulary, settings.embedding, settings.hidden, cell_options)
+        model = LanguageModel(cell, text.vocabulary, settings.embedding, settings.hidden)
     training = batches(text.train, settings.batch_tokens, seed)
 
     def loss() -> Tensor:
         total, tokens = model(next(training))
         return total / tokens  # type: ignore[no-any-return]
 
-    fit(model, loss, settings.fit, watch=watch)
+    fit(model, loss, settings.fit)
     return model
 
 
 @torch.no_grad()
 def perplexity(model: LanguageModel, lines: Sequence[Ids], batch_tokens: int) -> float:
-    """exp of the mean cross-entropy of a token of these lines, `</s>` included."""
+    """exp of the mean cross-entropy per token of these lines, `</s>` included."""
     sums = [model(_batch(lines, index)) for index in _plan(lines, batch_tokens, 0).epoch(0)]
     return math.exp(sum(loss.item() for loss, _ in sums) / sum(tokens for _, tokens in sums))
 
@@ -148,5 +126,5 @@ def _plan(lines: Sequence[Ids], batch_tokens: int, seed: int) -> BatchSampler:
 
 
 def _batch(lines: Sequence[Ids], index: Sequence[int] | Any) -> Batch:
-    chosen = [lines[i] for i in index]
-    return collate(chosen, chosen, index)
+    examples = [lines[i] for i in index]
+    return collate(examples, examples, index)

@@ -1,4 +1,4 @@
-"""The lab's page: one HTML file with every claim in the note's words, what was done, the picture and the numbers."""
+"""The lab's page: one HTML file with the claim, method, picture, numbers and conclusion of each experiment."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ from s2s.evaluation.report.canvas import svg
 from s2s.evaluation.report.palette import styles
 from s2s.evaluation.report.prose import duration
 from s2s.files import atomic_write
-from s2s.lab.look import FAMILIES
-from s2s.lab.notebook import Entry
+from s2s.lab.plots import FAMILIES
+from s2s.lab.results import ExperimentResult
 from s2s.precision import Dtype
 from s2s.version import __version__
 
 
-def write_page(path: Path, entries: Sequence[Entry], command: str, precision: Dtype) -> None:
-    """Writes the page.
-
-    Args:
-        entries: in the order of the page.
-        command: what the user typed.
-        precision: what `auto` was.
+def write_page(path: Path, results: Sequence[ExperimentResult], command: str, precision: Dtype) -> None:
+    """Writes the page of these results, with the user's command line and the dtype that `auto` stands for.
 
     Raises:
         S2SError: the file cannot be written.
@@ -34,9 +29,9 @@ def write_page(path: Path, entries: Sequence[Entry], command: str, precision: Dt
     environment.filters["duration"] = duration
     html = environment.from_string(_text("s2s.lab", "page.html.jinja")).render(
         css=_text("s2s.evaluation.report", "page.css") + _text("s2s.lab", "page.css"),
-        looks=styles(FAMILIES),
-        entries=[(entry, entry.findings, _pictures(entry)) for entry in entries],
-        settings={entry.experiment.name: json.dumps(entry.settings, indent=2) for entry in entries},
+        styles=styles(FAMILIES),
+        entries=[(result, result.experiment.description, result.findings, _pictures(result)) for result in results],
+        settings={result.experiment.name: json.dumps(result.settings, indent=2) for result in results},
         command=command,
         precision=precision,
         version=__version__,
@@ -45,17 +40,11 @@ def write_page(path: Path, entries: Sequence[Entry], command: str, precision: Dt
         file.write(html)
 
 
-def _pictures(entry: Entry) -> list[tuple[str, str]]:
-    """One drawing for wide screens and one for phones; CSS shows either."""
+def _pictures(result: ExperimentResult) -> list[tuple[str, str]]:
+    """SVG for wide screens and for phones; CSS shows one of them."""
+    name, draw = result.experiment.name, result.experiment.draw
     return [
-        (
-            width,
-            svg(
-                lambda narrow=width == "narrow": entry.experiment.draw(entry.numbers, narrow),  # type: ignore[misc]
-                FAMILIES,
-                f"{entry.experiment.name}-{width}",
-            ),
-        )
+        (width, svg(lambda narrow=width == "narrow": draw(result.numbers, narrow), FAMILIES, f"{name}-{width}"))  # type: ignore[misc]
         for width in ("wide", "narrow")
     ]
 

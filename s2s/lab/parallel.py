@@ -1,15 +1,13 @@
-"""One word after another, or all at once: the chain of products that a sentence's length makes, and its time.
+"""Sequential or parallel: the length of the dependency chain of matrix multiplications in a sentence, and its time.
 
-A recurrent network computes h_t from h_{t-1}, so its products stand in a chain as long as the sentence: no hardware can
-begin a step before the one before it has ended. Self-attention computes all positions of a layer from the layer below,
-so its chain has the same length for any sentence; what grows is the amount of work, T² scores instead of T steps
-(Vaswani et al. 2017, table 1).
+A recurrent network computes h_t from h_{t-1}, so its matrix multiplications form a chain as long as the sentence: no
+hardware can start a step before the previous one has ended. Self-attention computes all positions of a layer from the
+layer below, so its chain has the same length for any sentence; only the amount of work grows, with T² scores instead of
+T steps (Vaswani et al. 2017, table 1).
 
-Two measurements. The *chain* is counted, the same on any hardware: each tensor of a forward pass gets as its depth the
-largest number of matrix products that had to be done one after the other before it was there. The *time* is that of
-whole training steps (forward, backward, update) at a constant number of tokens, batch × length, so that with length
-only the order of the work changes: fewer sentences side by side, more steps. A chain costs time only where work could
-have been done at once: with few cores much less than on a graphics processor.
+The *chain* is counted, and so independent of the hardware. The *time* is that of whole training steps at a constant
+number of tokens, batch × length, so that the length changes only the order of the work: fewer sentences in parallel,
+more steps. A chain costs time only where work could be done in parallel: much less with few cores than on a GPU.
 """
 
 from __future__ import annotations
@@ -33,17 +31,15 @@ from s2s.config import TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
 from s2s.devices import keep_freed_memory
-from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, rising
-from s2s.lab.look import axis_labels, legend, line, looks, numbered, panels
-from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, Mean, above, all_of, mean_over_seeds
+from s2s.lab.experiment import Conclusion, Description, Findings, Numbers, rising
+from s2s.lab.plots import cell_style, legend, line, log_ticks, mean_line, panels, series_style
+from s2s.lab.runner import CPU, JobRunner
+from s2s.lab.statistics import MIN_SEEDS, above, all_of, mean_over_seeds, means_over_seeds
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.models.seq2seq import EncoderDecoder
 from s2s.nn.recurrent import set_recurrence
 from s2s.schema import PositiveInt
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -53,53 +49,54 @@ class Settings:
     tokens: PositiveInt  # of a batch: sentences × length
     vocabulary: PositiveInt
     precision: TrainingPrecision
-    repetitions: PositiveInt  # steps of a round, of which the median is taken
+    repetitions: PositiveInt  # steps of a round, whose median counts
     rounds: PositiveInt  # for the interval
 
+    @property
+    def recurrent(self) -> list[str]:
+        return [name for name, shape in self.models.items() if not isinstance(shape, TransformerShape)]
 
-def measure(settings: Settings, bench: Bench) -> Numbers:
+
+def check(settings: Settings) -> list[str]:
+    kinds = {"recurrent": settings.recurrent, "self-attention": set(settings.models) - set(settings.recurrent)}
+    return [
+        *rising("lengths", settings.lengths),
+        *(["lengths must be two or more: they are compared"] if len(settings.lengths) < 2 else []),
+        *(f"models has no {kind} network: they are compared" for kind, names in kinds.items() if not names),
+    ]
+
+
+def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Chain and step times of each model by length; times have one list for each round."""
-    given = asdict(settings) | {"precision": bench.precision if settings.precision == "auto" else settings.precision}
-    timed = bench.each({"training steps": partial(step_times, given)})["training steps"]
-    counted = bench.each({"chains": partial(chains, given["models"], settings.lengths)})["chains"]
+    values = asdict(settings) | {"precision": runner.precision if settings.precision == "auto" else settings.precision}
+    times = runner.run({"training steps": partial(step_times, values)})["training steps"]
+    counts = runner.run({"chains": partial(chains, values["models"], settings.lengths)})["chains"]
     return {
         "lengths": settings.lengths,
         "tokens": settings.tokens,
-        "recurrent": _recurrent(settings),
-        "chains": counted,
-        **timed,
+        "recurrent": settings.recurrent,
+        "chains": counts,
+        **times,
     }
 
 
-def _attending(settings: Settings) -> list[str]:
-    return [name for name, shape in settings.models.items() if isinstance(shape, TransformerShape)]
-
-
-def _recurrent(settings: Settings) -> list[str]:
-    return [name for name in settings.models if name not in _attending(settings)]
-
-
-def step_times(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of a training step of each model at each length, for each round; all of them take turns.
-
-    Args:
-        given: `Settings` as plain values.
-    """
+def step_times(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Seconds of a training step of each model at each length, for each round; `values` are those of `Settings`."""
     keep_freed_memory()
     torch.manual_seed(1)
     steps: dict[str, Callable[[], object]] = {}
-    for name, shape in given["models"].items():
-        model = build_model(section(shape), given["vocabulary"], given["vocabulary"])
+    for name, shape in values["models"].items():
+        model = build_model(section(shape), values["vocabulary"], values["vocabulary"])
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-        for length in given["lengths"]:
-            batch = random_batch(max(1, given["tokens"] // length), length, given["vocabulary"])
-            steps[f"{name} {length}"] = partial(training_step, model, optimizer, batch, given["precision"] == "bf16")
-    rounds = [medians(steps, given["repetitions"], CPU, lambda: None) for _ in range(given["rounds"])]
+        for length in values["lengths"]:
+            batch = random_batch(max(1, values["tokens"] // length), length, values["vocabulary"])
+            steps[f"{name} {length}"] = partial(training_step, model, optimizer, batch, values["precision"] == "bf16")
+    rounds = [medians(steps, values["repetitions"], CPU, lambda: None) for _ in range(values["rounds"])]
     machine = facts(CPU)
     return {
         "seconds": {
-            name: [[taken[f"{name} {length}"] for length in given["lengths"]] for taken in rounds]
-            for name in given["models"]
+            name: [[seconds[f"{name} {length}"] for length in values["lengths"]] for seconds in rounds]
+            for name in values["models"]
         },
         "machine": {key: machine[key] for key in ("processor", "threads")},
     }
@@ -116,9 +113,9 @@ def random_batch(sentences: int, length: int, vocabulary: int) -> Batch:
     return collate(source, target, range(sentences))
 
 
-def training_step(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch, half: bool) -> None:
+def training_step(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch, bf16: bool) -> None:
     """Forward, backward, update."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         sums = model(batch)
     (sums.loss / sums.tokens).backward()
     optimizer.step()
@@ -126,169 +123,145 @@ def training_step(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch
 
 
 def chain(shape: Mapping[str, Any], length: int) -> int:
-    """Matrix products of a model's forward pass over one sentence pair that have to be done one after the other.
+    """The longest dependency chain of matrix multiplications in a model's forward pass over one sentence pair.
 
-    Up to the decoder's last hidden vectors: the loss is computed in blocks, one after the other to save memory, not
-    because one needs the other.
+    It ends at the decoder's last hidden states: the loss is computed in blocks, whose sequence saves memory and is no
+    dependency.
     """
     model = build_model(section(dict(shape)), 10, 10).eval()
     assert isinstance(model, EncoderDecoder)
-    set_recurrence(model, "loop", CPU)  # as the equations have it
-    with torch.no_grad(), Chain() as found:
+    set_recurrence(model, "loop", CPU)  # as in the equations
+    with torch.no_grad(), ChainCounter() as counter:
         batch = random_batch(1, length, 10)
         model.decoder(model.target_embedding(batch.target_input), model.start(batch.source, batch.source_mask))
-    return int(found.longest)
+    return int(counter.longest)
 
 
-class Chain(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows all operations and notes for each tensor after how many products in a row it is there.
+class ChainCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Dispatch mode that counts the matrix multiplications in sequence that each tensor depends on, its depth.
 
-    An operation's result comes after the latest of its inputs, and one product later if it is one. Where an operation
-    writes into memory, all tensors in that memory are there as late as what was written.
+    The depth of a result is the largest depth of its inputs, plus one for a matrix multiplication. An in-place
+    operation gives its depth to all tensors in the same storage.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.longest = 0
         self._depths: dict[int, int] = {}  # by tensor
-        self._written: dict[int, int] = {}  # by memory
-        self._kept: list[Tensor] = []  # so that numbers of tensors and memory are not used again
+        self._written: dict[int, int] = {}  # by storage
+        self._alive: list[Tensor] = []  # so that ids of tensors and storages stay unique
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         before = max((self._depth(tensor) for tensor in _tensors((args, kwargs))), default=0)
         depth = before + (func.overloadpacket in flop_registry)
         for tensor in _tensors(result):
-            self._kept.append(tensor)
+            self._alive.append(tensor)
             self._depths[id(tensor)] = depth
             if func._schema.is_mutable:
-                self._written[_memory(tensor)] = max(depth, self._written.get(_memory(tensor), 0))
+                self._written[_storage(tensor)] = max(depth, self._written.get(_storage(tensor), 0))
         self.longest = max(self.longest, depth)
         return result
 
     def _depth(self, tensor: Tensor) -> int:
-        return max(self._depths.get(id(tensor), 0), self._written.get(_memory(tensor), 0))
+        return max(self._depths.get(id(tensor), 0), self._written.get(_storage(tensor), 0))
 
 
 def _tensors(values: Any) -> list[Tensor]:
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-def _memory(tensor: Tensor) -> int:
+def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def slowdown(numbers: Numbers, name: str) -> list[float]:
-    """How many times as long a step takes at the longest length as at the shortest, by round."""
-    return [seconds[-1] / seconds[0] for seconds in numbers["seconds"][name]]
-
-
-def advantage(numbers: Numbers, name: str, other: str, n: int) -> list[float]:
-    """How many times as long a step of one model takes as one of another at length number n, by round."""
-    pairs = zip(numbers["seconds"][name], numbers["seconds"][other], strict=True)
-    return [mine[n] / theirs[n] for mine, theirs in pairs]
-
-
-def find(numbers: Numbers) -> Findings:
-    lengths, chains, recurrent = numbers["lengths"], numbers["chains"], numbers["recurrent"]
+def analyse(numbers: Numbers) -> Findings:
+    lengths, counts, recurrent, seconds = (numbers[key] for key in ("lengths", "chains", "recurrent", "seconds"))
     short, long = lengths[0], lengths[-1]
-    attending = [name for name in chains if name not in recurrent]
-    growth = {name: (found[-1] - found[0]) / (long - short) for name, found in chains.items()}
+    growth = {name: (chain[-1] - chain[0]) / (long - short) for name, chain in counts.items()}
+    slowdown = {name: mean_over_seeds([in_round[-1] / in_round[0] for in_round in seconds[name]]) for name in counts}
     rows = [
         [
             name,
-            *(str(chains[name][n]) for n in (0, -1)),
-            *(f"{1000 * mean_over_seeds([s[n] for s in numbers['seconds'][name]]).mean:.0f}" for n in (0, -1)),
-            mean_over_seeds(slowdown(numbers, name)).text(),
+            *(str(counts[name][n]) for n in (0, -1)),
+            *(f"{1000 * mean_over_seeds([in_round[n] for in_round in seconds[name]]).mean:.0f}" for n in (0, -1)),
+            slowdown[name].text(),
         ]
-        for name in chains
+        for name in counts
     ]
-    longer = ", ".join(f"{name} {growth[name]:g}" for name in recurrent)
-    all_grow = ", ".join(f"{name} {growth[name]:g} ({found[-1]} in all at {long})" for name, found in chains.items())
-    slower = ", ".join(f"{name} {mean_over_seeds(slowdown(numbers, name)).mean:.1f}" for name in chains)
-    gains = {
-        (name, other): [mean_over_seeds(advantage(numbers, name, other, n)) for n in (0, -1)]
+    # Time of a recurrent model relative to one with self-attention, at the shortest and the longest length.
+    ratios = {
+        (name, other): [
+            mean_over_seeds([a[n] / b[n] for a, b in zip(seconds[name], seconds[other], strict=True)]) for n in (0, -1)
+        ]
         for name in recurrent
-        for other in attending
+        for other in counts
+        if other not in recurrent
     }
-    told = "; ".join(
+    all_grow = ", ".join(f"{name} {growth[name]:g} ({chain[-1]} in all at {long})" for name, chain in counts.items())
+    relative = "; ".join(
         f"{name} takes {first.mean:.2f} times the time of {other} at {short} tokens, {last.mean:.2f} times at {long}"
-        for (name, other), (first, last) in gains.items()
+        for (name, other), (first, last) in ratios.items()
     )
     threads = numbers["machine"]["threads"]
     sentences = [
-        "Each further token on both sides adds so many products to the chain in which one waits for the other: "
+        "Each further token on both sides adds this many matrix multiplications to the longest dependency chain: "
         f"{all_grow}.",
-        f"With {numbers['tokens']:,} tokens in each batch, a step at {long} tokens a sentence takes so many times "
-        f"as long as one at {short}: {slower}.",
-        f"{told[0].upper()}{told[1:]}.",
+        f"With {numbers['tokens']:,} tokens in each batch, the time of a step at {long} tokens a sentence relative to "
+        f"{short} is: {', '.join(f'{name} {ratio.mean:.1f}' for name, ratio in slowdown.items())}.",
+        f"{relative[0].upper()}{relative[1:]}.",
         f"These are times of {threads} {'thread' if threads == 1 else 'threads'} of {numbers['machine']['processor']}: "
-        "with little done at once, a long chain costs only as much as its steps are small. Where thousands of products "
-        "can be done at once, the chain itself bounds the time.",
+        "with little parallelism, a long chain costs only as much as its steps are small. On hardware that runs "
+        "thousands of multiplications in parallel, the chain itself bounds the time.",
     ]
-    columns = ["model", f"chain at {short}", f"at {long}", f"ms a step at {short}", f"at {long}", "times as long"]
-    rounds = len(next(iter(numbers["seconds"].values())))
-    if rounds < SEEDS_FOR_A_VERDICT:
+    columns = ["model", f"chain at {short}", f"at {long}", f"ms a step at {short}", f"at {long}", "ratio"]
+    if len(next(iter(seconds.values()))) < MIN_SEEDS:
         return Findings(sentences, columns, rows)
-    grows = [above(Mean(growth[name], growth[name], growth[name])) for name in recurrent]
-    grows += ["supported" if growth[name] == 0 else "not supported" for name in attending]
-    saves = [above(last, 1.0) for _, last in gains.values()]
+    grows: list[Conclusion] = [
+        "supported" if (growth[name] > 0 if name in recurrent else growth[name] == 0) else "not supported"
+        for name in counts
+    ]
+    saves = [above(last, 1.0) for _, last in ratios.values()]
     reason = (
-        f"parallel: {all_of(grows)}, the chain grows by {longer} for each token, that of self-attention does not "
-        f"(counted). More efficient, on this machine: {all_of(saves)}, times as long at {long} tokens: "
-        + "; ".join(f"{name} / {other} {last.text(2)}" for (name, other), (_, last) in gains.items())
+        f"parallel: {all_of(grows)}, the chain grows by {', '.join(f'{name} {growth[name]:g}' for name in recurrent)} "
+        f"for each token, that of self-attention does not (counted). More efficient, on this machine: {all_of(saves)}, "
+        f"ratios of times at {long} tokens: "
+        + "; ".join(f"{name} / {other} {last.text(2)}" for (name, other), (_, last) in ratios.items())
     )
     return Findings(sentences, columns, rows, all_of([*grows, *saves]), reason)
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
-    tokens = f"{numbers['tokens']:,} tokens"
-    figure, (left, right) = panels(["Products that wait for one another", f"Time of a training step, {tokens}"], narrow)
+    x = "tokens of a sentence"
+    figure, (left, right) = panels(
+        narrow,
+        ("Dependency chain", x, "matrix multiplications in sequence"),
+        (f"Time of a training step, {numbers['tokens']:,} tokens", x, "ms a step"),
+    )
     lengths = numbers["lengths"]
-    for place, (name, found) in enumerate(numbers["chains"].items()):
-        look = numbered(place) if name in numbers["recurrent"] else looks()["transformer"]
-        line(left, lengths, found, look, name)
-        means = [mean_over_seeds(values) for values in zip(*numbers["seconds"][name], strict=True)]
-        parts = ([None if part is None else 1000 * part for part in ends] for ends in zip(*means, strict=True))
-        middle, low, high = parts
-        line(right, lengths, middle, look, name, low, high)  # type: ignore[arg-type]
+    for number, (name, chain) in enumerate(numbers["chains"].items()):
+        style = series_style(number) if name in numbers["recurrent"] else cell_style("transformer")
+        line(left, lengths, chain, style, name)
+        means = [mean.scaled(1000) for mean in means_over_seeds(numbers["seconds"][name])]
+        mean_line(right, lengths, means, style, name)
     for axes in (left, right):
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(lengths, [str(length) for length in lengths])
-        axes.minorticks_off()
+        log_ticks(axes, lengths)
     left.set_yscale("log")
-    products = [n * 10**power for power in range(6) for n in (1, 3)]
+    ticks = [n * 10**power for power in range(6) for n in (1, 3)]
     lowest, highest = left.get_ylim()
-    left.set_yticks(*zip(*((n, f"{n:,}") for n in products if lowest <= n <= highest), strict=True))
+    left.set_yticks(*zip(*((n, f"{n:,}") for n in ticks if lowest <= n <= highest), strict=True))
     left.minorticks_off()
     right.set_ylim(bottom=0)
-    axis_labels(left, "tokens of a sentence", "products in a row")
-    axis_labels(right, "tokens of a sentence", "ms a step")
-    legend(figure, left)
-    return figure
+    return legend(figure)
 
 
-EXPERIMENT = Experiment(
-    name="parallel",
+DESCRIPTION = Description(
     title="One by one, or all at once?",
-    claim="This way of computing is too slow: an RNN has to read the words of a sentence one by one before it can put "
-    "anything out. Self-attention can be computed in parallel and is more efficient.",
+    claim="This way of computing is too slow: an RNN has to read the words of a sentence one by one before it can "
+    "put anything out. Self-attention can be computed in parallel and is more efficient.",
     chapter="chapter 0 (3): seq2seq, attention, Transformer",
     setup="Recurrent models and a Transformer with about as many weights on random tokens, source and target equally "
-    "long. Left: the longest chain of matrix products up to the decoder's last hidden vectors in which each needs the "
-    "result of the one before it, counted. Right: the time of whole training steps at a constant number of tokens a "
-    "batch (the longer the sentences, the fewer); the models take turns, medians.",
-    settings=Settings,
-    measure=measure,
-    find=find,
-    draw=draw,
-    check=lambda settings: [
-        *rising("lengths", settings.lengths),
-        *(["lengths must be two or more: they are compared"] if len(settings.lengths) < 2 else []),
-        *(
-            f"models has no {kind} network: they are compared"
-            for kind, there in (("recurrent", _recurrent(settings)), ("self-attention", _attending(settings)))
-            if not there
-        ),
-    ],
+    "long. Left: the longest chain of matrix multiplications up to the decoder's last hidden states in which each "
+    "needs the result of the one before it, counted. Right: the time of whole training steps at a constant number of "
+    "tokens a batch (the longer the sentences, the fewer); the models alternate, medians.",
 )

@@ -1,6 +1,6 @@
-"""Means over seeds with their intervals, and verdicts that rest on them.
+"""Means over seeds with Student's t intervals, and the conclusions that rest on them.
 
-Seeds are few, so intervals are Student's: mean ± t · s / √n, with t of n - 1 degrees of freedom at 95 %.
+Seeds are few, so an interval is mean ± t · s / √n, with the 95 % quantile t for n - 1 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from s2s.lab.experiment import Verdict
+from s2s.lab.experiment import Conclusion
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom (any table of it).
 _T = [
@@ -18,11 +18,11 @@ _T = [
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 ]
-SEEDS_FOR_A_VERDICT = 3
+MIN_SEEDS = 3  # for a conclusion
 
 
 class Mean(NamedTuple):
-    """A mean over seeds; `low` and `high` are None for one seed alone."""
+    """A mean over seeds; `low` and `high` are None for a single seed."""
 
     mean: float
     low: float | None
@@ -38,14 +38,17 @@ class Mean(NamedTuple):
         return f"{self.share().text(digits)} %"
 
     def share(self) -> Mean:
-        """The same of a share in percent: Student's interval ends where a share does."""
+        """The mean of a share in percent, with its interval clipped to [0, 100]."""
         if self.low is None or self.high is None:
             return self
         return Mean(self.mean, max(0.0, self.low), min(100.0, self.high))
 
+    def scaled(self, factor: float) -> Mean:
+        return Mean(*(None if value is None else factor * value for value in self))  # type: ignore[arg-type]
+
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:
-    """The mean of one value for each seed, with Student's 95 % interval; from 32 values on a little wider."""
+    """The mean of one value per seed, with Student's 95 % interval; from 32 values on it is a little too wide."""
     mean = statistics.fmean(values)
     freedom = len(values) - 1
     if freedom < 1:
@@ -54,26 +57,31 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     return Mean(mean, mean - half, mean + half)
 
 
+def means_over_seeds(seeds: Sequence[Sequence[float]]) -> list[Mean]:
+    """Means of curves point by point; a curve per seed."""
+    return [mean_over_seeds(values) for values in zip(*seeds, strict=True)]
+
+
 def differences(a: Sequence[float], b: Sequence[float]) -> Mean:
-    """a - b, paired by seed."""
-    return mean_over_seeds([one - other for one, other in zip(a, b, strict=True)])
+    """The mean of a - b, paired by seed."""
+    return mean_over_seeds([x - y for x, y in zip(a, b, strict=True)])
 
 
-def above(difference: Mean, by: float = 0.0) -> Verdict:
-    """Is the difference more than `by`? Not decided where its interval holds `by`."""
+def above(difference: Mean, by: float = 0.0) -> Conclusion:
+    """Whether the difference is more than `by`; inconclusive if its interval contains `by`."""
     if difference.low is None or difference.high is None:
-        return "not decided"
-    return "supported" if difference.low > by else "not supported" if difference.high < by else "not decided"
+        return "inconclusive"
+    return "supported" if difference.low > by else "not supported" if difference.high < by else "inconclusive"
 
 
-def below(value: Mean, limit: float) -> Verdict:
-    """Is the value less than a limit? Not decided where its interval holds the limit."""
+def below(value: Mean, limit: float) -> Conclusion:
+    """Whether the value is less than a limit; inconclusive if its interval contains the limit."""
     low, high = (None if end is None else -end for end in (value.high, value.low))
     return above(Mean(-value.mean, low, high), -limit)
 
 
-def all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """A claim of several parts: supported if all parts are, not supported if one is not, not decided without any."""
-    if "not supported" in verdicts:
+def all_of(conclusions: Sequence[Conclusion]) -> Conclusion:
+    """The conclusion on a conjunction: not supported if one part is not; inconclusive without any part."""
+    if "not supported" in conclusions:
         return "not supported"
-    return "supported" if verdicts and all(verdict == "supported" for verdict in verdicts) else "not decided"
+    return "supported" if conclusions and set(conclusions) == {"supported"} else "inconclusive"

@@ -1,18 +1,17 @@
-"""Toy tasks that need a memory: one network reads a sequence of vectors, its last state answers.
+"""Synthetic long-term memory tasks: a network reads a sequence of vectors and answers from its last state.
 
-- **first symbol**: a symbol, then `delay` symbols of another alphabet that say nothing; which symbol was the first?
+- **first symbol**: which symbol came first, before `delay` distractor symbols of another alphabet?
   (the idea of Hochreiter & Schmidhuber 1997, experiment 2)
-- **adding**: pairs of a number and a mark; the mean of the two numbers that are marked, one in each half of the
-  sequence (their experiment 4; they call an answer right if it is off by less than 0.04)
+- **adding**: the mean of the two marked numbers, one in each half of a sequence of numbers and marks (their
+  experiment 4; they accept an error below 0.04)
 
-B batch, T time, I width of an input.
+Shapes: B batch, T time, I input width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,68 +20,59 @@ from torch.nn import functional as F
 from s2s.nn.cells import cell_class
 from s2s.nn.recurrent import RecurrentLayer
 
-SYMBOLS = 8  # of the first symbol, and as many that say nothing
-TOLERANCE = 0.04  # of the adding problem
+SYMBOLS = 8  # candidates for the first symbol, and as many distractors
+TOLERANCE = 0.04  # of the adding task
 
 
-class Reader(nn.Module):
-    """A cell over a sequence, and a linear answer from its last output.
+class SequenceModel(nn.Module):
+    """A recurrent layer of a registered cell (`s2s.nn.cells`) with a linear layer on its last output."""
 
-    Args:
-        cell: a registered cell, see `s2s.nn.cells`.
-        cell_options: of its constructor.
-    """
-
-    def __init__(
-        self, cell: str, inputs: int, hidden: int, outputs: int, cell_options: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, cell: str, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.layer = RecurrentLayer(cell_class(cell)(inputs, hidden, **(cell_options or {})))
-        self.answer = nn.Linear(self.layer.cell.output_size, outputs)
+        self.layer = RecurrentLayer(cell_class(cell)(inputs, hidden))
+        self.output = nn.Linear(self.layer.cell.output_size, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, I) -> (B, outputs)."""
         _, final = self.layer(x, None)
-        return self.answer(final[0])  # type: ignore[no-any-return]
+        return self.output(final[0])  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a sequence asks for.
+    """A task over sequences of vectors."""
 
-    Attributes:
-        inputs, outputs: widths of an input vector and of the answer.
-        draw: (batch, length, generator) -> sequences (B, T, inputs) and their answers; length is the delay or T.
-        loss: of answers given (B, outputs) and wanted; 0-dimensional.
-        right: (B,) which answers are right.
-        chance: share of right answers of a network that remembers nothing.
-        solved: a loss at which nearly all answers are right.
-    """
+    inputs: int  # width of an input vector
+    outputs: int  # width of the answer
+    # (batch, length, generator) -> sequences (B, T, inputs) and target answers; length is the delay or T
+    sample: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]  # of answers (B, outputs) and targets; 0-dimensional
+    correct: Callable[[Tensor, Tensor], Tensor]  # (B,) whether answers are right
+    chance: float  # accuracy of a network without memory
+    solved: float  # a loss at which nearly all answers are right
 
-    inputs: int
-    outputs: int
-    draw: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    right: Callable[[Tensor, Tensor], Tensor]
-    chance: float
-    solved: float
+    def model(self, cell: str, hidden: int) -> SequenceModel:
+        return SequenceModel(cell, self.inputs, hidden, self.outputs)
 
-    def accuracy(self, model: nn.Module, examples: tuple[Tensor, Tensor]) -> float:
-        """Share of right answers."""
-        x, wanted = examples
+    def batch_loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, target = batch
+        return self.loss(model(x), target)
+
+    def accuracy(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> float:
+        x, target = batch
         with torch.no_grad():
-            return self.right(model(x), wanted).double().mean().item()
+            return self.correct(model(x), target).double().mean().item()
 
 
 def first_symbol(batch: int, delay: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One-hot symbols (B, 1 + delay, 2 · SYMBOLS), and which was the first (B,)."""
+    """One-hot symbols (B, 1 + delay, 2 · SYMBOLS), and the index of the first (B,)."""
     first = torch.randint(SYMBOLS, (batch, 1), generator=generator)
     rest = torch.randint(SYMBOLS, 2 * SYMBOLS, (batch, delay), generator=generator)
     return F.one_hot(torch.cat([first, rest], dim=1), 2 * SYMBOLS).float(), first.squeeze(1)
 
 
 def adding(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Numbers in [0, 1] with marks (B, T, 2), and the mean of the two that are marked (B, 1)."""
+    """Numbers in [0, 1] with marks (B, T, 2), and the mean of the two marked ones (B, 1)."""
     numbers = torch.rand(batch, length, generator=generator)
     half = length // 2
     early = torch.randint(half, (batch, 1), generator=generator)
@@ -95,20 +85,25 @@ TASKS: dict[str, Task] = {
     "first symbol": Task(
         inputs=2 * SYMBOLS,
         outputs=SYMBOLS,
-        draw=first_symbol,
+        sample=first_symbol,
         loss=F.cross_entropy,
-        right=lambda given, wanted: given.argmax(dim=1) == wanted,
+        correct=lambda answer, target: answer.argmax(dim=1) == target,
         chance=1 / SYMBOLS,
         solved=0.02,
     ),
     "adding": Task(
         inputs=2,
         outputs=1,
-        draw=adding,
+        sample=adding,
         loss=F.mse_loss,
-        right=lambda given, wanted: ((given - wanted).abs() < TOLERANCE).squeeze(1),
-        # Always ½, the mean of two numbers from [0, 1]: it is nearer than ε with probability 1 - (1 - 2ε)².
+        correct=lambda answer, target: ((answer - target).abs() < TOLERANCE).squeeze(1),
+        # The constant answer ½: the mean of two numbers from [0, 1] is within ε with probability 1 - (1 - 2ε)².
         chance=1 - (1 - 2 * TOLERANCE) ** 2,
         solved=2e-4,
     ),
 }
+
+
+def generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
+    """Random number generators for the training and for the test of a seed."""
+    return torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1_000_000 + seed)

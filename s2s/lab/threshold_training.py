@@ -1,9 +1,13 @@
-"""Trainings whose gradients are too large or too small, with thresholds and without; see `s2s.lab.clipping`."""
+"""Trainings with exploding or vanishing gradients, with thresholds and without; see `s2s.lab.clipping`.
+
+The thresholds work in place on the gradients of parameters: clipping (`s2s.training.optim.clip_gradients`), and floors,
+its opposite.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,23 +15,25 @@ import torch
 from torch import Tensor
 
 from s2s.lab.fit import Recipe, fit, seeded
-from s2s.lab.tasks import TASKS, Reader
-from s2s.lab.thresholds import flat_gradient, raise_components, raise_norm, small_step_descends
+from s2s.lab.tasks import TASKS, SequenceModel, generators
 from s2s.lab.vanishing import with_radius
 from s2s.nn.cells import RNN
 from s2s.schema import PositiveFloat, PositiveInt, build
+from s2s.training.optim import global_norm
 
 TASK = TASKS["first symbol"]
 POINTS = 40  # of a curve
+SMALL = 1e-3  # nats, see `small_step_descends`
+NEVER_ZERO = 1e-30
 CLIPPED = {"none": "no clipping", "norm": "clipped by norm", "value": "clipped by value"}
 FLOORED = {"none": "RNN, no floor", "norm": "RNN, norm raised", "value": "RNN, components raised", "lstm": "LSTM"}
 
 
 @dataclass(frozen=True)
 class Explosion:
-    """A plain RNN whose gradients explode, trained by gradient descent."""
+    """Training of a plain RNN with exploding gradients, by gradient descent."""
 
-    radius: PositiveFloat  # spectral radius of W at the beginning
+    radius: PositiveFloat  # initial spectral radius of W
     delay: PositiveInt
     updates: PositiveInt
     lr: PositiveFloat
@@ -37,7 +43,7 @@ class Explosion:
 
 @dataclass(frozen=True)
 class Vanishing:
-    """A plain RNN whose gradients vanish, and an LSTM, trained by gradient descent, clipped by norm."""
+    """Training of a plain RNN with vanishing gradients, and of an LSTM, by gradient descent, clipped by norm."""
 
     radius: PositiveFloat
     delay: PositiveInt
@@ -49,50 +55,50 @@ class Vanishing:
 
 
 def all_clipped(seed: int, hidden: int, batch: int, explosion: Mapping[str, Any]) -> dict[str, Any]:
-    """`clipped` in each way."""
-    told = build(Explosion, explosion)
-    return {way: clipped(way, seed, hidden, batch, told) for way in CLIPPED}
+    """Results of `clipped` by method."""
+    settings = build(Explosion, explosion)
+    return {method: clipped(method, seed, hidden, batch, settings) for method in CLIPPED}
 
 
-def clipped(way: str, seed: int, hidden: int, batch: int, told: Explosion) -> dict[str, Any]:
-    """A training whose gradients explode, with one of the ways of CLIPPED.
+def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion) -> dict[str, Any]:
+    """A training with exploding gradients and one of the methods of CLIPPED.
 
     Returns:
-        loss: [update, mean loss since the last row] rows; cut: share of updates whose gradient was changed; cosine:
-        between such a gradient and what is left of it, the mean; descends: share of updates in which a small step
-        against what is left lowers the loss of the same batch; lowered: share of updates that do so themselves;
-        longest: the largest norm of a gradient.
+        loss: rows [update, mean loss since the last row]; cut: share of updates with a clipped gradient; cosine: mean
+        over these, between the raw and the clipped gradient; descends: share of updates in which a small step against
+        the clipped gradient lowers the loss of the same batch; lowered: share of updates that lower it themselves;
+        longest: largest norm of a gradient.
     """
-    by_norm, by_value = (told.clip_norm if way == "norm" else None), (told.clip_value if way == "value" else None)
-    recipe = Recipe(told.updates, told.lr, "sgd", clip_norm=by_norm, clip_value=by_value)
-    model = _start("rnn", seed, hidden, told.radius)
+    by_norm = settings.clip_norm if method == "norm" else None
+    by_value = settings.clip_value if method == "value" else None
+    recipe = Recipe(settings.updates, settings.lr, "sgd", clip_norm=by_norm, clip_value=by_value)
+    model = _model("rnn", seed, hidden, settings.radius)
     generator = torch.Generator().manual_seed(seed)
-    examples = TASK.draw(batch, told.delay, generator)
+    examples = TASK.sample(batch, settings.delay, generator)
     norms, cosines, descends, lowered = list[float](), list[float](), list[bool](), list[bool]()
 
-    def again() -> Tensor:
-        x, wanted = examples
-        return TASK.loss(model(x), wanted)
+    def loss_again() -> Tensor:
+        return TASK.batch_loss(model, examples)
 
     def loss() -> Tensor:
         nonlocal examples
-        examples = TASK.draw(batch, told.delay, generator)
-        return again()
+        examples = TASK.sample(batch, settings.delay, generator)
+        return loss_again()
 
-    def limit(parameters: Sequence[Tensor]) -> None:
+    def clip_and_record(parameters: Sequence[Tensor]) -> None:
         raw = flat_gradient(parameters)
         recipe.clip(parameters)
         norms.append(raw.norm().item())
-        left = flat_gradient(parameters)
-        if not left.equal(raw):
-            cosines.append(torch.cosine_similarity(raw, left, dim=0).item())
-        descends.append(small_step_descends(parameters, again, norms[-1]))
+        clipped_gradient = flat_gradient(parameters)
+        if not clipped_gradient.equal(raw):
+            cosines.append(torch.cosine_similarity(raw, clipped_gradient, dim=0).item())
+        descends.append(small_step_descends(parameters, loss_again, norms[-1]))
 
-    def watch(update: int, value: float) -> None:
+    def record(update: int, value: float) -> None:
         with torch.no_grad():
-            lowered.append(again().item() < value)
+            lowered.append(loss_again().item() < value)
 
-    losses = fit(model, loss, recipe, limit, watch)
+    losses = fit(model, loss, recipe, clip_and_record, record)
     every = max(1, len(losses) // POINTS)
     ends = range(every, len(losses) + 1, every)
     return {
@@ -106,59 +112,92 @@ def clipped(way: str, seed: int, hidden: int, batch: int, told: Explosion) -> di
 
 
 def all_floored(seed: int, hidden: int, batch: int, examples: int, vanishing: Mapping[str, Any]) -> dict[str, Any]:
-    """`floored` in each way."""
-    told = build(Vanishing, vanishing)
-    return {way: floored(way, seed, hidden, batch, examples, told) for way in FLOORED}
+    """Results of `floored` by method."""
+    settings = build(Vanishing, vanishing)
+    return {method: floored(method, seed, hidden, batch, examples, settings) for method in FLOORED}
 
 
-def floored(way: str, seed: int, hidden: int, batch: int, examples: int, told: Vanishing) -> dict[str, Any]:
-    """A training over a long delay, with one of the ways of FLOORED.
+def floored(method: str, seed: int, hidden: int, batch: int, examples: int, settings: Vanishing) -> dict[str, Any]:
+    """A training over a long delay with one of the methods of FLOORED.
 
     Returns:
-        right: [update, share of right answers] rows; early, early_trained: the norm of the loss's derivative by the
-        first symbol, relative to that by the last input, before and after training.
+        right: rows [update, accuracy]; early, early_trained: `early_share` before and after training.
     """
-    recipe = Recipe(told.updates, told.lr, "sgd", clip_norm=told.clip_norm)
-    model = _start("lstm" if way == "lstm" else "rnn", seed, hidden, told.radius)
-    training, later = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1_000_000 + seed)
-    test = TASK.draw(examples, told.delay, later)
-    looked_at = TASK.draw(batch, told.delay, later)
-    early = early_share(model, looked_at)
+    recipe = Recipe(settings.updates, settings.lr, "sgd", clip_norm=settings.clip_norm)
+    model = _model("lstm" if method == "lstm" else "rnn", seed, hidden, settings.radius)
+    training, later = generators(seed)
+    test = TASK.sample(examples, settings.delay, later)
+    probe = TASK.sample(batch, settings.delay, later)
+    early = early_share(model, probe)
 
-    def loss() -> Tensor:
-        x, wanted = TASK.draw(batch, told.delay, training)
-        return TASK.loss(model(x), wanted)
-
-    def limit(parameters: Sequence[Tensor]) -> None:
-        if way == "norm":
-            raise_norm(parameters, told.floor_norm)
-        if way == "value":
-            raise_components(parameters, told.floor_value)
+    def raise_and_clip(parameters: Sequence[Tensor]) -> None:
+        if method == "norm":
+            raise_norm(parameters, settings.floor_norm)
+        if method == "value":
+            raise_components(parameters, settings.floor_value)
         recipe.clip(parameters)
 
     rows: list[list[float]] = [[0, TASK.accuracy(model, test)]]
 
-    def watch(update: int, value: float) -> None:
-        if update % max(1, told.updates // POINTS) == 0:
+    def record(update: int, value: float) -> None:
+        if update % max(1, settings.updates // POINTS) == 0:
             rows.append([update, TASK.accuracy(model, test)])
 
-    fit(model, loss, recipe, limit, watch)
-    return {"right": rows, "early": early, "early_trained": early_share(model, looked_at)}
+    def loss() -> Tensor:
+        return TASK.batch_loss(model, TASK.sample(batch, settings.delay, training))
+
+    fit(model, loss, recipe, raise_and_clip, record)
+    return {"right": rows, "early": early, "early_trained": early_share(model, probe)}
 
 
-def early_share(model: Reader, examples: tuple[Tensor, Tensor]) -> float:
+def early_share(model: SequenceModel, examples: tuple[Tensor, Tensor]) -> float:
     """‖∂loss/∂x_1‖ / ‖∂loss/∂x_T‖."""
-    x, wanted = examples
-    x = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(TASK.loss(model(x), wanted), x)
+    x = examples[0].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(TASK.batch_loss(model, (x, examples[1])), x)
     return (gradient[:, 0].norm() / gradient[:, -1].norm()).item()  # type: ignore[no-any-return]
 
 
-def _start(cell: str, seed: int, hidden: int, radius: float) -> Reader:
-    """A new network; a plain one's W is scaled to this spectral radius."""
+def _model(cell: str, seed: int, hidden: int, radius: float) -> SequenceModel:
+    """A new network; a plain RNN's W is scaled to this spectral radius."""
     with seeded(seed):
-        model = Reader(cell, TASK.inputs, hidden, TASK.outputs)
+        model = TASK.model(cell, hidden)
     if isinstance(model.layer.cell, RNN):
         with torch.no_grad():
             model.layer.cell.weight_hh.copy_(with_radius(model.layer.cell.weight_hh, radius))
     return model
+
+
+def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
+    """A copy of all gradient components as one vector."""
+    return torch.cat([gradient.flatten() for gradient in _gradients(parameters)])
+
+
+def raise_norm(parameters: Sequence[Tensor], floor: float) -> None:
+    """Scales a gradient with a smaller global norm up to this norm."""
+    gradients = _gradients(parameters)
+    torch._foreach_mul_(gradients, (floor / (global_norm(gradients) + NEVER_ZERO)).clamp(min=1.0))
+
+
+def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
+    """Moves a component with a smaller absolute value to ± this value; 0 stays, since it has no sign."""
+    for gradient in _gradients(parameters):
+        gradient.copy_(gradient.sign() * gradient.abs().clamp(min=floor))
+
+
+@torch.no_grad()
+def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor], raw_norm: float) -> bool:
+    """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
+
+    To first order, the step changes the loss by SMALL at most; `raw_norm` is that of the gradient before any threshold.
+    """
+    before, backup = loss().item(), [parameter.clone() for parameter in parameters]
+    gradients = _gradients(parameters)
+    length = SMALL / max(raw_norm, 1.0) / (global_norm(gradients).item() + NEVER_ZERO)
+    torch._foreach_sub_(list(parameters), gradients, alpha=length)
+    after = loss().item()
+    torch._foreach_copy_(list(parameters), backup)
+    return after < before
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -1,7 +1,7 @@
-"""A toy language in which a translation is shorter or longer than its source.
+"""Toy language with translations shorter or longer than their sources.
 
-Each source symbol stands for 0 to 3 target symbols, and the translation comes in reversed order, so that its first
-symbol is known only when the source ends.
+Each source symbol is translated by 0 to 3 target symbols, in reversed order, so the first target symbol depends on the
+end of the source.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-STANDS_FOR = [0, 0, 1, 1, 1, 2, 2, 3]  # target symbols, by source symbol
+WORD_LENGTHS = [0, 0, 1, 1, 1, 2, 2, 3]  # target symbols for each source symbol
 FIRST = 4  # ids below are special
 SYMBOLS = 8  # of the target language
 
@@ -23,10 +23,10 @@ class Examples(NamedTuple):
 
 
 def lexicon(seed: int) -> list[list[int]]:
-    """What each source symbol stands for, all different but for those that stand for nothing."""
+    """The translation of each source symbol; all non-empty ones differ."""
     generator = torch.Generator().manual_seed(seed)
     words: list[list[int]] = []
-    for length in STANDS_FOR:
+    for length in WORD_LENGTHS:
         while True:
             word = torch.randint(FIRST, FIRST + SYMBOLS, (length,), generator=generator).tolist()
             if not word or word not in words:
@@ -35,10 +35,10 @@ def lexicon(seed: int) -> list[list[int]]:
     return words
 
 
-def draw_examples(
+def sample_examples(
     words: list[list[int]], count: int, shortest: int, longest: int, generator: torch.Generator
 ) -> Examples:
-    """Random sources of so many symbols, translated."""
+    """Random sources of `shortest` to `longest` symbols with their translations."""
     lengths = torch.randint(shortest, longest + 1, (count,), generator=generator).tolist()
     sources = [torch.randint(len(words), (length,), generator=generator).tolist() for length in lengths]
     targets = [[symbol for number in reversed(source) for symbol in words[number]] for source in sources]

@@ -1,10 +1,11 @@
-"""Translation models for experiments: trained once for all that ask for the same, and sizes that make them comparable.
+"""Translation models for experiments: training, scores (also by source length), and hidden sizes of equal parameters.
 
-A system is what one would type after `scripts/train.py` beside what all of an experiment share: `["model=gru"]`.
+A system is a list of overrides of `scripts/train.py` beside those of all systems of an experiment: `["model=gru"]`.
+Systems with the same overrides are trained once.
 
-Recurrent cells of equal width differ in parameters: an LSTM has four blocks of weights, a GRU three. So they are
-compared at equal width, and at equal parameters, where the smaller cell is made wider. Embeddings and output layer,
-which do not depend on the cell, are not counted.
+Recurrent cells of equal width differ in parameters: an LSTM has four weight blocks, a GRU three. So they are compared
+at equal width, and at equal parameters, with a wider GRU. Embeddings and output layer do not depend on the cell and do
+not count.
 """
 
 from __future__ import annotations
@@ -19,111 +20,137 @@ from s2s.data.batching import evaluation_batches
 from s2s.data.corpus import Split, load_corpus
 from s2s.data.lengths import lengths_in_words
 from s2s.errors import S2SError
-from s2s.lab.bench import Bench
+from s2s.lab.runner import JobRunner
 from s2s.models import build_model, count_parameters, shapes_only
 from s2s.runs import Run, load
 
-WIDTHS = 16  # hidden sizes are multiples of it: odd ones are slow
-WITHIN = 0.02  # parameters of two models that count as equal differ by this share at most
+WIDTH_STEP = 16  # hidden sizes are multiples of it: odd ones are slow
+TOLERANCE = 0.02  # maximum relative difference of parameters that count as equal
 
-Facts = dict[str, Any]  # what `s2s.commands.lab.trained` returns
+Facts = dict[str, Any]  # result of `s2s.commands.lab.trained`
+Bin = list[int]  # [shortest, longest, sentences]
 
 
 def train(
-    bench: Bench, systems: Mapping[str, Sequence[str]], shared: Sequence[str], seeds: Sequence[int]
+    runner: JobRunner, systems: Mapping[str, Sequence[str]], common: Sequence[str], seeds: Sequence[int]
 ) -> dict[str, list[Facts]]:
-    """Facts about trained systems, for each seed in order."""
-    wanted = {
-        f"{name}, seed {seed}": [*shared, *typed, f"seed={seed}"] for seed in seeds for name, typed in systems.items()
-    }
-    facts = bench.trained(wanted)
+    """Facts about trained systems: by name, a list over seeds."""
+    facts = runner.train(
+        {
+            f"{name}, seed {seed}": [*common, *overrides, f"seed={seed}"]
+            for seed in seeds
+            for name, overrides in systems.items()
+        }
+    )
     return {name: [facts[f"{name}, seed {seed}"] for seed in seeds] for name in systems}
 
 
 def bleu(facts: Facts) -> float:
-    """BLEU of the test sentences in the length bins that training reached; those of longer bins do not count.
+    """BLEU of the test sentences in the length bins that the training lengths reach; longer bins do not count.
 
     Raises:
         S2SError: several bins were reached, and others were not.
     """
     evaluation = facts["evaluation"]
-    bins = [one for one in evaluation["by_length"] if one["sentences"]]
-    known = [one for one in bins if one["min"] <= (evaluation["training_limit"] or one["min"])]
-    if len(known) == len(bins):
-        return float(evaluation["bleu"])
-    if len(known) == 1:
-        return float(known[0]["bleu"])
     limit = evaluation["training_limit"]
-    raise S2SError(f"config: sentences of training have up to {limit} words: set evaluation.bins=[{limit}]")
+    bins = [row for row in evaluation["by_length"] if row["sentences"]]
+    reached = [row for row in bins if row["min"] <= (limit or row["min"])]
+    if len(reached) == len(bins):
+        return float(evaluation["bleu"])
+    if len(reached) == 1:
+        return float(reached[0]["bleu"])
+    raise S2SError(f"config: training sentences have up to {limit} words: set evaluation.bins=[{limit}]")
 
 
-def scores(bench: Bench, facts: Mapping[str, Sequence[Facts]]) -> dict[str, dict[str, list[float]]]:
-    """`bleu` on the test set and `loss` on the validation split, by system, for each seed."""
-    jobs = {"validation losses": partial(validation_losses, [one["run"] for each in facts.values() for one in each])}
-    losses = iter(bench.each(jobs)["validation losses"])
+def length_bins(facts: Facts) -> list[Bin]:
+    """The bins of a model's evaluation that have both sentences and an upper end."""
+    return [[max(row["min"], 1), row["max"], row["sentences"]] for row in _rows(facts)]
+
+
+def scores_by_length(facts: Facts, score: str = "bleu") -> list[float]:
+    """A score of each of these bins: `bleu`, or `length_ratio` (output over reference)."""
+    return [row[score] or 0.0 for row in _rows(facts)]
+
+
+def _rows(facts: Facts) -> list[dict[str, Any]]:
+    return [row for row in facts["evaluation"]["by_length"] if row["sentences"] and row["max"] is not None]
+
+
+def bin_centers(bins: Sequence[Bin]) -> list[float]:
+    return [(low + high) / 2 for low, high, _ in bins]
+
+
+def bin_label(length_bin: Bin) -> str:
+    """`9–12 words`."""
+    return f"{length_bin[0]}–{length_bin[1]} words"
+
+
+def scores(runner: JobRunner, facts: Mapping[str, Sequence[Facts]]) -> dict[str, dict[str, list[float]]]:
+    """`bleu` on the test set and `loss` on the validation split: by system, a list over seeds."""
+    job = partial(validation_losses, [run["run"] for runs in facts.values() for run in runs])
+    losses = iter(runner.run({"validation losses": job})["validation losses"])
     return {
-        "bleu": {name: [bleu(one) for one in each] for name, each in facts.items()},
-        "loss": {name: [next(losses) for _ in each] for name, each in facts.items()},
+        "bleu": {name: [bleu(run) for run in runs] for name, runs in facts.items()},
+        "loss": {name: [next(losses) for _ in runs] for name, runs in facts.items()},
     }
 
 
 @torch.no_grad()
 def validation_losses(paths: Sequence[str]) -> list[float]:
-    """Cross-entropy of a target token of `known_pairs`, in nats, of the runs in these directories."""
+    """Cross-entropy per target token of `validation_pairs`, in nats, of the runs in these directories."""
     losses = []
     for run in (load(path, "cpu") for path in paths):
-        batches = list(evaluation_batches(known_pairs(run), run.tokenizer, run.config.training.batch_tokens))
+        batches = list(evaluation_batches(validation_pairs(run), run.tokenizer, run.config.training.batch_tokens))
         losses.append(sum(run.model(batch).nll.item() for batch in batches) / sum(batch.tokens for batch in batches))
     return losses
 
 
-def known_pairs(run: Run, most: int | None = None) -> Split:
-    """The validation pairs, or the first so many, that are no longer than the pairs that a run was trained on."""
+def validation_pairs(run: Run, count: int | None = None) -> Split:
+    """The first `count` or all validation pairs within the length limit of the run's training data."""
     data = run.config.data
     split = load_corpus(data, ["validation"]).validation
     sides = [(split.source, data.source_language), (split.target, data.target_language)]
     longest = [max(pair) for pair in zip(*(lengths_in_words(text, language) for text, language in sides), strict=True)]
-    kept = [i for i, length in enumerate(longest) if data.max_length is None or length <= data.max_length][:most]
+    kept = [i for i, length in enumerate(longest) if data.max_length is None or length <= data.max_length][:count]
     return Split("validation", [split.source[i] for i in kept], [split.target[i] for i in kept])
 
 
-def widths(bench: Bench, typed: Sequence[str]) -> tuple[int, int]:
-    """Hidden sizes of encoder and decoder of the model that is typed."""
-    model = bench.configuration(typed)["model"]
+def hidden_sizes(runner: JobRunner, overrides: Sequence[str]) -> tuple[int, int]:
+    """Hidden sizes of the encoder and decoder of the model with these overrides."""
+    model = runner.compose(overrides)["model"]
     return model["encoder"]["hidden_size"], model["decoder"]["hidden_size"]
 
 
-def of_widths(encoder: int, decoder: int) -> list[str]:
-    """What to type for these hidden sizes."""
+def size_overrides(encoder: int, decoder: int) -> list[str]:
+    """Overrides for these hidden sizes."""
     return [f"model.encoder.hidden_size={encoder}", f"model.decoder.hidden_size={decoder}"]
 
 
-def equal_parameters(bench: Bench, typed: Sequence[str], like: Sequence[str]) -> tuple[int, int]:
-    """Hidden sizes with which the model that is typed has as many parameters as another one.
+def equal_parameters(runner: JobRunner, overrides: Sequence[str], reference: Sequence[str]) -> tuple[int, int]:
+    """Hidden sizes of encoder and decoder that give a model as many parameters as the reference model.
 
-    Of the sizes that do, those are taken whose ratio is nearest to that of the other model.
+    Among the candidates, the ratio of the sizes is nearest to that of the reference.
 
     Raises:
         S2SError: there are none within 2 %.
     """
-    model, other = bench.configuration(typed)["model"], bench.configuration(like)["model"]
-    wanted = inner_parameters(other)
+    model, other = runner.compose(overrides)["model"], runner.compose(reference)["model"]
+    target = inner_parameters(other)
     encoder, decoder = other["encoder"]["hidden_size"], other["decoder"]["hidden_size"]
-    found = []
-    for wider in range(WIDTHS, 3 * decoder, WIDTHS):
-        near = WIDTHS * round(wider * encoder / decoder / WIDTHS)
-        for narrower in range(max(WIDTHS, near - 2 * WIDTHS), near + 3 * WIDTHS, WIDTHS):
-            if abs(inner_parameters(model, narrower, wider) / wanted - 1) <= WITHIN:
-                found.append((abs(narrower / wider - encoder / decoder), narrower, wider))
-    if not found:
-        raise S2SError(f"no hidden sizes give {model['name']} the {wanted:,} parameters of {other['name']}")
-    _, narrower, wider = min(found)
-    return narrower, wider
+    candidates = []
+    for wider in range(WIDTH_STEP, 3 * decoder, WIDTH_STEP):
+        near = WIDTH_STEP * round(wider * encoder / decoder / WIDTH_STEP)
+        for narrower in range(max(WIDTH_STEP, near - 2 * WIDTH_STEP), near + 3 * WIDTH_STEP, WIDTH_STEP):
+            if abs(inner_parameters(model, narrower, wider) / target - 1) <= TOLERANCE:
+                candidates.append((abs(narrower / wider - encoder / decoder), narrower, wider))
+    if not candidates:
+        raise S2SError(f"no hidden sizes give {model['name']} the {target:,} parameters of {other['name']}")
+    return min(candidates)[1:]
 
 
 def inner_parameters(model: Mapping[str, Any], encoder: int | None = None, decoder: int | None = None) -> int:
-    """Parameters besides embeddings and output layer of a `model` section, with other hidden sizes where given."""
+    """Parameters of a `model` section without embeddings and output layer, optionally with other hidden sizes."""
     sizes = {"encoder": encoder, "decoder": decoder}
-    parts = {part: {**model[part], **({"hidden_size": size} if size else {})} for part, size in sizes.items()}
+    sections = {name: {**model[name], **({"hidden_size": size} if size else {})} for name, size in sizes.items()}
     with shapes_only():
-        return count_parameters(build_model({**model, **parts}, 8, 8))[1]
+        return count_parameters(build_model({**model, **sections}, 8, 8))[1]

@@ -1,17 +1,13 @@
-"""Gradients through time: a product of many matrices shrinks or grows like a power.
+"""Vanishing and exploding gradients: a product of many matrices shrinks or grows exponentially.
 
-Of the plain network h_t = tanh(W h_{t-1} + U x_t + b) the derivative of the last state with respect to an earlier one
-is
+In the plain RNN h_t = tanh(W h_{t-1} + U x_t + b) the derivative of the last state with respect to an earlier one is
 
     ∂h_T/∂h_{T-k} = Π diag(1 - h_t²) W        (k factors, t = T … T-k+1)
 
-Without the tanh's share that is W^k, which in the long run shrinks or grows like ρ^k, where the spectral radius ρ is
-the largest absolute eigenvalue of W. As 1 - h² is at most 1, the tanh takes away from that: above ρ = 1 gradients can
-explode, as far as the states stay out of its flat ends (Pascanu et al. 2013). Nothing holds the factor of a step at 1,
-and any other one, over many steps, is as good as 0 or ∞.
-
-A network that begins with a state of 0 is not yet what it will be: its first states are small, where the tanh takes
-nothing away. So it reads for a while before the steps that are measured.
+Without the factors of the tanh it is W^k, which in the long run shrinks or grows like ρ^k; the spectral radius ρ is
+the largest absolute eigenvalue of W. As 1 - h² is at most 1, the tanh reduces it: above ρ = 1 gradients can explode as
+long as the states stay out of saturation (Pascanu et al. 2013). Nothing keeps the factor of a step at 1, and any other
+factor tends to 0 or ∞ over many steps.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -30,11 +26,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2s.evaluation.report.canvas import SOFT
-from s2s.lab.bench import Bench
-from s2s.lab.experiment import Experiment, Findings, Numbers, Verdict, rising
+from s2s.lab.experiment import Conclusion, Description, Findings, Numbers, rising
 from s2s.lab.fit import seeded
-from s2s.lab.look import axis_labels, legend, line, log_scale, numbered, panels
-from s2s.lab.statistics import SEEDS_FOR_A_VERDICT, above, all_of, differences, mean_over_seeds
+from s2s.lab.plots import legend, line, log_scale, mean_line, note, panels, reference_line, series_style
+from s2s.lab.runner import JobRunner
+from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
 from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
 from s2s.schema import PositiveFloat, PositiveInt, build
@@ -44,36 +40,38 @@ from s2s.schema import PositiveFloat, PositiveInt, build
 class Settings:
     hidden: PositiveInt
     distance: PositiveInt  # steps
-    before: PositiveInt  # steps that the network reads before these
+    before: PositiveInt  # inputs before these steps: the first states are small, where the tanh has no effect
     sequences: PositiveInt  # over which a norm is averaged
     radii: list[PositiveFloat]  # spectral radius of W
-    inputs: list[PositiveFloat]  # standard deviation of U x; large ones drive the tanh into its flat ends
+    inputs: list[PositiveFloat]  # standard deviation of U x; large inputs saturate the tanh
     seeds: list[int]
 
 
-def measure(settings: Settings, bench: Bench) -> Numbers:
-    """For each size of the inputs and each radius the gradient's norm by distance, one list for each seed."""
-    given = asdict(settings)
-    done = bench.each({f"seed {seed}": partial(random_networks, given, seed) for seed in settings.seeds})
+def check(settings: Settings) -> list[str]:
+    return [
+        *rising("radii", settings.radii),
+        *(["distance must be at least 2: a step's factor is that of its second half"] if settings.distance < 2 else []),
+    ]
+
+
+def measure(settings: Settings, runner: JobRunner) -> Numbers:
+    """For each size of the inputs and each radius the gradient's norm by distance: a list over seeds."""
+    values = asdict(settings)
+    results = runner.run({f"seed {seed}": partial(random_networks, values, seed) for seed in settings.seeds}).values()
     return {
         "distance": settings.distance,
         "norms": {
             f"{inputs:g}": {
-                f"{radius:g}": [done[f"seed {seed}"][f"{inputs:g}"][f"{radius:g}"] for seed in settings.seeds]
-                for radius in settings.radii
+                f"{radius:g}": [norms[f"{inputs:g}"][f"{radius:g}"] for norms in results] for radius in settings.radii
             }
             for inputs in settings.inputs
         },
     }
 
 
-def random_networks(given: Mapping[str, Any], seed: int) -> dict[str, dict[str, list[float]]]:
-    """For each size of the inputs and each radius the gradient's norm by distance, with the same W but for its scale.
-
-    Args:
-        given: `Settings` as plain values.
-    """
-    settings = build(Settings, given)
+def random_networks(values: Mapping[str, Any], seed: int) -> dict[str, dict[str, list[float]]]:
+    """The gradient's norm by distance, with one W scaled to each radius; `values` are those of `Settings`."""
+    settings = build(Settings, values)
     size, steps = settings.hidden, settings.before + settings.distance + 1
     with seeded(seed):
         weight = torch.randn(size, size, dtype=torch.float64)
@@ -94,12 +92,12 @@ def with_radius(weight: Tensor, radius: float) -> Tensor:
     return weight * (radius / torch.linalg.eigvals(weight.double()).abs().max()).to(weight.dtype)  # type: ignore[no-any-return]
 
 
-def gradient_norms(weight: Tensor, driven: Tensor, direction: Tensor) -> list[float]:
+def gradient_norms(weight: Tensor, inputs: Tensor, direction: Tensor) -> list[float]:
     """‖∂(v·h_T)/∂h_{T-k}‖ for k = 0 … T - 1: the geometric mean over sequences.
 
     Args:
         weight: W (H, H), float64.
-        driven: U x_t of each step (B, T, H); b is 0, and so is the first state.
+        inputs: U x_t of each step (B, T, H); b is 0, and so is the initial state.
         direction: v (B, H), of norm 1.
     """
     size = len(weight)
@@ -107,27 +105,20 @@ def gradient_norms(weight: Tensor, driven: Tensor, direction: Tensor) -> list[fl
     with torch.no_grad():
         cell.weight_hh.copy_(weight)
         cell.weight_ih.copy_(torch.eye(size))
-    x = driven.detach().requires_grad_()
+    x = inputs.detach().requires_grad_()
     last = RecurrentLayer(cell).trace(x, None)["state0"][:, -1]
-    (through,) = torch.autograd.grad((last * direction).sum(), x)
-    # U is the identity: at x_t stands the derivative by what enters the tanh at step t, and one more factor W leads
-    # to h_{t-1}.
-    earlier = (through[:, 1:] @ weight).flip(1)
+    (gradient,) = torch.autograd.grad((last * direction).sum(), x)
+    # U is the identity, so the gradient at x_t is that of the tanh's argument at step t; one more factor W gives that
+    # of h_{t-1}.
+    earlier = (gradient[:, 1:] @ weight).flip(1)
     norms = torch.cat([direction.unsqueeze(1), earlier], dim=1).norm(dim=2)
     return norms.clamp_min(1e-300).log().mean(dim=0).exp().tolist()  # type: ignore[no-any-return]
 
 
 def factor(norms: list[float]) -> float:
-    """The factor of one step, over the second half of the distance: in the first, directions still sort themselves."""
+    """The factor of one step over the second half of the distance; in the first half directions still align."""
     half = len(norms) // 2
     return math.exp(math.log(norms[-1] / norms[half]) / (len(norms) - 1 - half))
-
-
-def _factors(numbers: Numbers) -> dict[str, dict[float, list[float]]]:
-    return {
-        inputs: {float(radius): [factor(norms) for norms in runs] for radius, runs in by_radius.items()}
-        for inputs, by_radius in numbers["norms"].items()
-    }
 
 
 def change(norms: list[float]) -> float:
@@ -135,120 +126,111 @@ def change(norms: list[float]) -> float:
     return math.log10(norms[-1] / norms[0])
 
 
-def find(numbers: Numbers) -> Findings:
-    far, factors = numbers["distance"], _factors(numbers)
-    rows = []
-    for inputs, by_radius in factors.items():
-        for radius, found in by_radius.items():
-            last = statistics.geometric_mean(norms[-1] for norms in numbers["norms"][inputs][f"{radius:g}"])
-            rows.append([f"{radius:g}", inputs, f"{last:.2g}", mean_over_seeds(found).text(3)])
-    least, most = (end(factors, key=float) for end in (min, max))
-    quiet = {radius: statistics.fmean(found) for radius, found in factors[least].items()}
-    sentences = [
-        f"Step by step the gradient is multiplied by nearly the same factor, so over {far} steps it falls or rises "
-        "like a power. With small inputs that factor is "
-        + ", ".join(f"{value:.2f} at radius {radius:g}" for radius, value in quiet.items())
-        + ". Without a tanh it would be the radius itself."
-    ]
-    changes = {
-        inputs: {radius: statistics.fmean(map(change, runs)) for radius, runs in by_radius.items()}
+def _each_run(numbers: Numbers, function: Callable[[list[float]], float]) -> dict[str, dict[float, list[float]]]:
+    """By size of the inputs and radius: a list over seeds."""
+    return {
+        inputs: {float(radius): list(map(function, runs)) for radius, runs in by_radius.items()}
         for inputs, by_radius in numbers["norms"].items()
     }
-    calmed = [radius for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
-    if calmed:
+
+
+def analyse(numbers: Numbers) -> Findings:
+    far, factors = numbers["distance"], _each_run(numbers, factor)
+    rows = []
+    for inputs, by_radius in factors.items():
+        for radius, values in by_radius.items():
+            last = statistics.geometric_mean(norms[-1] for norms in numbers["norms"][inputs][f"{radius:g}"])
+            rows.append([f"{radius:g}", inputs, f"{last:.2g}", mean_over_seeds(values).text(3)])
+    least, most = (end(factors, key=float) for end in (min, max))
+    small = ", ".join(
+        f"{statistics.fmean(values):.2f} at radius {radius:g}" for radius, values in factors[least].items()
+    )
+    sentences = [
+        f"Each step multiplies the gradient by nearly the same factor, so over {far} steps it decays or grows "
+        f"exponentially. With small inputs the factor is {small}. Without a tanh it would be the radius itself."
+    ]
+    changes = {
+        inputs: {radius: statistics.fmean(values) for radius, values in by_radius.items()}
+        for inputs, by_radius in _each_run(numbers, change).items()
+    }
+    damped = [f"{radius:g}" for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
+    if damped:
         sentences.append(
-            f"Inputs of size {most} drive the tanh into its flat ends, where 1 - h² takes away what W adds: at radius "
-            + " and ".join(calmed)
-            + " the gradient does not explode then. A radius above 1 alone makes no explosion."
+            f"Inputs of size {most} saturate the tanh, where 1 - h² offsets the growth by W: at radius "
+            f"{' and '.join(damped)} the gradient does not explode then. A radius above 1 alone makes no explosion."
         )
     neither = [
-        f"radius {radius} (inputs of size {inputs})"
+        f"radius {radius:g} (inputs of size {inputs})"
         for inputs, by_radius in changes.items()
         for radius, mean in by_radius.items()
         if abs(mean) < 1
     ]
     if neither:
-        sentences.append(
-            f"Less than tenfold either way, over these {far} steps, is the change at {', '.join(neither)}."
-        )
-    verdict, reason = _judge(numbers)
+        sentences.append(f"The change over these {far} steps is less than tenfold at {', '.join(neither)}.")
     columns = ["spectral radius", "size of inputs", f"norm {far} steps back", "factor of a step"]
-    return Findings(sentences, columns, rows, verdict, reason)
+    return Findings(sentences, columns, rows, *_conclusion(numbers))
 
 
-def _judge(numbers: Numbers) -> tuple[Verdict | None, str]:
+def _conclusion(numbers: Numbers) -> tuple[Conclusion | None, str]:
     """Vanishing below radius 1, explosion at the largest one (inputs small), and the more, the larger the radius."""
-    norms, inputs = numbers["norms"], min(numbers["norms"], key=float)
-    if min(len(runs) for by_radius in norms.values() for runs in by_radius.values()) < SEEDS_FOR_A_VERDICT:
+    all_changes = _each_run(numbers, change)
+    if min(len(values) for by_radius in all_changes.values() for values in by_radius.values()) < MIN_SEEDS:
         return None, ""
-    changes = {
-        size: {float(radius): [change(run) for run in runs] for radius, runs in by_radius.items()}
-        for size, by_radius in norms.items()
-    }
-    lost = [
-        mean_over_seeds([-one for one in found])
-        for by_radius in changes.values()
-        for radius, found in by_radius.items()
+    changes = all_changes[min(all_changes, key=float)]
+    losses = [
+        mean_over_seeds([-value for value in values])
+        for by_radius in all_changes.values()
+        for radius, values in by_radius.items()
         if radius < 1
     ]
-    largest = max(changes[inputs])
-    gained = mean_over_seeds(changes[inputs][largest]) if largest > 1 else None
-    steps = [differences(more, less) for less, more in itertools.pairwise(changes[inputs].values())]
-    parts = [above(one, 1) for one in lost]
-    parts += [above(gained, 1)] if gained else []
-    verdict = all_of([*parts, *map(above, steps)]) if lost and gained else "not decided"
-    return verdict, (
-        f"powers of ten over {numbers['distance']} steps, of which more than one is asked: below radius 1 the norm "
-        f"loses at least {min(lost).text(1) if lost else 'n/a'}; at radius {largest:g}, with small inputs, it gains "
-        f"{gained.text(1) if gained else 'n/a'}; from one radius to the next it is larger by at least "
+    largest = max(changes)
+    gain = mean_over_seeds(changes[largest]) if largest > 1 else None
+    steps = [differences(more, less) for less, more in itertools.pairwise(changes.values())]
+    if losses and gain:
+        conclusion = all_of([*(above(mean, 1) for mean in (*losses, gain)), *map(above, steps)])
+    else:
+        conclusion = "inconclusive"
+    return conclusion, (
+        f"powers of ten over {numbers['distance']} steps, where more than one is required: below radius 1 the norm "
+        f"loses at least {min(losses).text(1) if losses else 'n/a'}; at radius {largest:g}, with small inputs, it "
+        f"gains {gain.text(1) if gain else 'n/a'}; from one radius to the next it is larger by at least "
         f"{min(steps).text(1) if steps else 'n/a'}"
     )
 
 
 def draw(numbers: Numbers, narrow: bool) -> Figure:
-    figure, (by_distance, by_radius) = panels(["By distance (small inputs)", "The factor of one step"], narrow)
+    figure, (by_distance, by_radius) = panels(
+        narrow,
+        ("By distance (small inputs)", "steps back in time", "norm of the gradient"),
+        ("The factor of one step", "spectral radius ρ of W", "factor of one step"),
+    )
     steps, norms = list(range(numbers["distance"] + 1)), numbers["norms"]
     least = min(norms, key=float)
-    for place, (radius, runs) in enumerate(norms[least].items()):
+    for number, (radius, runs) in enumerate(norms[least].items()):
         mean = [statistics.geometric_mean(values) for values in zip(*runs, strict=True)]
-        line(by_distance, steps, mean, numbered(place), f"ρ = {radius}")
-        end = (steps[-1], mean[-1])
-        by_distance.annotate(
-            f"ρ = {radius}", end, (4, -3), textcoords="offset points", fontsize=8.5, color=numbered(place).text
-        )
+        style, label = series_style(number), f"ρ = {radius}"
+        line(by_distance, steps, mean, style, label)
+        note(by_distance, label, (steps[-1], mean[-1]), (4, -3), color=style.text)
     log_scale(by_distance)
     by_distance.set_xlim(0, steps[-1] * (1.32 if narrow else 1.2))
-    axis_labels(by_distance, "steps back in time", "norm of the gradient")
-    factors = _factors(numbers)
+    factors = _each_run(numbers, factor)
     radii = sorted(factors[least])
-    by_radius.axhline(1, color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
+    reference_line(by_radius, 1)
     by_radius.plot(radii, radii, color=SOFT, linewidth=1.0, label="ρ itself (no tanh)", zorder=2)
-    for place, (inputs, found) in enumerate(factors.items()):
-        means = [mean_over_seeds(found[radius]) for radius in radii]
-        low, high = [one.low for one in means], [one.high for one in means]
-        line(by_radius, radii, [one.mean for one in means], numbered(5 + place), f"inputs of size {inputs}", low, high)
-    axis_labels(by_radius, "spectral radius ρ of W", "factor of one step")
-    legend(figure, by_radius)
-    return figure
+    for number, (inputs, values) in enumerate(factors.items(), 5):
+        means = [mean_over_seeds(values[radius]) for radius in radii]
+        mean_line(by_radius, radii, means, series_style(number), f"inputs of size {inputs}")
+    return legend(figure, panel=1)
 
 
-EXPERIMENT = Experiment(
-    name="vanishing",
+DESCRIPTION = Description(
     title="Do gradients vanish or explode?",
     claim="The hidden state is multiplied by the matrix W again and again, so one is bound to meet the problem of "
     "vanishing and of exploding gradients.",
     chapter="chapters 1.4 and 2: RNN, summary; LSTM",
-    setup="Plain RNNs with random recurrent matrices of given spectral radius ρ read random inputs; the norm of the "
-    "gradient of a component of the last state, by how many steps it was carried back: geometric mean over sequences. "
-    "The networks have read for a while before these steps, so that the start from a state of 0 plays no part. A "
+    setup="Plain RNNs with random recurrent matrices of given spectral radius ρ read random inputs. The norm of the "
+    "gradient of a component of the last state is measured by the number of steps back: geometric mean over "
+    "sequences. The networks read other inputs before these steps, so that the initial state of 0 has no effect. A "
     "gradient has vanished if less than a tenth of its norm is left, and exploded if it is more than ten times as "
     "large.",
-    settings=Settings,
-    measure=measure,
-    find=find,
-    draw=draw,
-    check=lambda settings: [
-        *rising("radii", settings.radii),
-        *(["distance must be at least 2: a step's factor is that of its second half"] if settings.distance < 2 else []),
-    ],
 )

@@ -1,9 +1,4 @@
-"""`scripts/lab.py`: what is asked for is checked first, what is found is printed, and the page is written.
-
-Slow is the test that starts a process of the script.
-"""
-
-from __future__ import annotations
+"""`scripts/lab.py`: settings are checked first, findings are printed, and the page is written."""
 
 import re
 from collections.abc import Callable
@@ -37,23 +32,23 @@ def test_the_lab(inside: Callable[..., Done], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "index.html").exists()
     assert (tmp_path / "out" / "vanishing" / "picture.png").exists()
     again = inside("lab", *TINY, cwd=tmp_path)
-    assert "1 of 1 results are there already" in again.stderr
+    assert "1 of 1 results are cached" in again.stderr
     assert again.stdout == done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # starts a process of the script
 def test_the_process_prints_what_the_function_does(
     script: Script, inside: Callable[..., Done], one_by_one: object, tmp_path: Path
 ) -> None:
     done = script("lab", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     again = inside("lab", *TINY, cwd=tmp_path)
-    assert "1 of 1 results are there already" in again.stderr
+    assert "1 of 1 results are cached" in again.stderr
     assert again.output == done.stdout
 
 
 @pytest.mark.parametrize(
-    ("typed", "message"),
+    ("override", "message"),
     [
         ("lab.size=huge", "lab.size='huge' is not one of: quick, full"),
         ("only=vanishin", "only=vanishin is not one of: vanishing"),
@@ -63,22 +58,22 @@ def test_the_process_prints_what_the_function_does(
         ('lab.gates.quick.train=["data=grammer"]', "lab.gates.quick.train: In 'train': Could not find 'data/grammer'"),
     ],
 )
-def test_bad_input(inside: Callable[..., Done], tmp_path: Path, typed: str, message: str) -> None:
-    done = inside("lab", "output=out", _only(typed), typed, cwd=tmp_path)
+def test_bad_input(inside: Callable[..., Done], tmp_path: Path, override: str, message: str) -> None:
+    done = inside("lab", "output=out", _only(override), override, cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1
     assert message in done.errors[0]
     assert not (tmp_path / "out").exists()
 
 
-def _only(typed: str) -> str:
-    """The experiment whose settings these are: those of the others need not be checked as well."""
-    section = re.search(r"lab\.(\w+)\.quick", typed)
+def _only(override: str) -> str:
+    """The selection of the experiment of these settings alone, to save the checks of the others."""
+    section = re.search(r"lab\.(\w+)\.quick", override)
     return f"only={section[1] if section else 'vanishing'}"
 
 
 @pytest.mark.parametrize(
-    ("typed", "message"),
+    ("override", "message"),
     [
         ("only=[]", "only=[] names no experiment"),
         ("only=[[memory]]", "only=['memory'] is not one of"),
@@ -98,19 +93,19 @@ def _only(typed: str) -> str:
         ('lab.gates.quick.train=["optim.lr=0"]', "lab.gates.quick.train: optim.lr=0 must be more than 0"),
     ],
 )
-def test_bad_settings(root: Path, typed: str, message: str) -> None:
+def test_bad_settings(root: Path, override: str, message: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        values = plain(compose("lab", [_only(typed), typed]))
+        values = plain(compose("lab", [_only(override), override]))
         with pytest.raises(S2SError) as error:
             asked(values, training_configuration)
     assert message in str(error.value)
     assert "errors: (1)" not in str(error.value)
 
 
-def test_what_all_experiments_would_train_is_said_once(inside: Callable[..., Done], tmp_path: Path) -> None:
+def test_an_error_of_all_experiments_is_reported_once(inside: Callable[..., Done], tmp_path: Path) -> None:
     for text, message in (("data=multi30", "Could not find 'data/multi30'"), (NOT_THERE, "data.train=gone.tsv")):
-        some = ["output=out", "only=[influence,gates,biases]", "lab.size=full"]
-        done = inside("lab", *some, f'lab.text=["{text}"]', cwd=tmp_path)
+        overrides = ["output=out", "only=[influence,gates,biases]", "lab.size=full"]
+        done = inside("lab", *overrides, f'lab.text=["{text}"]', cwd=tmp_path)
         assert done.code == 2
         assert len(done.errors) == 1
         assert done.errors[0].count(message) == 1
@@ -120,6 +115,6 @@ def test_what_all_experiments_would_train_is_said_once(inside: Callable[..., Don
 def test_every_experiment_has_both_sizes(root: Path, size: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         values = plain(compose("lab", [f"lab.size={size}"]))
-        _, chosen = asked(values, training_configuration)
-    assert list(chosen) == [experiment.name for experiment in EXPERIMENTS]
-    assert {path.stem for path in (root / "conf" / "lab").glob("*.yaml")} == set(chosen)
+        _, experiments = asked(values, training_configuration)
+    assert list(experiments) == [experiment.name for experiment in EXPERIMENTS]
+    assert {path.stem for path in (root / "conf" / "lab").glob("*.yaml")} == set(experiments)

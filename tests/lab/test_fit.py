@@ -1,4 +1,4 @@
-"""The training loop of the toy models against updates written out."""
+"""The training loop of the toy models against updates computed by hand."""
 
 import pytest
 import torch
@@ -37,14 +37,14 @@ def test_clipping(norm: float | None, value: float | None, gradient: list[float]
     torch.testing.assert_close(bowl.x.data, torch.tensor([3.0, -4.0]) - 0.1 * torch.tensor(gradient))
 
 
-def test_another_limit_takes_the_place_of_clipping() -> None:
+def test_a_transform_replaces_clipping() -> None:
     bowl = Bowl()
 
     def sign(parameters: object) -> None:
         assert bowl.x.grad is not None
         bowl.x.grad.sign_()
 
-    fit(bowl, bowl.loss, Recipe(updates=3, lr=0.1, optimizer="sgd"), limit=sign)
+    fit(bowl, bowl.loss, Recipe(updates=3, lr=0.1, optimizer="sgd"), transform=sign)
     torch.testing.assert_close(bowl.x.data, torch.tensor([2.7, -3.7]))
 
 
@@ -54,15 +54,15 @@ def test_adam_starts_with_steps_of_the_learning_rate() -> None:
     torch.testing.assert_close(bowl.x.data, torch.tensor([2.9, -3.9]))
 
 
-def test_watch_sees_each_update_and_may_end_the_training() -> None:
-    bowl, seen = Bowl(), list[tuple[int, float]]()
+def test_callback_gets_each_update_and_may_end_the_training() -> None:
+    bowl, calls = Bowl(), list[tuple[int, float]]()
 
-    def watch(update: int, loss: float) -> bool:
-        seen.append((update, loss))
+    def callback(update: int, loss: float) -> bool:
+        calls.append((update, loss))
         return update == 3
 
-    losses = fit(bowl, bowl.loss, Recipe(updates=9, lr=0.1), watch=watch)
-    assert seen == [(n, loss) for n, loss in enumerate(losses, 1)]
+    losses = fit(bowl, bowl.loss, Recipe(updates=9, lr=0.1), callback=callback)
+    assert calls == [(n, loss) for n, loss in enumerate(losses, 1)]
     assert len(losses) == 3
 
 

@@ -1,8 +1,5 @@
-"""Gates of trained networks: the histogram counts what the equations say, and knows where training began."""
+"""Gates of trained networks: histograms against the equations, and against the initial gates."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +7,12 @@ import pytest
 import torch
 
 from s2s.data.batching import Batch, collate
-from s2s.lab.gates import BINS, GATES, NETWORKS, Settings, count, draw, find, measure, pooled, tails
+from s2s.lab import gates as experiment
+from s2s.lab.gates import BINS, GATES, NETWORKS, analyse, count, pooled, tails
+from s2s.lab.runner import JobRunner
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
-from tests.lab.translating import SMALL, said, small_bench, through_json
+from tests.lab.small import SMALL, assert_draws, measured, text
 from tests.models.contract import VOCABULARY, recurrent
 
 THREE, ZERO = NETWORKS
@@ -23,8 +22,8 @@ SOURCES, TARGETS = [[4, 5, 6, 7], [8]], [[6, 7], [4, 5, 8, 6]]
 def network(scale: float, **options: Any) -> tuple[Seq2Seq, Batch]:
     """A small LSTM model whose matrices are multiplied, and a batch with padding on both sides."""
     section = recurrent("lstm", "fixed")
-    for part in ("encoder", "decoder"):
-        section[part]["cell_options"] = options
+    for side in ("encoder", "decoder"):
+        section[side]["cell_options"] = options
     torch.manual_seed(1)
     model = build_model(section, VOCABULARY, VOCABULARY).eval()
     with torch.no_grad():
@@ -48,37 +47,33 @@ def test_counts_are_those_of_the_equations() -> None:
             f, i, o = (1 / (1 + np.exp(-part)) for part in np.split(sums, 4)[:3])
             c = f * c + i * np.tanh(np.split(sums, 4)[3])
             h = o * np.tanh(c)
-            for gate, of_gate in zip(GATES, (f, i, o), strict=True):
-                values[gate] += of_gate.tolist()
-    found = count(model, [batch])
+            for gate, row_values in zip(GATES, (f, i, o), strict=True):
+                values[gate] += row_values.tolist()
+    counts = count(model, [batch])
     for gate in GATES:
         expected, _ = np.histogram(values[gate], BINS, (0, 1))
-        assert found["encoder forward"][gate] == expected.tolist()
+        assert counts["encoder forward"][gate] == expected.tolist()
     target_tokens = sum(batch.target_lengths)
-    assert all(sum(row) == 6 * target_tokens for row in found["decoder"].values())
+    assert all(sum(row) == 6 * target_tokens for row in counts["decoder"].values())
 
 
 @pytest.mark.parametrize(("bias", "low", "high"), [(0.0, 0, 0), (3.0, 0, 1), (-3.0, 1, 0)])
-def test_without_weights_a_gate_is_what_its_bias_says(bias: float, low: float, high: float) -> None:
+def test_without_weights_a_gate_follows_its_bias(bias: float, low: float, high: float) -> None:
     model, batch = network(0.0, forget_bias=bias)
-    found = count(model, [batch])
-    assert tails(pooled(found, ["forget"], list(found))) == (low, high)
-    assert tails(pooled(found, ["input", "output"], list(found))) == (0, 0)
+    counts = count(model, [batch])
+    assert tails(pooled(counts, ["forget"], list(counts))) == (low, high)
+    assert tails(pooled(counts, ["input", "output"], list(counts))) == (0, 0)
 
 
 def test_large_weights_shut_and_open_all_gates() -> None:
-    shares = [sum(tails(pooled(count(*_one(network(scale))), GATES, ["decoder"]))) for scale in (0.3, 3.0, 300.0)]
+    networks = [network(scale) for scale in (0.3, 3.0, 300.0)]
+    shares = [sum(tails(pooled(count(model, [batch]), GATES, ["decoder"]))) for model, batch in networks]
     assert shares == sorted(shares)
     assert shares[-1] > 0.9
 
 
-def _one(given: tuple[Seq2Seq, Batch]) -> tuple[Seq2Seq, list[Batch]]:
-    return given[0], [given[1]]
-
-
-def test_trained_networks_beside_untrained_ones(root: Path, tmp_path: Path) -> None:
-    with small_bench(root, tmp_path) as bench:
-        numbers = through_json(measure(Settings(SMALL, sentences=8, seeds=[1]), bench))
+def test_trained_networks_beside_untrained_ones(runner: JobRunner) -> None:
+    numbers = measured(experiment, runner, train=SMALL, sentences=8, seeds=[1])
     layers = ["encoder forward", "encoder backward", "decoder"]
     outer = {
         (start, gate): sum(tails(pooled(numbers[start]["untrained"][0], [gate], layers)))
@@ -89,12 +84,11 @@ def test_trained_networks_beside_untrained_ones(root: Path, tmp_path: Path) -> N
     assert outer[ZERO, "forget"] < 0.1
     assert outer[THREE, "input"] < 0.4
     assert numbers[THREE]["trained"] != numbers[THREE]["untrained"]
-    findings = find(numbers)
-    assert findings.verdict is None  # of one seed
+    findings = analyse(numbers)
+    assert findings.conclusion is None, "one seed"
     share = sum(tails(pooled(numbers[THREE]["untrained"][0], ["forget"], layers)))
-    assert f"it was {100 * share:.0f} % of the forget gates" in said(findings)
-    for narrow in (False, True):
-        assert len(draw(numbers, narrow).axes) == 3
+    assert f"it was {100 * share:.0f} % of the forget gates" in text(findings)
+    assert_draws(experiment, numbers, 3)
 
 
 def numbers_with(shares: dict[str, float], seeds: int) -> dict[str, Any]:
@@ -105,9 +99,9 @@ def numbers_with(shares: dict[str, float], seeds: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("output", "seeds", "verdict"), [(0.84, 3, "supported"), (0.7, 3, "not supported"), (0.84, 2, None)]
+    ("output", "seeds", "conclusion"), [(0.84, 3, "supported"), (0.7, 3, "not supported"), (0.84, 2, None)]
 )
-def test_a_vast_majority_of_each_gate_is_asked(output: float, seeds: int, verdict: str | None) -> None:
-    findings = find(numbers_with({"forget": 0.9, "input": 0.85, "output": output}, seeds))
-    assert findings.verdict == verdict
+def test_a_vast_majority_of_each_gate_is_required(output: float, seeds: int, conclusion: str | None) -> None:
+    findings = analyse(numbers_with({"forget": 0.9, "input": 0.85, "output": output}, seeds))
+    assert findings.conclusion == conclusion
     assert f"output {100 * output:.0f} %" in findings.sentences[0]

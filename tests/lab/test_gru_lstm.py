@@ -1,9 +1,6 @@
-"""GRU and LSTM: sizes by the formulas, and each part of the claim by itself."""
-
-from __future__ import annotations
+"""GRU and LSTM: sizes by the formulas, and each part of the claim."""
 
 import itertools
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,27 +8,15 @@ import pytest
 
 from s2s.lab import gru_lstm
 from s2s.lab.fit import Recipe
-from s2s.lab.gru_lstm import (
-    EQUAL,
-    LSTM,
-    NETWORKS,
-    SAME,
-    Settings,
-    draw,
-    find,
-    language_models,
-    layer_parameters,
-    measure,
-)
+from s2s.lab.gru_lstm import EQUAL, LSTM, NETWORKS, SAME, analyse, language_models, layer_parameters
 from s2s.lab.language import LanguageSettings
-from s2s.lab.translation import bleu, equal_parameters, inner_parameters, of_widths
-from tests.lab.translating import SMALL, said, small_bench, through_json
-
-LANGUAGE = LanguageSettings(embedding=8, hidden=32, batch_tokens=500, fit=Recipe(updates=3, lr=1e-3))
+from s2s.lab.runner import JobRunner
+from s2s.lab.translation import bleu, equal_parameters, inner_parameters, size_overrides
+from tests.lab.small import SMALL, assert_draws, measured, text
 
 
 def parameters(blocks: int, states: int, embedding: int, encoder: int, decoder: int) -> int:
-    """Of a fixed-size model: the encoder's two directions, the decoder, its first states, and the readout."""
+    """Of a model with a fixed-length context vector: both encoder directions, decoder, initial states, pre-output."""
     summary = 2 * states * encoder
     return (
         2 * blocks * encoder * (embedding + encoder + 1)
@@ -41,11 +26,10 @@ def parameters(blocks: int, states: int, embedding: int, encoder: int, decoder: 
     )
 
 
-def test_equal_parameters_by_the_formula(root: Path, tmp_path: Path) -> None:
-    with small_bench(root, tmp_path) as bench:
-        encoder, decoder = equal_parameters(bench, ["model=gru"], ["model=lstm"])
-        gru = bench.configuration(["model=gru", *of_widths(encoder, decoder)])["model"]
-        lstm = bench.configuration(["model=lstm"])["model"]
+def test_equal_parameters_by_the_formula(runner: JobRunner) -> None:
+    encoder, decoder = equal_parameters(runner, ["model=gru"], ["model=lstm"])
+    gru = runner.compose(["model=gru", *size_overrides(encoder, decoder)])["model"]
+    lstm = runner.compose(["model=lstm"])["model"]
     assert inner_parameters(lstm) == parameters(4, 2, 128, 192, 256)
     assert inner_parameters(gru) == parameters(3, 1, 128, encoder, decoder)
     assert parameters(3, 1, 128, encoder, decoder) == pytest.approx(parameters(4, 2, 128, 192, 256), rel=0.02)
@@ -64,26 +48,24 @@ def test_sizes_of_language_models() -> None:
 
 
 @pytest.mark.slow  # trains three networks and three language models
-def test_at_tiny_size(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_tiny_size(runner: JobRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # each model's two batches take a second
     monkeypatch.setattr(gru_lstm, "time", clock)
-    settings = Settings(SMALL, LANGUAGE, timed_batches=2, rounds=2, seeds=[1])
-    with small_bench(root, tmp_path) as bench:
-        numbers = through_json(measure(settings, bench))
+    language = {"embedding": 8, "hidden": 32, "batch_tokens": 500, "fit": {"updates": 3, "lr": 1e-3}}
+    numbers = measured(gru_lstm, runner, train=SMALL, language=language, timed_batches=2, rounds=2, seeds=[1])
     sizes = numbers["parameters"]
     assert sizes[SAME] == parameters(3, 1, 16, 192, 256)
     assert sizes[LSTM] == parameters(4, 2, 16, 192, 256)
     assert sizes[EQUAL] == pytest.approx(sizes[LSTM], rel=0.02)
     tokens = {round(1 / seconds, 6) for times in numbers["seconds"].values() for seconds in times}
-    assert len(tokens) == 1, "all models take the same batches"
+    assert len(tokens) == 1, "all models process the same batches"
     assert tokens.pop() > 2 * 15, "times are those of a target token, not of a batch"
     assert all(1 < one[0] < 600 for one in numbers["perplexity"].values())
     assert len({one[0] for one in numbers["perplexity"].values()}) == 3
-    findings = find(numbers)
-    assert findings.verdict is None
+    findings = analyse(numbers)
+    assert findings.conclusion is None
     assert [row[0] for row in findings.rows] == list(NETWORKS)
-    for narrow in (False, True):
-        assert len(draw(numbers, narrow).axes) == 3
+    assert_draws(gru_lstm, numbers, 3)
 
 
 def numbers_with(**changed: Any) -> dict[str, Any]:
@@ -99,32 +81,32 @@ def numbers_with(**changed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changed", "verdict", "part"),
+    ("changed", "conclusion", "part"),
     [
         ({}, "supported", "better in translation: supported"),
         ({"parameters": {SAME: 500}}, "not supported", "fewer parameters: not supported"),
         ({"seconds": {SAME: [5e-5, 5.1e-5, 5.2e-5]}}, "not supported", "cheaper: not supported"),
         ({"bleu": {EQUAL: [19.0, 20.1, 21.0]}}, "not supported", "better in translation: not supported"),
-        ({"bleu": {EQUAL: [19.0, 22.1, 22.0]}}, "not decided", "better in translation: not decided"),
+        ({"bleu": {EQUAL: [19.0, 22.1, 22.0]}}, "inconclusive", "better in translation: inconclusive"),
         ({"perplexity": {EQUAL: [8.5, 8.6, 8.6]}}, "not supported", "not in language modelling: not supported"),
     ],
 )
-def test_each_part_of_the_claim_counts(changed: dict[str, Any], verdict: str, part: str) -> None:
-    findings = find(numbers_with(**changed))
-    assert findings.verdict == verdict
+def test_each_part_of_the_claim_counts(changed: dict[str, Any], conclusion: str, part: str) -> None:
+    findings = analyse(numbers_with(**changed))
+    assert findings.conclusion == conclusion
     assert part in findings.reason
 
 
-def test_what_the_milder_chapters_say_stands_beside() -> None:
-    assert find(numbers_with()).reason.endswith("behind): supported")
-    worse = numbers_with(bleu={EQUAL: [18.0, 19.1, 20.0]})
-    assert find(worse).reason.endswith("behind): not supported")
+def test_sentences() -> None:
+    findings = text(analyse(numbers_with()))
+    assert "takes 75 % of its time" not in findings  # 3.1 / 4.1
+    assert "takes 76 % of its time" in findings
+    assert "1.0 BLEU better at equal parameters" in findings
 
 
-def test_words() -> None:
-    assert "takes 75 % of its time" not in said(find(numbers_with()))  # 3.1 / 4.1
-    assert "takes 76 % of its time" in said(find(numbers_with()))
-    assert "1.0 BLEU better at equal parameters" in said(find(numbers_with()))
+def test_the_milder_claim_is_tested_too() -> None:
+    assert analyse(numbers_with()).reason.endswith("behind): supported")
+    assert analyse(numbers_with(bleu={EQUAL: [18.0, 19.1, 20.0]})).reason.endswith("behind): not supported")
 
 
 def evaluation(limit: int, bins: list[tuple[int, int | None, int, float]]) -> dict[str, Any]:

@@ -1,9 +1,4 @@
-"""Beyond the training length: tiny models that learn to copy, and the verdict on made-up numbers.
-
-Slow is the test in which three models learn to copy.
-"""
-
-from __future__ import annotations
+"""Length extrapolation: tiny models that learn to copy, and the conclusion on made-up numbers."""
 
 import json
 from pathlib import Path
@@ -13,35 +8,34 @@ from omegaconf import OmegaConf
 
 from s2s.errors import S2SError
 from s2s.lab import positions
-from s2s.lab.positions import RECURRENT, ROTARY, SINUSOIDAL, Settings
-from tests.lab.copying import copying, tiny_bench
+from s2s.lab.positions import RECURRENT, ROTARY, SINUSOIDAL
+from s2s.lab.runner import JobRunner
+from tests.lab.small import copy_task, measured, text
 
 SYSTEMS = [SINUSOIDAL, ROTARY, RECURRENT]
 
 
 @pytest.mark.slow  # trains three networks
-def test_training_ends_at_the_limit_and_the_test_does_not(tmp_path: Path) -> None:
-    training = copying(tmp_path, 4, 7, 2)
-    with tiny_bench(tmp_path) as bench:
-        numbers = positions.measure(Settings(limit=5, bins=[5, 7], training=training, seeds=[1]), bench)
+def test_training_ends_at_the_limit_and_the_test_does_not(runner: JobRunner, tmp_path: Path) -> None:
+    numbers = measured(positions, runner, limit=5, bins=[5, 7], training=copy_task(tmp_path, 4, 7, 2), seeds=[1])
     assert numbers["bins"] == [[1, 5, 50], [6, 7, 50]]
     assert {name: [len(bleu) for bleu in of] for name, of in numbers["bleu"].items()} == {name: [2] for name in SYSTEMS}
-    runs = {path.parent: OmegaConf.load(path) for path in tmp_path.glob("bench/runs/*/config.yaml")}
+    runs = {path.parent: OmegaConf.load(path) for path in runner.folder.glob("runs/*/config.yaml")}
     limits = [json.loads((run / "corpus.json").read_text())["training_limit"] for run in runs]
     assert limits == [5, 5, 5]
-    kinds = [model.encoder.get("positions", "recurrent") for model in (config.model for config in runs.values())]
+    kinds = [config.model.encoder.get("positions", "recurrent") for config in runs.values()]
     assert sorted(kinds) == ["recurrent", "rotary", "sinusoidal"]
-    found = positions.find(numbers)
-    assert found.verdict is None, "one seed"
-    assert [row[0] for row in found.rows] == SYSTEMS
+    findings = positions.analyse(numbers)
+    assert findings.conclusion is None, "one seed"
+    assert [row[0] for row in findings.rows] == SYSTEMS
 
 
-@pytest.mark.slow
-def test_all_copy_what_is_as_long_as_in_training_and_sinusoidal_positions_nothing_longer(tmp_path: Path) -> None:
-    layers = ("model.encoder.layers=2", "model.decoder.layers=2")
-    training = copying(tmp_path, 4, 12, 300, *layers)
-    with tiny_bench(tmp_path) as bench:
-        numbers = positions.measure(Settings(limit=6, bins=[6, 12], training=training, seeds=[1]), bench)
+@pytest.mark.slow  # three networks learn
+def test_all_copy_within_the_training_lengths_and_sinusoidal_positions_not_beyond(
+    runner: JobRunner, tmp_path: Path
+) -> None:
+    training = copy_task(tmp_path, 4, 12, 300, "model.encoder.layers=2", "model.decoder.layers=2")
+    numbers = measured(positions, runner, limit=6, bins=[6, 12], training=training, seeds=[1])
     assert [one[:2] for one in numbers["bins"]] == [[1, 6], [7, 12]]
     for system, (bleu,) in numbers["bleu"].items():
         assert bleu[0] > 80, f"{system} has not learnt to copy: {bleu}"
@@ -49,10 +43,9 @@ def test_all_copy_what_is_as_long_as_in_training_and_sinusoidal_positions_nothin
 
 
 @pytest.mark.slow  # trains three networks
-def test_there_must_be_sentences_to_compare(tmp_path: Path) -> None:
-    training = copying(tmp_path, 4, 6, 1)
-    with tiny_bench(tmp_path) as bench, pytest.raises(S2SError, match="no test sentence has 7 to 12 words"):
-        positions.measure(Settings(limit=6, bins=[6, 12], training=training, seeds=[1]), bench)
+def test_there_must_be_sentences_to_compare(runner: JobRunner, tmp_path: Path) -> None:
+    with pytest.raises(S2SError, match="no test sentence has 7 to 12 words"):
+        measured(positions, runner, limit=6, bins=[6, 12], training=copy_task(tmp_path, 4, 6, 1), seeds=[1])
 
 
 def made_up(sinusoidal: float, rotary: float, recurrent: float, seeds: int) -> dict[str, object]:
@@ -66,16 +59,18 @@ def made_up(sinusoidal: float, rotary: float, recurrent: float, seeds: int) -> d
     }
 
 
-def test_what_follows_from_the_numbers() -> None:
-    gone = positions.find(made_up(0.95, 0.99, 0.97, 3))
-    assert gone.verdict == "supported"
-    assert "none of them" in " ".join(gone.sentences)
-    there = positions.find(made_up(0.2, 0.95, 0.97, 3))
-    assert there.verdict == "supported", "the note speaks of attention between recurrent networks"
-    told = " ".join(there.sentences)
-    assert "one of them" in told
-    assert "75 points more" in told
-    assert f"loss of: {SINUSOIDAL} " in told
-    assert positions.find(made_up(0.95, 0.99, 0.9, 3)).verdict == "not decided"
-    assert positions.find(made_up(0.95, 0.99, 0.6, 3)).verdict == "not supported"
-    assert positions.find(made_up(0.95, 0.99, 0.97, 1)).verdict is None
+@pytest.mark.parametrize(
+    ("shares", "seeds", "conclusion", "sentences"),
+    [
+        ((0.95, 0.99, 0.97), 3, "supported", ["none of them"]),
+        # The note speaks of attention between recurrent networks.
+        ((0.2, 0.95, 0.97), 3, "supported", ["one of them", "75 points more", f"loss of: {SINUSOIDAL} "]),
+        ((0.95, 0.99, 0.9), 3, "inconclusive", []),
+        ((0.95, 0.99, 0.6), 3, "not supported", []),
+        ((0.95, 0.99, 0.97), 1, None, []),
+    ],
+)
+def test_findings(shares: tuple[float, float, float], seeds: int, conclusion: str | None, sentences: list[str]) -> None:
+    findings = positions.analyse(made_up(*shares, seeds))
+    assert findings.conclusion == conclusion
+    assert all(sentence in text(findings) for sentence in sentences)

@@ -1,29 +1,24 @@
-"""What encoders know of the order of words: exactly nothing, or enough."""
+"""Word order in encodings: lost exactly, or kept."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from s2s.lab.bench import Bench
+from s2s.lab import word_order
+from s2s.lab.runner import JobRunner
 from s2s.lab.word_order import (
-    BLIND,
-    EXPERIMENT,
+    NO_POSITIONS,
     ORDERLESS,
     ROUNDING,
-    Namer,
-    Summary,
+    TRANSFORMER,
+    SubjectClassifier,
     all_pairs,
     distances,
-    encoder,
     split,
 )
 from s2s.nn.cells import CELLS
-from s2s.schema import build
-
-SEEING = ["transformer", *CELLS]
+from tests.lab.small import measured
 
 
 def test_pairs_have_the_same_words_in_another_order() -> None:
@@ -37,48 +32,41 @@ def test_pairs_have_the_same_words_in_another_order() -> None:
 
 
 def test_held_out_couples_are_not_trained_on() -> None:
-    training, test = split(all_pairs(8, 2), 2, seed=1)
-    seen, unseen = ({frozenset(row) for row in part.all()[:, [0, 2]].tolist()} for part in (training, test))
-    assert not seen & unseen
-    assert (len(seen), len(unseen)) == (21, 7)
+    halves = split(all_pairs(8, 2), 2, 1)
+    trained, held_out = ({frozenset(row) for row in pairs.flatten(0, 1)[:, [0, 2]].tolist()} for pairs in halves)
+    assert not trained & held_out
+    assert (len(trained), len(held_out)) == (21, 7)
 
 
-@pytest.mark.parametrize("name", [*BLIND, *SEEING])
+@pytest.mark.parametrize("name", [*ORDERLESS, TRANSFORMER, *CELLS])
 def test_two_orders_give_one_encoding_or_two(name: str) -> None:
     torch.manual_seed(1)
-    model = Namer(name, 9, 6, 16)
+    model = SubjectClassifier(name, 9, 6, 16)
     apart = distances(model.encode, all_pairs(6, 3))
-    assert apart.max() < ROUNDING if name in BLIND else apart.min() > 0.01
+    assert apart.max() < ROUNDING if name in ORDERLESS else apart.min() > 0.01
 
 
-def test_without_positions_outputs_move_with_the_words() -> None:
+def test_without_positions_the_encoder_is_permutation_equivariant() -> None:
     torch.manual_seed(1)
     x, order = torch.randn(2, 5, 16, dtype=torch.float64), torch.tensor([3, 0, 4, 1, 2])
-    mask = torch.ones(2, 5, dtype=torch.bool)
-    for name, moves in ((ORDERLESS, True), ("transformer", False)):
-        wrapped = encoder(name, 16).double()
-        assert isinstance(wrapped, Summary)
-        values = [wrapped.memory(part, mask).values for part in (x, x[:, order])]
-        assert torch.allclose(values[0][:, order], values[1], rtol=0, atol=1e-12) == moves
+    for name, equivariant in ((NO_POSITIONS, True), (TRANSFORMER, False)):
+        model = SubjectClassifier(name, 9, 6, 16)
+        values = [model.memory(embedded).values for embedded in (x, x[:, order])]
+        assert torch.allclose(values[0][:, order], values[1], rtol=0, atol=1e-12) == equivariant
 
 
-def test_who_eats_whom(tmp_path: Path) -> None:
-    values: dict[str, Any] = {"cells": ["rnn", "gru"], "nouns": 8, "verbs": 2, "hidden": 16, "seeds": [1]}
-    values["fit"] = {"updates": 200, "lr": 0.02}
-    bench = Bench(tmp_path, lambda _: {}, lambda *_: {})
-    numbers = json.loads(json.dumps(EXPERIMENT.measure(build(EXPERIMENT.settings, values), bench)))
+def test_who_eats_whom(runner: JobRunner) -> None:
+    fit = {"updates": 200, "lr": 0.02}
+    numbers = measured(word_order, runner, cells=["rnn", "gru"], nouns=8, verbs=2, hidden=16, seeds=[1], fit=fit)
     right = {name: runs[0]["right"] for name, runs in numbers["encoders"].items()}
-    assert all(right[name] <= 0.5 for name in BLIND)
+    assert all(right[name] <= 0.5 for name in ORDERLESS)
     assert all(right[name] > 0.9 for name in ("rnn", "gru"))
-    assert EXPERIMENT.find(numbers).verdict is None, "one seed"
-    for name, runs in numbers["encoders"].items():
-        numbers["encoders"][name] = 3 * runs
-    found = EXPERIMENT.find(numbers)
-    assert found.verdict == "supported"
+    assert word_order.analyse(numbers).conclusion is None, "one seed"
+    numbers["encoders"] = {name: 3 * runs for name, runs in numbers["encoders"].items()}
+    assert word_order.analyse(numbers).conclusion == "supported"
     unlearnt = json.loads(json.dumps(numbers))
-    for n, right in enumerate((0.4, 0.41, 0.42)):
-        unlearnt["encoders"]["rnn"][n]["right"] = right
-    assert EXPERIMENT.find(unlearnt).verdict == "not supported"
-    blind = json.loads(json.dumps(numbers))
-    blind["encoders"]["rnn"] = blind["encoders"][BLIND[0]]
-    assert EXPERIMENT.find(blind).verdict == "not supported"
+    for n, accuracy in enumerate((0.4, 0.41, 0.42)):
+        unlearnt["encoders"]["rnn"][n]["right"] = accuracy
+    assert word_order.analyse(unlearnt).conclusion == "not supported"
+    numbers["encoders"]["rnn"] = numbers["encoders"][ORDERLESS[0]]
+    assert word_order.analyse(numbers).conclusion == "not supported"
