@@ -101,7 +101,7 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def most_memory(device: torch.device) -> float | None:
+def peak_memory(device: torch.device) -> float | None:
     """MiB that this process has had at most: on a GPU what torch allocated there, else its resident memory.
 
     None where the system does not say.

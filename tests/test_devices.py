@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from s2s.devices import keep_freed_memory, most_memory, pick_device, set_arithmetic
+from s2s.devices import keep_freed_memory, peak_memory, pick_device, set_arithmetic
 from s2s.errors import S2SError
 
 
@@ -59,20 +59,20 @@ def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.Monkey
 
 def test_most_memory_is_remembered_after_it_is_freed() -> None:
     cpu = torch.device("cpu")
-    before = most_memory(cpu)
+    before = peak_memory(cpu)
     if before is None:
         pytest.skip("this system does not say")
     held = resident_memory()
     size = int((before - held + 64) * 2**20)
     block = torch.ones(size, dtype=torch.uint8)
     del block
-    most = most_memory(cpu)
+    most = peak_memory(cpu)
     assert most is not None
     assert most > before + 30
     if torch.cuda.is_available():
         tensor = torch.zeros(2**22, device="cuda")
         del tensor
-        assert most_memory(torch.device("cuda")) >= 16  # type: ignore[operator]
+        assert peak_memory(torch.device("cuda")) >= 16  # type: ignore[operator]
 
 
 def resident_memory() -> float:
@@ -86,8 +86,8 @@ def test_without_proc_the_c_library_is_asked(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "resource", usage)
     monkeypatch.setattr(Path, "exists", lambda _: False)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert most_memory(torch.device("cpu")) == 3 * 2**10
+    assert peak_memory(torch.device("cpu")) == 3 * 2**10
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert most_memory(torch.device("cpu")) == 3
+    assert peak_memory(torch.device("cpu")) == 3
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert most_memory(torch.device("cpu")) is None
+    assert peak_memory(torch.device("cpu")) is None

@@ -21,7 +21,7 @@ from typing import Any
 import datasets  # type: ignore[import-untyped]
 import numpy as np
 
-from s2s.benchmark.peers.memory import anonymous_memory, most_memory
+from s2s.benchmark.peers.memory import anonymous_memory, peak_memory
 from s2s.config import DataConfig, GrammarData, PositiveInt, TrainingConfig
 from s2s.data.batching import TrainingData
 from s2s.data.corpus import load_corpus
@@ -77,7 +77,7 @@ def measure(
 def _once(cache: Path, data: DataConfig, training: TrainingConfig, batches: int) -> dict[str, float]:
     datasets.config.HF_DATASETS_CACHE = cache
     found: dict[str, float] = {}
-    memory = most_memory(lambda: found.update(_steps(data, training, batches)), anonymous_memory())
+    memory = peak_memory(lambda: found.update(_steps(data, training, batches)), anonymous_memory())
     return found | ({} if memory is None else {"memory": memory})
 
 

@@ -30,7 +30,6 @@ from s2s.lab.translation import bleu, equal_parameters, of_widths, train, widths
 from s2s.models import shapes_only
 from s2s.nn.cells import cell_class
 from s2s.runs import load
-from s2s.training.distributed import World
 from s2s.training.step import Updater
 
 LSTM, SAME, EQUAL = NETWORKS = ("LSTM", "GRU, equal width", "GRU, equal parameters")
@@ -121,17 +120,15 @@ def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[st
     data = TrainingData(split, tokenizer, training.batch_tokens, config.seed, training.batch_sentences)
     positions = [n * data.num_batches(0) // batches for n in range(batches)]
     updaters = {
-        name: Updater(
-            *(run.model.train(), data, run.directory, training, config.optim, config.seed, run.model.device, World())
-        )
+        name: Updater(run.model.train(), run.directory, training, config.optim, config.seed, run.model.device)
         for name, run in runs.items()
     }
 
     def seconds(updater: Updater) -> float:
         began = time.perf_counter()
-        tokens = sum(updater.update(1, 0, range(at, at + 1), stop=False)[0] for at in positions)
+        tokens = sum(updater.update(data, 1, 0, range(at, at + 1), stop=False)[0] for at in positions)
         taken = time.perf_counter() - began
-        updater.settle({})
+        updater.flush_metrics({})
         return taken / tokens
 
     threads = torch.get_num_threads()

@@ -1,7 +1,7 @@
-"""A training step as a CUDA graph, forward and backward pass of a micro-batch in one; see `s2s.graphs`.
+"""CUDA graphs of training: the forward and backward pass of a micro-batch as one graph launch; see `s2s.graphs`.
 
-Batches are filled up to a few dozen shapes that come again and again (`Batch.fixed`). Numbers that are drawn in a graph
-follow the seed that is set before it runs, as they do step by step.
+Batches are padded to a few dozen recurring shapes (`Batch.fixed`), and each shape has a graph. Random numbers drawn in
+a graph follow the seed set before its replay, as in eager mode.
 """
 
 from __future__ import annotations
@@ -19,42 +19,44 @@ from s2s.graphs import MULTIPLE, Recordings, record
 Step = Callable[[Batch, Tensor], Tensor]
 
 
-class _Recorded(NamedTuple):
+class _Recording(NamedTuple):
+    """A graph with its static input tensors and its output."""
+
     batch: Batch
     tokens: Tensor
     replay: Callable[[], None]
-    result: Tensor
+    output: Tensor
 
 
 class GraphedStep:
-    """A step that is recorded for each shape of its batches.
+    """A forward and backward pass with one CUDA graph per batch shape.
 
     Args:
-        step: (batch, target tokens of the update) -> a tensor; it adds to gradients that are kept from call to call.
+        step: (batch, target tokens of the update) -> a tensor; accumulates into gradients that persist between calls.
         device: a GPU.
     """
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._device = step, device
-        self._recordings: Recordings[_Recorded] = Recordings("training")
+        self._recordings: Recordings[_Recording] = Recordings("training")
 
     def __call__(self, batch: Batch, tokens: float) -> Tensor:
-        """What `step` returns for a batch in the CPU's memory; it holds until the next call."""
-        found = self._recordings.find(batch.shape, partial(self._record, batch))
-        if found is None:
+        """Returns `step`'s output for a batch in host memory; it is valid until the next call."""
+        recording = self._recordings.find(batch.shape, partial(self._record, batch))
+        if recording is None:
             return self._step(batch.to(self._device), torch.full((), tokens, device=self._device))
-        now = batch.tensors
-        for name, tensor in found.batch.tensors.items():
-            tensor.copy_(now[name], non_blocking=True)
-        found.tokens.fill_(tokens)
-        found.replay()
-        return found.result
+        tensors = batch.tensors
+        for name, static in recording.batch.tensors.items():
+            static.copy_(tensors[name], non_blocking=True)
+        recording.tokens.fill_(tokens)
+        recording.replay()
+        return recording.output
 
-    def _record(self, batch: Batch, pool: object) -> _Recorded:
+    def _record(self, batch: Batch, pool: object) -> _Recording:
         static, tokens = batch.to(self._device), torch.ones((), device=self._device)
-        return _Recorded(static, tokens, *record(lambda: self._step(static, tokens), pool))
+        return _Recording(static, tokens, *record(lambda: self._step(static, tokens), pool))
 
 
 def fixed(batch: Batch) -> Batch:
-    """The batch in one of the shapes for which steps are recorded."""
+    """Returns the batch padded to one of the recorded shapes."""
     return batch.fixed(MULTIPLE)

@@ -71,7 +71,7 @@ def test_metrics_file_cuts_and_appends_whole_lines(tmp_path: Path) -> None:
     with file.path.open("ab") as raw:
         raw.write(b'{"half')
     again = MetricsFile(file.path)
-    again.cut(2)
+    again.truncate(2)
     again.on_validation({"event": "valid", "step": 9})
     assert [line["step"] for line in events(tmp_path)] == [0, 1, 9]
     assert again.lines == 3

@@ -18,7 +18,6 @@ from s2s.data.batching import Batch, collate
 from s2s.errors import S2SError
 from s2s.models.interface import LossSums, Seq2Seq
 from s2s.training.checkpoint import RunDirectory
-from s2s.training.distributed import World
 from s2s.training.interrupt import Interrupted
 from s2s.training.step import Updater
 from tests.training.toy import OPTIM, TRAINING, At, ToyData, ToyModel, events, make_trainer, validate
@@ -35,9 +34,9 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def updater(path: Path, model: Seq2Seq, data: ToyData, seed: int = 3) -> Updater:
+def updater(path: Path, model: Seq2Seq, seed: int = 3) -> Updater:
     config = dataclasses.replace(OPTIM, clip_norm=None)
-    return Updater(model, data, RunDirectory(path), TRAINING, config, seed, torch.device("cpu"), World())
+    return Updater(model, RunDirectory(path), TRAINING, config, seed, torch.device("cpu"))
 
 
 class OneBatch(ToyData):
@@ -53,7 +52,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> N
     models = [ToyModel(dropout=0.0).double() for _ in range(2)]
     for model, data, positions in zip(models, [ToyData(), OneBatch()], [range(4), range(1)], strict=True):
         model.train()
-        tokens, _ = updater(tmp_path, model, data).update(1, 0, positions, False)
+        tokens, _ = updater(tmp_path, model).update(data, 1, 0, positions, False)
         assert tokens == sum(ToyData().batch(0, p).tokens for p in range(4))
     whole = OneBatch().batch(0, 0)
     reference = ToyModel(dropout=0.0).double()
@@ -67,7 +66,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> N
 def test_dropout_follows_from_seed_epoch_and_position(tmp_path: Path) -> None:
     def gradient(seed: int, epoch: int, position: int) -> torch.Tensor:
         model = ToyModel(dropout=0.5).train()
-        updater(tmp_path, model, Same(), seed).update(1, epoch, range(position, position + 1), False)
+        updater(tmp_path, model, seed).update(Same(), 1, epoch, range(position, position + 1), False)
         assert model.hidden.weight.grad is not None
         return model.hidden.weight.grad
 
@@ -243,7 +242,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
     weights: list[torch.Tensor] = []
     breaking = Breaking()
     trainer = make_trainer(tmp_path, model=breaking, data=ToyData(batches=50), log_every=4)
-    trainer.updater._looks_later = later
+    trainer.updater._deferred_check = later
     trainer._callbacks += [At(step, lambda: weights.append(breaking.hidden.weight.detach().clone())) for step in (6, 7)]
     with pytest.raises(S2SError, match=r"loss is not finite at step 7 \(epoch 1, micro-batches 13 to 14\).*optim\.lr"):
         trainer.fit()

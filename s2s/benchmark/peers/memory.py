@@ -18,7 +18,7 @@ def anonymous_memory() -> float:
     return 0.0
 
 
-def most_memory(run: Callable[[], object], before: float) -> float | None:
+def peak_memory(run: Callable[[], object], before: float) -> float | None:
     """MiB of this process's own memory while `run` runs, at most, less `before`; None where the system does not say.
 
     The kernel keeps no record of the most *anonymous* memory, so a thread looks every few milliseconds.

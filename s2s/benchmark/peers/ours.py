@@ -22,7 +22,6 @@ from s2s.models import build_model, count_parameters
 from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
 from s2s.training.checkpoint import RunDirectory
-from s2s.training.distributed import World
 from s2s.training.graphs import fixed
 from s2s.training.step import Updater
 
@@ -103,12 +102,12 @@ def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callabl
         build(TrainingConfig, {**given["training"], "precision": given["precision"]}),
         build(OptimConfig, given["optim"]),
     )
-    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, device, World(), graphed)
+    updater = Updater(model, RunDirectory(Path("unused")), *configs, 1, device, graphed=graphed)
 
     def run() -> None:
         for position in range(len(batches)):
-            updater.update(position + 1, 0, range(position, position + 1), stop=False)
-        updater.settle({})
+            updater.update(data, position + 1, 0, range(position, position + 1), stop=False)
+        updater.flush_metrics({})
         _finished(device)
 
     return run, {"parameters": count_parameters(model)[0]}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from memory import anonymous_memory, most_memory  # type: ignore[import-not-found]  # of this folder
+from memory import anonymous_memory, peak_memory  # type: ignore[import-not-found]  # of this folder
 
 
 def read_batches(path: str) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ def read_batches(path: str) -> list[dict[str, Any]]:
 def most(run: Callable[[], object], before: float, device: str) -> float | None:
     """MiB at most during a pass: of a GPU, what torch had given out there; else the process's own, less `before`."""
     if not device.startswith("cuda"):
-        return most_memory(run, before)  # type: ignore[no-any-return]
+        return peak_memory(run, before)  # type: ignore[no-any-return]
     import torch
 
     torch.cuda.reset_peak_memory_stats(device)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from s2s.data.batching import Batch
 from s2s.errors import S2SError
-from s2s.training.ahead import BatchesAhead
+from s2s.training.prefetch import Prefetcher
 from tests.training.toy import ToyData
 
 CPU = torch.device("cpu")
@@ -42,39 +42,39 @@ class Watched(ToyData):
 @given(st.lists(st.tuples(st.booleans(), places), max_size=12))
 def test_batches_are_those_of_the_data_whatever_was_announced(asked: list[tuple[bool, tuple[int, int]]]) -> None:
     data = Watched()
-    ahead = BatchesAhead(data, CPU)
-    for only_announced, (epoch, position) in asked:
-        if only_announced:
-            ahead.announce(epoch, position)
+    prefetcher = Prefetcher(data, CPU)
+    for only_prefetch, (epoch, position) in asked:
+        if only_prefetch:
+            prefetcher.prefetch(epoch, position)
         else:
-            ours, theirs = ahead.batch(epoch, position), ToyData().batch(epoch, position)
+            ours, theirs = prefetcher.batch(epoch, position), ToyData().batch(epoch, position)
             assert torch.equal(ours.source, theirs.source)
             assert torch.equal(ours.target, theirs.target)
-            assert ahead.num_batches(epoch) == 5
+            assert prefetcher.num_batches(epoch) == 5
 
 
 def test_an_announced_batch_is_made_before_it_is_asked_for() -> None:
     data = Watched(seconds=0.05)
-    ahead = BatchesAhead(data, CPU)
-    ahead.announce(0, 3)
+    prefetcher = Prefetcher(data, CPU)
+    prefetcher.prefetch(0, 3)
     until = time.monotonic() + 10
     while data.made != [(0, 3)] and time.monotonic() < until:
         time.sleep(0.01)
     assert data.made == [(0, 3)]
-    ahead.batch(0, 3)
+    prefetcher.batch(0, 3)
     assert data.made == [(0, 3)]  # not made again
-    before = ahead.waited
-    ahead.batch(0, 4)
-    assert ahead.waited - before >= 0.05
-    ahead.batch(0, 4)
+    before = prefetcher.waited
+    prefetcher.batch(0, 4)
+    assert prefetcher.waited - before >= 0.05
+    prefetcher.batch(0, 4)
     assert data.made == [(0, 3), (0, 4), (0, 4)]  # what was handed out is not kept
-    assert ahead.waited - before >= 0.075  # for both
+    assert prefetcher.waited - before >= 0.075  # for both
 
 
 def test_an_error_reaches_who_asks() -> None:
-    ahead = BatchesAhead(Watched(), CPU)
-    ahead.announce(9, 0)
-    assert ahead.batch(0, 0).size > 0
+    prefetcher = Prefetcher(Watched(), CPU)
+    prefetcher.prefetch(9, 0)
+    assert prefetcher.batch(0, 0).size > 0
     with pytest.raises(S2SError, match="no such epoch"):
-        ahead.batch(9, 0)
-    assert ahead.batch(0, 1).size > 0
+        prefetcher.batch(9, 0)
+    assert prefetcher.batch(0, 1).size > 0
