@@ -1,6 +1,6 @@
-"""`scripts/benchmark.py` at its smallest: every cell and way is in the table, and the file says what was measured.
+"""`scripts/benchmark.py` at its smallest sizes: its tables and files.
 
-Slow are the tests with processes of their own, one for each model, work and length.
+The slow tests start processes, one per model, task and length.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from s2s.benchmark import against, gpu, loading, scaling
+from s2s.benchmark.peers.worker import read_batches
 from s2s.benchmark.programs import MODULES
 from tests.commands.conftest import Done
 
@@ -27,22 +27,15 @@ TINY = ["cells.batch=[3]", "cells.time=[4]", "cells.hidden=[8]", "cells.directio
 
 
 class Here:
-    """`Program` within this process: the same work, without a limit on memory.
+    """`Program` within this process, without a memory limit; a pass counts as 10 ms per token of a sentence."""
 
-    A pass takes 10 ms for each token of a sentence, however long it took.
-    """
-
-    def __init__(self, name: str, python: str, given: Mapping[str, Any], folder: Path, batches: Path) -> None:
+    def __init__(self, name: str, python: str, spec: Mapping[str, Any], folder: Path, batches: Path) -> None:
         peer = importlib.import_module(f"s2s.benchmark.peers.{MODULES[name]}")
-        given = json.loads(json.dumps({**given, "memory": None}))
-        found: dict[int, dict[str, Any]] = {}
-        with np.load(batches) as file:
-            for key in file.files:
-                number, array = key.split(".")
-                found.setdefault(int(number), {})[array] = file[key]
-        self._pass, self.facts = getattr(peer, given["task"])(given, list(found.values()))
+        spec = json.loads(json.dumps({**spec, "memory": None}))
+        arrays = read_batches(str(batches))
+        self._pass, self.facts = getattr(peer, spec["task"])(spec, arrays)
         self._operations = getattr(peer, "operations", None)
-        self._seconds = 0.01 * sum(batch["source"].shape[1] for batch in found.values())
+        self._seconds = 0.01 * sum(batch["source"].shape[1] for batch in arrays)
 
     def run(self) -> float:
         self._pass()
@@ -60,35 +53,35 @@ class Here:
         pass
 
 
-class AtOnce:
+class InProcess:
     """`ProcessPoolExecutor` without a process."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __enter__(self) -> AtOnce:
+    def __enter__(self) -> InProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, work: Callable[..., object], *given: object) -> Future[object]:
-        done: Future[object] = Future()
-        done.set_result(work(*pickle.loads(pickle.dumps(given))))
-        return done
+    def submit(self, function: Callable[..., object], *arguments: object) -> Future[object]:
+        future: Future[object] = Future()
+        future.set_result(function(*pickle.loads(pickle.dumps(arguments))))
+        return future
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured runs within this process."""
+    """Runs the measured work within this process."""
     for module in (against, scaling):
         monkeypatch.setattr(module, "Program", Here)
-    monkeypatch.setattr(loading, "ProcessPoolExecutor", AtOnce)
+    monkeypatch.setattr(loading, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
 def anywhere(request: pytest.FixtureRequest) -> str:
-    """What is measured runs within this process, and in processes of its own."""
+    """Runs the measured work within this process, and in separate processes."""
     if request.param == "here":
         request.getfixturevalue("here")
     return str(request.param)
@@ -142,7 +135,7 @@ def test_training_beside_plain_torch(inside: Callable[..., Done], tmp_path: Path
     # Written apart from each other, the two are the same model but for what each has of biases and bridges.
     for ours, plain in (rows[:2], rows[2:]):
         assert 0.9 < ours["parameters"] / plain["parameters"] < 1.1
-    assert "s2s is × as fast" in done.stdout
+    assert "speedup of s2s" in done.stdout
 
 
 @pytest.mark.usefixtures("here")
