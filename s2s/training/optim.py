@@ -35,11 +35,9 @@ def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimi
     trained = [p for p in model.parameters() if p.requires_grad]  # each shared parameter comes once
     if not trained:
         raise S2SError("the model has no parameter to train: every one has requires_grad=False")
-    decays = [p.ndim >= 2 and id(p) not in tables for p in trained]
-    groups = [
-        {"params": [p for p, d in zip(trained, decays, strict=True) if d], "weight_decay": config.weight_decay},
-        {"params": [p for p, d in zip(trained, decays, strict=True) if not d], "weight_decay": 0.0},
-    ]
+    decayed = [p for p in trained if p.ndim >= 2 and id(p) not in tables]
+    others = [p for p in trained if p.ndim < 2 or id(p) in tables]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     fused = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in trained)
     if config.optimizer == "sgd":

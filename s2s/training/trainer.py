@@ -123,9 +123,7 @@ class Trainer:
             if not state.stopped_by:
                 log.info("resuming at step %d, epoch %d", state.step, self.state.epoch_number)
         if self.group.all_reduce([self.state.step])[0] != self.state.step * self.group.size:
-            raise S2SError(
-                f"the processes find different training states in {self.run.path}: it must be a shared folder"
-            )
+            raise S2SError(f"the processes find different training states in {self.run.path}: it must be shared")
         if self.group.is_main:
             self.run.remove_stale_files(self.state)
             self._metrics.truncate(self.state.metrics_lines)

@@ -48,15 +48,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
 def mean_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     """Returns the mean of weight files, name by name, summed in float64; integers are the first file's."""
     first, *rest = (read_tensors(path)[0] for path in paths)
-    mean = {}
+    mean = dict(first)
     for name, tensor in first.items():
         if tensor.is_floating_point():
-            total = tensor.double()
-            for other in rest:
-                total = total + other[name].double()
+            total = sum((other[name].double() for other in rest), tensor.double())
             mean[name] = (total / len(paths)).to(tensor.dtype)
-        else:
-            mean[name] = tensor
     return mean
 
 

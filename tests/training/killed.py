@@ -1,9 +1,9 @@
-"""Runs the toy in forked processes that kill themselves; started as a process of its own by `test_resume`.
+"""Runs the toy in forked processes that kill themselves; `test_resume` starts this script.
 
     python -m tests.training.killed FOLDER OPTIONS_JSON SHARE SHARES
 
-An uninterrupted run counts the places where a run can die: each file operation and each update. Then, for every place
-of this share, a new run is killed there with SIGKILL and run again until it ends. Prints the number of places and those
+An uninterrupted run counts the kill points: each file operation and each update. Then, for every kill point of this
+share, a new run is killed there with SIGKILL and run again until it ends. Prints the number of kill points and those
 whose outcome differs from the uninterrupted run's.
 """
 
@@ -28,7 +28,7 @@ WATCHED = ("fsync", "replace", "unlink", "rmdir", "mkdir", "open")
 
 
 def in_fork(work: Callable[[], None]) -> int:
-    """Exit status of a copy of this process that does `work`; negative: the signal that killed it."""
+    """Does `work` in a fork of this process; returns its exit status, negative for the signal that killed it."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -41,7 +41,7 @@ def in_fork(work: Callable[[], None]) -> int:
 
 
 def die_at(place: int, report: Path) -> None:
-    """From now on, counts the places and dies at number `place`; `report` always holds the number passed."""
+    """Runs the toy, dies at kill point number `place`, and otherwise writes the number of kill points to `report`."""
     count = 0
 
     def watched(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +54,7 @@ def die_at(place: int, report: Path) -> None:
 
         return wrapper
 
-    os.fsync = lambda fd: None  # what was written survives the death of a process; this saves half of the time
+    os.fsync = lambda fd: None  # written data survives the death of a process; saves half of the time
     for name in WATCHED:
         setattr(os, name, watched(getattr(os, name)))
     Updater.update = watched(Updater.update)  # type: ignore[method-assign]
@@ -77,7 +77,7 @@ def outcome(folder: Path) -> tuple[bytes, object, list[str], bytes]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     root, OPTIONS, share, shares = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    make_trainer(root / "warm-up", **OPTIONS).fit()  # what torch imports at its first update is there in all forks
+    make_trainer(root / "warm-up", **OPTIONS).fit()  # all forks inherit what torch imports at its first update
     whole = root / "whole"
     whole.mkdir(parents=True)
     assert in_fork(lambda: die_at(-1, whole / "count")) == 0

@@ -25,19 +25,18 @@ def free_port() -> int:
 
 
 def process(rank: int, port: int, folder: Path) -> None:
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank)
-    )
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2")
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
     group = join_process_group(torch.device("cpu"))
     # A signal to one process stops both after the same update; then both resume.
     stop = At(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
     trainer = make_trainer(folder / "two", group=group, **OPTIONS)
     if group.rank == 1:
-        trainer._callbacks = [stop]  # callbacks of a user's are process 0's
+        trainer._callbacks = [stop]  # user callbacks run on rank 0 only
     with pytest.raises(Interrupted) as stopped:
         trainer.fit()
-    assert stopped.value.step == 4  # the others hear of it with the next update
+    assert stopped.value.step == 4  # the other rank learns it with the next update
     trainer = make_trainer(folder / "two", group=group, **OPTIONS)
     result = trainer.fit()
     weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
@@ -48,8 +47,8 @@ def process(rank: int, port: int, folder: Path) -> None:
     leave_process_group()
 
 
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    """Updates take 3 micro-batches, and 2 at the end of an epoch: the shares are never equal in tokens."""
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    """Updates take 3 micro-batches, and 2 at the end of an epoch: the ranks never have equal tokens."""
     spawn(process, (free_port(), tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     result = make_trainer(tmp_path / "one", **OPTIONS).fit()
     one, two = load_file(tmp_path / "one/model.safetensors"), load_file(tmp_path / "two/model.safetensors")

@@ -1,4 +1,4 @@
-"""Batches made in advance are the same batches, made one at a time, and errors reach who asks."""
+"""Prefetched batches equal those of the data, are built one at a time, and errors reach the caller."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from s2s.training.prefetch import Prefetcher
 from tests.training.toy import ToyData
 
 CPU = torch.device("cpu")
-places = st.tuples(st.integers(0, 2), st.integers(0, 4))
+positions = st.tuples(st.integers(0, 2), st.integers(0, 4))
 
 
-class Watched(ToyData):
-    """Remembers what it was asked for, and refuses to be asked twice at a time."""
+class RecordingData(ToyData):
+    """Data that records its calls and rejects concurrent ones."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__()
-        self.seconds, self.made, self._busy = seconds, list[tuple[int, int]](), threading.Lock()
+        self.seconds, self.built, self._lock = seconds, list[tuple[int, int]](), threading.Lock()
 
     def batch(self, epoch: int, position: int) -> Batch:
-        assert self._busy.acquire(blocking=False), "asked twice at a time"
+        assert self._lock.acquire(blocking=False), "concurrent calls"
         try:
             time.sleep(self.seconds)
             if epoch == 9:
                 raise S2SError("no such epoch")
-            self.made.append((epoch, position))
+            self.built.append((epoch, position))
             return super().batch(epoch, position)
         finally:
-            self._busy.release()
+            self._lock.release()
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.booleans(), places), max_size=12))
-def test_batches_are_those_of_the_data_whatever_was_announced(asked: list[tuple[bool, tuple[int, int]]]) -> None:
-    data = Watched()
+@given(st.lists(st.tuples(st.booleans(), positions), max_size=12))
+def test_batches_are_those_of_the_data_whatever_was_prefetched(requests: list[tuple[bool, tuple[int, int]]]) -> None:
+    data = RecordingData()
     prefetcher = Prefetcher(data, CPU)
-    for only_prefetch, (epoch, position) in asked:
+    for only_prefetch, (epoch, position) in requests:
         if only_prefetch:
             prefetcher.prefetch(epoch, position)
         else:
@@ -53,26 +53,26 @@ def test_batches_are_those_of_the_data_whatever_was_announced(asked: list[tuple[
             assert prefetcher.num_batches(epoch) == 5
 
 
-def test_an_announced_batch_is_made_before_it_is_asked_for() -> None:
-    data = Watched(seconds=0.05)
+def test_a_prefetched_batch_is_built_before_it_is_requested() -> None:
+    data = RecordingData(seconds=0.05)
     prefetcher = Prefetcher(data, CPU)
     prefetcher.prefetch(0, 3)
-    until = time.monotonic() + 10
-    while data.made != [(0, 3)] and time.monotonic() < until:
+    deadline = time.monotonic() + 10
+    while data.built != [(0, 3)] and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert data.made == [(0, 3)]
+    assert data.built == [(0, 3)]
     prefetcher.batch(0, 3)
-    assert data.made == [(0, 3)]  # not made again
+    assert data.built == [(0, 3)]  # not built again
     before = prefetcher.waited
     prefetcher.batch(0, 4)
     assert prefetcher.waited - before >= 0.05
     prefetcher.batch(0, 4)
-    assert data.made == [(0, 3), (0, 4), (0, 4)]  # what was handed out is not kept
+    assert data.built == [(0, 3), (0, 4), (0, 4)]  # a returned batch is not kept
     assert prefetcher.waited - before >= 0.075  # for both
 
 
-def test_an_error_reaches_who_asks() -> None:
-    prefetcher = Prefetcher(Watched(), CPU)
+def test_an_error_reaches_the_caller() -> None:
+    prefetcher = Prefetcher(RecordingData(), CPU)
     prefetcher.prefetch(9, 0)
     assert prefetcher.batch(0, 0).size > 0
     with pytest.raises(S2SError, match="no such epoch"):

@@ -79,14 +79,14 @@ def test_dropout_follows_from_seed_epoch_and_position(tmp_path: Path) -> None:
     assert not any(torch.equal(first, other) for other in others)
 
 
-def test_logged_numbers_are_means_over_tokens_since_the_line_before(tmp_path: Path) -> None:
-    seen: list[tuple[float, float, int]] = []
+def test_logged_numbers_are_means_over_tokens_since_the_previous_line(tmp_path: Path) -> None:
+    recorded: list[tuple[float, float, int]] = []
 
     class Recording(ToyModel):
         def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
             sums = super().forward(batch, label_smoothing)
             if self.training:
-                seen.append((sums.loss.item(), sums.nll.item(), int(sums.tokens)))
+                recorded.append((sums.loss.item(), sums.nll.item(), int(sums.tokens)))
             return sums
 
     make_trainer(tmp_path, model=Recording(), max_steps=5, log_every=2).fit()
@@ -95,18 +95,18 @@ def test_logged_numbers_are_means_over_tokens_since_the_line_before(tmp_path: Pa
     # Epochs of 5 micro-batches, 2 for each update: updates take 2, 2, 1, 2, 2 of them.
     assert [line["epoch"] for line in lines] == [1, 2, 2]
     for line, (start, stop) in zip(lines, [(0, 4), (4, 7), (7, 9)], strict=True):
-        loss, nll, tokens = (sum(s[i] for s in seen[start:stop]) for i in range(3))
+        loss, nll, tokens = (sum(s[i] for s in recorded[start:stop]) for i in range(3))
         assert line["loss"] == pytest.approx(loss / tokens)
         assert line["nll"] == pytest.approx(nll / tokens)
         assert line["ppl"] == pytest.approx(math.exp(nll / tokens))
-        assert line["tokens"] == sum(s[2] for s in seen[:stop])
+        assert line["tokens"] == sum(s[2] for s in recorded[:stop])
         assert line["lr"] == OPTIM.lr
         assert line["grad_norm"] > 0
         assert line["tokens_per_s"] > 0
     assert lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
 
 
-def test_a_logged_line_has_the_waiting_of_all_its_updates(tmp_path: Path) -> None:
+def test_a_log_line_has_the_waiting_time_of_all_its_updates(tmp_path: Path) -> None:
     class Slow(ToyData):
         def batch(self, epoch: int, position: int) -> Batch:
             time.sleep(0.02)
@@ -148,19 +148,16 @@ def test_early_stopping_counts_validations_without_improvement(tmp_path: Path) -
     losses = scripted(5, 4, 4, 4.5, 3, 3.5, 3.5, 3.5, 1)
     result = make_trainer(tmp_path, validate=losses, validate_every=1, patience=3, max_steps=50).fit()
     assert (result.steps, result.stopped_by, result.best_score, result.from_steps) == (8, "patience", 3, [5])
-    assert [e["best"] for e in events(tmp_path) if e["event"] == "valid"] == [
-        *(True, True, False, False, True, False, False, False)
-    ]
+    best = [e["best"] for e in events(tmp_path) if e["event"] == "valid"]
+    assert best == [True, True, False, False, True, False, False, False]
     again = make_trainer(tmp_path, patience=3, max_steps=60).fit()
     assert again.already_finished
     assert again.best_score == 3
-    assert (
-        make_trainer(tmp_path, validate=scripted(1, 2, 2, 2), validate_every=1, patience=4, max_steps=9).fit().steps
-        == 9
-    )
+    again = make_trainer(tmp_path, validate=scripted(1, 2, 2, 2), validate_every=1, patience=4, max_steps=9).fit()
+    assert again.steps == 9
 
 
-def test_the_plateau_hears_of_validations(tmp_path: Path) -> None:
+def test_the_plateau_schedule_observes_validations(tmp_path: Path) -> None:
     losses = scripted(5, 6, 6, 6)
     schedule = {"type": "plateau", "factor": 0.1, "patience": 0}
     make_trainer(tmp_path, validate=losses, validate_every=1, max_steps=4, log_every=1, schedule=schedule).fit()
@@ -183,23 +180,23 @@ def test_averaging(tmp_path: Path, average: str, losses: tuple[float, ...], memb
     assert set(files) == kept
     assert result.from_steps == members
     assert result.best_score == 0.5
-    published = load_file(tmp_path / "model.safetensors")
-    for name, tensor in published.items():
+    exported = load_file(tmp_path / "model.safetensors")
+    for name, tensor in exported.items():
         stack = np.stack([load_file(files[step])[name] for step in members])
         expected = stack[0] if name == "seen" else stack.astype(np.float64).mean(0).astype(np.float32)
         np.testing.assert_array_equal(tensor, expected)
-    assert np.array_equal(model.hidden.weight.detach().numpy(), published["hidden.weight"])
+    assert np.array_equal(model.hidden.weight.detach().numpy(), exported["hidden.weight"])
     line = events(tmp_path)[-1]
     assert (line["event"], line["steps"], line["best"], line["valid_loss"]) == ("average", members, True, 0.5)
 
 
-def test_a_worse_average_is_not_published_and_more_steps_go_on_from_the_last_weights(tmp_path: Path) -> None:
+def test_a_worse_average_is_not_exported_and_more_steps_continue_from_the_last_weights(tmp_path: Path) -> None:
     options = {"validate_every": 1, "average": "last"}
     result = make_trainer(tmp_path, validate=scripted(5, 4, 3, 3.5), max_steps=3, **options).fit()
     assert result.from_steps == [3]
     assert result.best_score == 3
     assert events(tmp_path)[-1]["best"] is False
-    # What was averaged at step 3 leaves no trace in the weights at step 6.
+    # The average at step 3 does not influence the weights at step 6.
     make_trainer(tmp_path, validate=scripted(2, 2, 2, 9), max_steps=6, **options).fit()
     make_trainer(tmp_path / "whole", validate=scripted(5, 4, 3, 2, 2, 2, 9), max_steps=6, **options).fit()
     first, second = (load_file(p / "training" / "weights-00000006.safetensors") for p in (tmp_path, tmp_path / "whole"))
@@ -226,7 +223,7 @@ def test_raised_limits_continue_a_finished_average_from_its_last_step(tmp_path: 
 
 
 class Breaking(ToyModel):
-    """Its loss is not a number in training update 7, when each update takes two micro-batches of a long epoch."""
+    """A model whose loss is NaN in training update 7, with two micro-batches per update of a long epoch."""
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         sums = super().forward(batch, label_smoothing)
@@ -235,18 +232,16 @@ class Breaking(ToyModel):
         return sums
 
 
-@pytest.mark.parametrize(
-    "later", [False, True]
-)  # as a GPU does it: the update is skipped, and reported at the next look
-def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path, later: bool) -> None:
+@pytest.mark.parametrize("deferred", [False, True])  # as on a GPU: the update is skipped, and reported at the flush
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path, deferred: bool) -> None:
     weights: list[torch.Tensor] = []
     breaking = Breaking()
     trainer = make_trainer(tmp_path, model=breaking, data=ToyData(batches=50), log_every=4)
-    trainer.updater._deferred_check = later
+    trainer.updater._deferred_check = deferred
     trainer._callbacks += [At(step, lambda: weights.append(breaking.hidden.weight.detach().clone())) for step in (6, 7)]
     with pytest.raises(S2SError, match=r"loss is not finite at step 7 \(epoch 1, micro-batches 13 to 14\).*optim\.lr"):
         trainer.fit()
-    if later:
+    if deferred:
         assert torch.equal(weights[0], weights[1])  # update 7 was not applied
     good = ToyModel()
     trainer = make_trainer(tmp_path, model=good, data=ToyData(batches=50))
@@ -273,7 +268,7 @@ def interrupt(number: int) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("step", [3, 5, 8])  # a step that saves anyway, an ordinary one, one that validates
+@pytest.mark.parametrize("step", [3, 5, 8])  # a step that saves, an ordinary one, one that validates
 def test_a_signal_saves_and_the_same_command_resumes(tmp_path: Path, number: int, code: int, step: int) -> None:
     make_trainer(tmp_path / "whole").fit()
     handler = signal.getsignal(number)
