@@ -63,11 +63,7 @@ class Choice:
 
 
 def choose_precision(shapes: Iterable[Shape], device: torch.device) -> Choice:
-    """Returns the dtype of training on `device`.
-
-    Args:
-        shapes: (out, in) of the models' weight matrices; used on a CPU only.
-    """
+    """Returns the dtype of training on `device`; on a CPU it depends on the `shapes` (out, in) of weight matrices."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -81,7 +77,7 @@ def choose_precision(shapes: Iterable[Shape], device: torch.device) -> Choice:
     return Choice(
         choice,
         f"{rates.of(choice) / 1e9:.3g} GFLOP/s on matrix multiplications of the model's shapes, and "
-        f"{rates.of(other) / 1e9:.3g} in {other}; bf16 is taken from {GAIN} times fp32 on",
+        f"{rates.of(other) / 1e9:.3g} in {other}; bf16 needs a speedup of {GAIN}",
     )
 
 

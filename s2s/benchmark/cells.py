@@ -27,10 +27,7 @@ from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack
 Precision = Literal["fp32", "bf16"]
 BACKENDS: tuple[Recurrence, ...] = ("loop", "bptt", "torch")
 TORCH: dict[str, Callable[..., nn.RNNBase]] = {"torch.nn.LSTM": nn.LSTM, "torch.nn.GRU": nn.GRU}
-TORCH_CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {
-    "torch.nn.LSTMCell": nn.LSTMCell,
-    "torch.nn.GRUCell": nn.GRUCell,
-}
+CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {"torch.nn.LSTMCell": nn.LSTMCell, "torch.nn.GRUCell": nn.GRUCell}
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "sru": 3}
 
 
@@ -92,11 +89,11 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
             stack.layout = layout
             label = f"{name} {backend}" if len(config.layouts) == 1 else f"{name} {backend} {layout}"
             runs[label] = _run(partial(_stack_outputs, stack, x, mask, lengths.tolist()), x, stack, autocast)
-    for name, module_class in TORCH.items():
-        module = module_class(setting.hidden, setting.hidden, batch_first=True, bidirectional=setting.directions == 2)
-        module = module.to(device, setting.dtype)
+    for name, module_type in TORCH.items():
+        options = {"batch_first": True, "bidirectional": setting.directions == 2}
+        module = module_type(setting.hidden, setting.hidden, **options).to(device, setting.dtype)
         runs[name] = _run(partial(_module_outputs, module, x, lengths, setting.dtype), x, module, False)
-    for name, cell_type in TORCH_CELLS.items():
+    for name, cell_type in CELLS.items():
         cells = nn.ModuleList(cell_type(setting.hidden, setting.hidden) for _ in range(setting.directions)).to(device)
         runs[name] = _run(partial(_loop_outputs, cells, x, mask), x, cells, autocast)
     return runs

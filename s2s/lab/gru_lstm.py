@@ -126,7 +126,9 @@ def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[st
 
     def seconds(updater: Updater) -> float:
         began = time.perf_counter()
-        tokens = sum(updater.update(data, 1, 0, range(at, at + 1), stop=False)[0] for at in positions)
+        tokens = sum(
+            updater.update(1, 0, range(at, at + 1), {at: data.batch(0, at)}, stop=False)[0] for at in positions
+        )
         taken = time.perf_counter() - began
         updater.flush_metrics({})
         return taken / tokens

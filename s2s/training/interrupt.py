@@ -18,17 +18,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """A run was stopped by a signal after its state was saved.
-
-    Attributes:
-        step: updates done.
-        exit_code: 130 for Ctrl-C, 143 for SIGTERM, the shells' convention.
-    """
+    """A run was stopped by a signal after its state was saved; `step` is the number of updates done."""
 
     def __init__(self, step: int, number: int) -> None:
         super().__init__(f"stopped at step {step}; the same command resumes")
         self.step = step
-        self.exit_code = 128 + number
+        self.exit_code = 128 + number  # the shells' convention: 130 for Ctrl-C, 143 for SIGTERM
 
 
 class _AbortError(BaseException):
@@ -36,14 +31,10 @@ class _AbortError(BaseException):
 
 
 class Signals:
-    """Context manager that catches the signals. Outside the main thread it has no effect.
-
-    Attributes:
-        caught: number of the first signal, or None.
-    """
+    """Context manager that catches the signals. Outside the main thread it has no effect."""
 
     def __init__(self) -> None:
-        self.caught: int | None = None
+        self.caught: int | None = None  # number of the first signal
         self._abort = False
         self._previous: dict[int, Any] = {}
 

@@ -40,7 +40,7 @@ class TrainingState:
         return self.epoch + (self.position > 0 or self.step == 0)
 
     def limit(self, config: TrainingConfig) -> str:
-        """Returns the limit that ends the run here, or ""."""
+        """Returns the name of the limit that is reached, or ""."""
         if config.max_steps is not None and self.step >= config.max_steps:
             return "max_steps"
         if config.max_epochs is not None and self.epoch >= config.max_epochs:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,6 @@ from s2s.training.checkpoint import RunDirectory
 from s2s.training.distributed import ProcessGroup
 from s2s.training.graphs import GraphedStep
 from s2s.training.optim import Schedule, build_optimizer, clip_gradients, set_rate
-from s2s.training.prefetch import MicroBatches
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,16 @@ class Updater:
         self._deferred_check = device.type == "cuda"
         self._pending: list[_Pending] = []
 
-    def update(self, data: MicroBatches, step: int, epoch: int, positions: range, stop: bool) -> tuple[int, bool]:
-        """Applies update number `step` with these micro-batches of `data`.
+    def update(
+        self, step: int, epoch: int, positions: range, batches: Mapping[int, Batch], stop: bool
+    ) -> tuple[int, bool]:
+        """Applies update number `step`; returns its target tokens, and whether any process was asked to stop.
 
         Args:
+            positions: of all its micro-batches.
+            batches: this rank's micro-batches by position.
             stop: whether this process was asked to stop.
-
-        Returns:
-            The target tokens of the update, and whether any process was asked to stop.
         """
-        batches = {position: data.batch(epoch, position) for position in self.group.share(positions)}
         tokens, stops = self.group.all_reduce([sum(batch.tokens for batch in batches.values()), float(stop)])
         sums = self._accumulate(epoch, batches, tokens)
         norm = clip_gradients(self._parameters, self.optim.clip_norm, self.optim.clip_value)
@@ -112,7 +112,7 @@ class Updater:
             window.update({key: window.get(key, 0) + value for key, value in new.items()})
         self._pending.clear()
 
-    def _accumulate(self, epoch: int, batches: dict[int, Batch], tokens: float) -> Tensor:
+    def _accumulate(self, epoch: int, batches: Mapping[int, Batch], tokens: float) -> Tensor:
         """Accumulates the update's gradient in the parameters; returns (2,) its sums of loss and nll."""
         self.optimizer.zero_grad(set_to_none=not self.graphed)  # a graph writes to the gradients it was recorded with
         sums = torch.zeros(2, device=self.device)

@@ -162,7 +162,8 @@ class Trainer:
         stop = self._signals.caught is not None
         self._prefetch(positions)
         waited = self.data.waited
-        tokens, self._stop = self.updater.update(self.data, state.step + 1, state.epoch, positions, stop)
+        batches = {position: self.data.batch(state.epoch, position) for position in self.group.share(positions)}
+        tokens, self._stop = self.updater.update(state.step + 1, state.epoch, positions, batches, stop)
         state.step += 1
         state.tokens += tokens
         state.position = positions.stop

@@ -26,14 +26,11 @@ OTHER_CONFIG = "it belongs to another configuration: use the config.yaml that wa
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Returns parameters and buffers by name; a tensor with several names only under the first."""
-    seen: set[object] = set()
-    unique: dict[str, Tensor] = {}
+    unique: dict[object, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict().items():
-        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
-        if tensor.numel() == 0 or place not in seen:
-            seen.add(place)
-            unique[name] = tensor
-    return unique
+        view = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        unique.setdefault(view if tensor.numel() else name, (name, tensor))
+    return dict(unique.values())
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -40,15 +40,15 @@ def in_fork(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def die_at(place: int, report: Path) -> None:
-    """Runs the toy, dies at kill point number `place`, and otherwise writes the number of kill points to `report`."""
+def die_at(point: int, report: Path) -> None:
+    """Runs the toy, dies at kill point number `point`, and otherwise writes the number of kill points to `report`."""
     count = 0
 
     def watched(real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
-            if count == place:
+            if count == point:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*args, **kwargs)
 
@@ -81,17 +81,17 @@ if __name__ == "__main__":
     whole = root / "whole"
     whole.mkdir(parents=True)
     assert in_fork(lambda: die_at(-1, whole / "count")) == 0
-    places = int((whole / "count").read_text())
+    points = int((whole / "count").read_text())
     expected, bad, deaths = outcome(whole), [], 0
-    for place in range(1 + share, places + 1, shares):
-        folder = root / f"killed-{place}"
+    for point in range(1 + share, points + 1, shares):
+        folder = root / f"killed-{point}"
         folder.mkdir()
-        status = in_fork(lambda: die_at(place, folder / "count"))  # noqa: B023
+        status = in_fork(lambda: die_at(point, folder / "count"))  # noqa: B023
         deaths += status == -signal.SIGKILL
-        if place % 2:  # killed a second time while it resumes
-            again = random.Random(place).randint(1, 30)
+        if point % 2:  # killed a second time while it resumes
+            again = random.Random(point).randint(1, 30)
             in_fork(lambda: die_at(again, folder / "count"))  # noqa: B023
         if in_fork(lambda: run(folder)) != 0 or outcome(folder) != expected:  # noqa: B023
-            bad.append(place)
+            bad.append(point)
         shutil.rmtree(folder)
-    print(json.dumps({"places": places, "deaths": deaths, "bad": bad}))
+    print(json.dumps({"points": points, "deaths": deaths, "bad": bad}))

@@ -20,7 +20,7 @@ from s2s.models.interface import LossSums, Seq2Seq
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.interrupt import Interrupted
 from s2s.training.step import Updater
-from tests.training.toy import OPTIM, TRAINING, At, ToyData, ToyModel, events, make_trainer, validate
+from tests.training.toy import OPTIM, TRAINING, At, ToyData, ToyModel, assert_same_run, events, make_trainer, validate
 
 
 @pytest.fixture(autouse=True)
@@ -39,22 +39,14 @@ def updater(path: Path, model: Seq2Seq, seed: int = 3) -> Updater:
     return Updater(model, RunDirectory(path), TRAINING, config, seed, torch.device("cpu"))
 
 
-class OneBatch(ToyData):
-    """The first four micro-batches of the toy as one."""
-
-    def batch(self, epoch: int, position: int) -> Batch:
-        parts = [ToyData.batch(self, epoch, p) for p in range(4)]
-        rows = [row[mask][:-1].tolist() for b in parts for row, mask in zip(b.target, b.target_mask, strict=True)]
-        return collate(rows, rows, list(range(len(rows))))
-
-
 def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> None:
+    small = {p: ToyData().batch(0, p) for p in range(4)}
+    ids = [row[mask][:-1].tolist() for b in small.values() for row, mask in zip(b.target, b.target_mask, strict=True)]
+    whole = collate(ids, ids, range(len(ids)))
     models = [ToyModel(dropout=0.0).double() for _ in range(2)]
-    for model, data, positions in zip(models, [ToyData(), OneBatch()], [range(4), range(1)], strict=True):
-        model.train()
-        tokens, _ = updater(tmp_path, model).update(data, 1, 0, positions, False)
-        assert tokens == sum(ToyData().batch(0, p).tokens for p in range(4))
-    whole = OneBatch().batch(0, 0)
+    for model, batches in zip(models, [small, {0: whole}], strict=True):
+        tokens, _ = updater(tmp_path, model.train()).update(1, 0, range(len(batches)), batches, False)
+        assert tokens == sum(batch.tokens for batch in small.values())
     reference = ToyModel(dropout=0.0).double()
     sums = reference(whole, TRAINING.label_smoothing)
     (sums.loss / sums.tokens).backward()
@@ -66,15 +58,12 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> N
 def test_dropout_follows_from_seed_epoch_and_position(tmp_path: Path) -> None:
     def gradient(seed: int, epoch: int, position: int) -> torch.Tensor:
         model = ToyModel(dropout=0.5).train()
-        updater(tmp_path, model, seed).update(Same(), 1, epoch, range(position, position + 1), False)
+        batches = {position: ToyData().batch(0, 0)}
+        updater(tmp_path, model, seed).update(1, epoch, range(position, position + 1), batches, False)
         assert model.hidden.weight.grad is not None
         return model.hidden.weight.grad
 
-    class Same(ToyData):
-        def batch(self, epoch: int, position: int) -> Batch:
-            return super().batch(0, 0)
-
-    first, *others = (gradient(*place) for place in [(3, 0, 0), (4, 0, 0), (3, 1, 0), (3, 0, 1)])
+    first, *others = (gradient(*key) for key in [(3, 0, 0), (4, 0, 0), (3, 1, 0), (3, 0, 1)])
     assert torch.equal(first, gradient(3, 0, 0))
     assert not any(torch.equal(first, other) for other in others)
 
@@ -278,8 +267,7 @@ def test_a_signal_saves_and_the_same_command_resumes(tmp_path: Path, number: int
     assert (stopped.value.step, stopped.value.exit_code) == (step, code)
     assert signal.getsignal(number) == handler
     make_trainer(tmp_path / "cut").fit()
-    assert (tmp_path / "cut/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert events(tmp_path / "cut") == events(tmp_path / "whole")
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
@@ -296,8 +284,7 @@ def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         make_trainer(tmp_path / "cut", validate=slow).fit()
     make_trainer(tmp_path / "cut").fit()
-    assert (tmp_path / "cut/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert events(tmp_path / "cut") == events(tmp_path / "whole")
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:

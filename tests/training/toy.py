@@ -140,6 +140,11 @@ class At(Callback):
             self.action()
 
 
+def assert_same_run(first: Path, second: Path) -> None:
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    assert events(first) == events(second)
+
+
 def events(path: Path, times: bool = False) -> list[dict[str, Any]]:
     """Returns the lines of metrics.jsonl, without the values that depend on the machine unless `times`."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

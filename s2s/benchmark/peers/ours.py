@@ -74,31 +74,18 @@ def _limit(memory: float | None, device: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (used + int(memory * 2**20), hard))
 
 
-class _Epoch:
-    """Micro-batches of an epoch, held in memory."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        self.batches = batches
-
-    def num_batches(self, epoch: int) -> int:
-        return len(self.batches)
-
-    def batch(self, epoch: int, position: int) -> Batch:
-        return self.batches[position]
-
-
 def train(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
     model, device, graphed = _model(spec), torch.device(spec["device"]), spec.get("graphs", False)
     set_recurrence(model, spec.get("recurrence", "auto"), device)
     epoch = [fixed(batch) if graphed else batch for batch in map(_batch, batches)]
-    data = _Epoch([batch.pinned() for batch in epoch] if device.type == "cuda" else epoch)
+    epoch = [batch.pinned() for batch in epoch] if device.type == "cuda" else epoch
     training = build(TrainingConfig, {**spec["training"], "precision": spec["precision"]})
     optim = build(OptimConfig, spec["optim"])
     updater = Updater(model, RunDirectory(Path("unused")), training, optim, 1, device, graphed=graphed)
 
     def run() -> None:
-        for position in range(len(batches)):
-            updater.update(data, position + 1, 0, range(position, position + 1), stop=False)
+        for n, batch in enumerate(epoch):
+            updater.update(n + 1, 0, range(n, n + 1), {n: batch}, stop=False)
         updater.flush_metrics({})
 
     return run, {"parameters": count_parameters(model)[0]}
