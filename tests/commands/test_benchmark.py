@@ -27,7 +27,7 @@ SIZES = ("embedding", "encoder", "decoder", "attention")
 TINY = ["cells.batch=[3]", "cells.time=[4]", "cells.hidden=[8]", "cells.directions=[2]", "repetitions=1", "device=cpu"]
 
 
-class Here:
+class InProcessProgram:
     """`Program` within this process, without a memory limit; a pass counts as 10 ms per token of a sentence."""
 
     def __init__(self, name: str, python: str, spec: Mapping[str, Any], folder: Path, batches: Path) -> None:
@@ -54,13 +54,13 @@ class Here:
         pass
 
 
-class InProcess:
+class InProcessPool:
     """`ProcessPoolExecutor` without a process."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __enter__(self) -> InProcess:
+    def __enter__(self) -> InProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,18 +73,18 @@ class InProcess:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the measured work within this process."""
     for module in (against, scaling):
-        monkeypatch.setattr(module, "Program", Here)
-    monkeypatch.setattr(loading, "ProcessPoolExecutor", InProcess)
+        monkeypatch.setattr(module, "Program", InProcessProgram)
+    monkeypatch.setattr(loading, "ProcessPoolExecutor", InProcessPool)
 
 
-@pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
-def anywhere(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["in_process", pytest.param("processes", marks=pytest.mark.slow)])
+def where(request: pytest.FixtureRequest) -> str:
     """Runs the measured work within this process, and in separate processes."""
-    if request.param == "here":
-        request.getfixturevalue("here")
+    if request.param == "in_process":
+        request.getfixturevalue("in_process")
     return str(request.param)
 
 
@@ -96,19 +96,6 @@ def measure(inside: Callable[..., Done], tmp_path: Path) -> Measure:
         done = inside("benchmark", *arguments, "output=out.json", cwd=tmp_path)
         assert done.code == 0, done.stderr
         return json.loads((tmp_path / "out.json").read_text()), done
-
-    return run
-
-
-@pytest.fixture
-def error_of(inside: Callable[..., Done], tmp_path: Path) -> Callable[..., str]:
-    """Runs the command and returns its error, which is one line."""
-
-    def run(*arguments: str) -> str:
-        done = inside("benchmark", *arguments, cwd=tmp_path)
-        assert done.code == 2
-        assert len(done.errors) == 1, done.stderr
-        return done.errors[0]
 
     return run
 
@@ -139,13 +126,12 @@ AGAINST = [
 ]
 
 
-@pytest.mark.usefixtures("anywhere")
+@pytest.mark.usefixtures("where")
 def test_training_beside_plain_torch(measure: Measure) -> None:
     content, done = measure("task=train", "peer=torch", *AGAINST)
     rows = content["rows"]
-    assert [(row["model"], row["program"]) for row in rows] == [
-        (model, program) for model in ("lstm", "transformer") for program in ("s2s", "torch")
-    ]
+    expected = [(model, program) for model in ("lstm", "transformer") for program in ("s2s", "torch")]
+    assert [(row["model"], row["program"]) for row in rows] == expected
     for row in rows:
         assert row["tokens_per_s"] > 0
         assert row["product_gflops"] > 0
@@ -155,7 +141,7 @@ def test_training_beside_plain_torch(measure: Measure) -> None:
     assert "speedup of s2s" in done.stdout
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("in_process")
 def test_decoding_to_the_same_length(measure: Measure) -> None:
     content, _ = measure("task=decode", *AGAINST, "decode.precision=[int8,bf16]")
     rows = content["rows"]
@@ -171,23 +157,20 @@ def test_decoding_to_the_same_length(measure: Measure) -> None:
         assert int8["share"] == pytest.approx(bf16["operations"] / int8["seconds"] / int8["product_gflops"] / 1e9)
 
 
-@pytest.mark.usefixtures("anywhere")
+@pytest.mark.usefixtures("where")
 def test_from_text_to_batches(measure: Measure) -> None:
     overrides = ["task=data", "loading.pairs=[40,200]", "loading.batches=5", "data.tokenizer.vocab_size=300"]
     content, done = measure(*overrides, "data.longest=24", "repetitions=1")
     rows = content["rows"]
-    assert [(row["pairs"], row["cache"]) for row in rows] == [
-        (pairs, cache) for pairs in (40, 200) for cache in ("empty", "full")
-    ]
+    expected = [(pairs, cache) for pairs in (40, 200) for cache in ("empty", "full")]
+    assert [(row["pairs"], row["cache"]) for row in rows] == expected
     for row in rows:
         assert row["seconds"] == pytest.approx(sum(row[step] for step in ("text", "tokenizer", "ids", "first_batch")))
         assert row["target_tokens"] > 5 * row["pairs"]
         assert row["tokens_per_s"] > row["batches_per_s"] > 0
     # The batches are the same with an empty and with a full cache.
     assert [row["target_tokens"] for row in rows[::2]] == [row["target_tokens"] for row in rows[1::2]]
-    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [
-        [pairs, cache] for pairs in ("40", "200") for cache in ("empty", "full")
-    ]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [[str(n), cache] for n, cache in expected]
 
 
 SCALING = [
@@ -199,7 +182,7 @@ SCALING = [
 ]
 
 
-def test_cost_by_length(measure: Measure, tmp_path: Path, anywhere: str) -> None:
+def test_cost_by_length(measure: Measure, tmp_path: Path, where: str) -> None:
     content, done = measure(*SCALING)
     rows = content["rows"]
     models = {"rnn": "fixed", "transformer": "self-attention"}
@@ -211,7 +194,7 @@ def test_cost_by_length(measure: Measure, tmp_path: Path, anywhere: str) -> None
     for (batch, length, model, task), row in by_key.items():
         assert row["missing"] is None
         assert row["seconds"] > 0
-        if anywhere == "here":  # seconds of one of the batches of a pass; each sentence ends with </s>
+        if where == "in_process":  # seconds of one of the batches of a pass; each sentence ends with </s>
             assert row["seconds"] == pytest.approx(0.01 * (length + 1))
         assert row["memory"] > 0
         assert row["parameters"] == by_key[batch, length, model, "train"]["parameters"]
@@ -249,44 +232,36 @@ def test_a_setting_out_of_memory_is_a_gap(measure: Measure) -> None:
     assert "n/a" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["scaling.batch_tokens=3"], "nothing to measure"),
-        (["scaling.models.transformer.heads=3"], "scaling.models.transformer cannot be built"),
-        (["scaling.models.rnn.cell=rnnn"], "scaling.models.rnn cannot be built: model.encoder.cell"),
-        (["scaling.vocabulary=4"], "scaling.vocabulary=4 must be at least 100"),
-        pytest.param(
-            ["scaling.memory=1", "~scaling.models.rnn"],
-            "nothing could be measured: needs more than 1 MiB",
-            marks=pytest.mark.slow,
-        ),
-        (["output=scaling.svg"], "output=scaling.svg must be a JSON file"),
-        (["peer=torch"], "peer=torch does not do task=scaling"),
-    ],
-)
-def test_bad_scaling_is_one_line(
-    error_of: Callable[..., str], tmp_path: Path, arguments: list[str], words: str
-) -> None:
-    sizes = ["scaling.length=[4]", "scaling.batch=[1]", "output=scaling.json"]
-    assert words in error_of(*SCALING, *sizes, *arguments)
-    assert not list(tmp_path.glob("scaling.*"))
+ONE_SIZE = [*SCALING, "scaling.length=[4]", "scaling.batch=[1]", "output=scaling.json"]
+TRAIN = [*AGAINST, "task=train"]
+SMALL_MEMORY = [*ONE_SIZE, "scaling.memory=1", "~scaling.models.rnn"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["task=train", "peer=fairseq", *AGAINST], "peer=fairseq is unknown; known: torch, joeynmt"),
+        ([*ONE_SIZE, "scaling.batch_tokens=3"], "nothing to measure"),
+        ([*ONE_SIZE, "scaling.models.transformer.heads=3"], "scaling.models.transformer cannot be built"),
+        ([*ONE_SIZE, "scaling.models.rnn.cell=rnnn"], "scaling.models.rnn cannot be built: model.encoder.cell"),
+        ([*ONE_SIZE, "scaling.vocabulary=4"], "scaling.vocabulary=4 must be at least 100"),
+        pytest.param(SMALL_MEMORY, "nothing could be measured: needs more than 1 MiB", marks=pytest.mark.slow),
+        ([*ONE_SIZE, "output=scaling.svg"], "output=scaling.svg must be a JSON file"),
+        ([*ONE_SIZE, "peer=torch"], "peer=torch does not do task=scaling"),
+        ([*TRAIN, "peer=fairseq"], "peer=fairseq is unknown; known: torch, joeynmt"),
         (
-            ["task=train", "peer=ctranslate2", *AGAINST],
-            "peer=ctranslate2 does not do task=train; these do: torch, joeynmt",
+            [*AGAINST, "task=train", "peer=ctranslate2"],
+            "peer=ctranslate2 does not do task=train; these do: torch, joey",
         ),
-        (["task=cells", "peer=torch", *AGAINST], "peer=torch does not do task=cells; these do: none"),
+        ([*AGAINST, "task=cells", "peer=torch"], "peer=torch does not do task=cells; these do: none"),
         (["task=speed", "cells.batch=[0]"], "task"),
     ],
 )
-def test_bad_input_is_one_line(error_of: Callable[..., str], arguments: list[str], words: str) -> None:
-    assert words in error_of(*arguments)
+def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = inside("benchmark", *arguments, cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert words in done.errors[0]
+    assert not list(tmp_path.glob("scaling.*"))
 
 
 GPU_DATA = ["data.train_pairs=200", "data.validation_pairs=6", "data.test_pairs=12", "data.longest=18"]
