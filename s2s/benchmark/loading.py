@@ -35,7 +35,7 @@ STEPS = ("text", "tokenizer", "ids", "first_batch")
 class LoadingConfig:
     """Configuration of `task=data`."""
 
-    pairs: list[PositiveInt]  # sizes of the built-in corpus; another data set is taken as it is
+    pairs: list[PositiveInt]  # sizes of the built-in corpus; another data set is used as it is
     batches: PositiveInt  # built at full speed, spread over an epoch
 
 

@@ -40,10 +40,8 @@ MAY_CHANGE = (
     *("device", "recurrence", "layout", "cuda_graphs", "deterministic", "tf32", "decoding", "evaluation", "trust"),
 )
 # Values of keys that the configuration of an older run does not have.
-OLDER = {f"model.{side}.positions": "sinusoidal" for side in ("encoder", "decoder")} | {
-    "data.longest": 60,
-    "data.lexicon": "full",
-}
+OLDER: dict[str, Any] = {f"model.{side}.positions": "sinusoidal" for side in ("encoder", "decoder")}
+OLDER |= {"data.longest": 60, "data.lexicon": "full"}
 
 
 class RunDirectory:

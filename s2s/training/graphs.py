@@ -16,8 +16,6 @@ from torch import Tensor
 from s2s.data.batching import Batch
 from s2s.graphs import MULTIPLE, Recordings, record
 
-Step = Callable[[Batch, Tensor], Tensor]
-
 
 class _Recording(NamedTuple):
     """A graph with its static input tensors and its output."""
@@ -36,7 +34,7 @@ class GraphedStep:
         device: a GPU.
     """
 
-    def __init__(self, step: Step, device: torch.device) -> None:
+    def __init__(self, step: Callable[[Batch, Tensor], Tensor], device: torch.device) -> None:
         self._step, self._device = step, device
         self._recordings: Recordings[_Recording] = Recordings("training")
 

@@ -6,7 +6,7 @@ then continues, with s = step, w = warmup and N = `training.max_steps`, as
     constant      peak
     inverse_sqrt  peak × √(w / s)                                                (Vaswani et al. 2017, w = 0 reads as 1)
     cosine        peak × (final + (1 - final) × (1 + cos(π p)) / 2),  p = (s - w) / (N - w)   (Loshchilov & Hutter 2017)
-    plateau       peak × max(final, factor ** d),  d = number of plateaus of validation
+    plateau       peak × max(final, factor ** d),  d = number of times that validation has plateaued
 
 so the rate depends on the update's number alone; only `plateau` has a state, two integers.
 

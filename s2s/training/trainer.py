@@ -51,7 +51,7 @@ class Result:
 
 
 class Trainer:
-    """Trains a model into a run directory, or resumes the run there.
+    """Training of a model in a run directory, resumed from its saved state if there is one.
 
     Args:
         updater: model, optimiser, settings and run directory; when `fit` returns, its model has the weights of
@@ -134,7 +134,9 @@ class Trainer:
         if self._num_batches == 0:
             raise S2SError("there is nothing to train on: the training split gives no batch")
         if self.group.size > self.config.accumulate:
-            log.warning("%d processes and training.accumulate=%d: some idle", self.group.size, self.config.accumulate)
+            log.warning(
+                "%d processes and training.accumulate=%d: some are idle", self.group.size, self.config.accumulate
+            )
         for callback in self._callbacks:
             callback.on_start(self.state.step, self.state.total_steps(self.config, self._num_batches))
         self.model.train()

@@ -109,7 +109,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
             raise S2SError(f"{path}: weight {name} has the shape {shapes}: {OTHER_CONFIG}")
     for name in tensors:
         if name not in own:
-            raise S2SError(f"{path} has a weight {name}, which the model has not: {OTHER_CONFIG}")
+            raise S2SError(f"{path} has a weight {name}, which the model lacks: {OTHER_CONFIG}")
     with torch.no_grad():
         for name, target in own.items():
             target.copy_(tensors[name])

@@ -95,7 +95,7 @@ def test_another_shape_or_name_names_the_first_key_and_changes_nothing(tmp_path:
         load_weights(model, saved(tmp_path, ToyModel(width=4)))
     more = ToyModel()
     more.extra = nn.Linear(2, 2)
-    with pytest.raises(S2SError, match=r"has a weight extra\.(weight|bias), which the model has not"):
+    with pytest.raises(S2SError, match=r"has a weight extra\.(weight|bias), which the model lacks"):
         load_weights(model, saved(tmp_path, more))
     assert torch.equal(model.hidden.weight, before)
 
