@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from s2s.errors import S2SError
@@ -94,8 +95,10 @@ class RunDirectory:
         except FileNotFoundError as error:
             message = f"{self.path} is not a run directory: it has no config.yaml; name the folder of a run"
             raise S2SError(message) from error
-        except Exception as error:  # among others the YAML parser's own, which no declared dependency exports
-            raise S2SError(f"{self.config} is not readable YAML: {error}") from error
+        except (OSError, ValueError, OmegaConfBaseException) as error:
+            raise S2SError(f"{self.config} is not readable: {error}") from error
+        except Exception as error:  # the YAML parser's own errors, which no declared dependency exports
+            raise S2SError(f"{self.config} is not valid YAML: {error}") from error
         if not isinstance(config, dict):
             raise S2SError(f"{self.config} must hold keys and values, and holds a {type(config).__name__}")
         return {str(key): value for key, value in config.items()}
