@@ -1,4 +1,4 @@
-"""Which processor a model runs on, and its memory."""
+"""Devices: selection, numerics, threads and memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is the first GPU, or the CPU where there is none; under `torchrun`, the GPU of this process.
+    """Returns the device of this name: `auto` is the first GPU or else the CPU; `torchrun` assigns each process a GPU.
 
     Raises:
-        S2SError: there is no such device here.
+        S2SError: the device is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,18 +39,17 @@ def pick_device(name: str) -> torch.device:
 
 
 def on_gpu(tensor: torch.Tensor) -> bool:
-    """Whether the ways of a GPU are taken for this tensor, where they are not those of a CPU."""
+    """Whether GPU code paths are used for this tensor."""
     return tensor.device.type != "cpu"
 
 
 def set_arithmetic(device: torch.device, deterministic: bool, tf32: bool) -> None:
-    """How a GPU computes in this process from now on; call it before the first computation. Nothing on a CPU.
+    """Configures the numerics of a GPU in this process, before its first computation; no effect on a CPU.
 
     Args:
-        deterministic: the same operations on the same numbers give the same bits. Some kernels add in an order that
-            changes from run to run, and cuBLAS in one that depends on what else runs; others take their place, which
-            costs time.
-        tf32: fp32 matrix multiplications read their operands with 10 bits of mantissa in place of 23.
+        deterministic: the same operations on the same numbers give the same bits. This replaces kernels whose order of
+            additions changes between runs, or in cuBLAS with concurrent work, by slower ones.
+        tf32: fp32 matrix multiplications read their operands with 10 instead of 23 bits of mantissa.
     """
     if device.type != "cuda":
         return
@@ -61,20 +60,20 @@ def set_arithmetic(device: torch.device, deterministic: bool, tf32: bool) -> Non
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.backends.cudnn.benchmark = False
-        # Nothing here reads what it has not written.
+        # No code here reads uninitialised memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         log.info("deterministic=true: repetitions give the same bits, at some cost")
     torch.use_deterministic_algorithms(deterministic)
 
 
 def jobs_at_once(device: torch.device, jobs: int) -> int:
-    """How many of `jobs` to run at a time: one for each core, or one where they would share a GPU."""
+    """Returns how many of `jobs` run in parallel: one per CPU core, or one if they would share a GPU."""
     return min(jobs, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """torch computes with so many threads in the block, at least one."""
+    """Context manager: torch computes with `count` threads, at least one."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, count))
     try:
@@ -84,13 +83,13 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep the memory of freed tensors for the next ones, where it is glibc; elsewhere nothing.
+    """Tells glibc malloc not to return freed memory to the operating system; no effect with another C library.
 
-    glibc maps each tensor of some megabytes anew and hands it back to the system, which zeroes every page on its first
-    touch: up to a tenth of the time of a training step on a CPU. What is free at the time of this call is handed back:
-    reading a corpus may have needed more than training will.
+    By default glibc maps each tensor of some megabytes anew and unmaps it when it is freed, and the system zeroes every
+    page on first touch: up to a tenth of the time of a training step on a CPU. Memory that is free at the time of this
+    call is returned, because reading a corpus may need more than training.
     """
-    trim_threshold, mmap_threshold = -1, -3  # numbers of mallopt's parameters
+    trim_threshold, mmap_threshold = -1, -3  # parameter numbers of mallopt
     try:
         library = ctypes.CDLL(None)
         mallopt, trim = library.mallopt, library.malloc_trim
@@ -101,10 +100,10 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def most_memory(device: torch.device) -> float | None:
-    """MiB that this process has had at most: on a GPU what torch allocated there, else its resident memory.
+def peak_memory(device: torch.device) -> float | None:
+    """Returns this process's peak memory in MiB: torch's allocations on a GPU, else the resident memory.
 
-    None where the system does not say.
+    None if the system does not report it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
@@ -116,5 +115,5 @@ def most_memory(device: torch.device) -> float | None:
         import resource
     except ImportError:  # Windows
         return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2**20 if sys.platform == "darwin" else most / 1024  # bytes there, KiB elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: write to a temporary beside the target, fsync, rename."""
+"""Atomic file writes: a temporary file beside the target, fsync, rename."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from s2s.errors import S2SError
 
 @contextmanager
 def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """Opens a temporary file that replaces `path` when the block ends without an error; otherwise `path` is untouched.
+    """Context manager: a temporary file that replaces `path` at the end; after an error `path` is unchanged.
 
     Raises:
         S2SError: the file cannot be written (no space, no permission …).
@@ -35,7 +35,7 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]
 
 
 def cannot_write(path: Path, error: OSError) -> S2SError:
-    """The one line for a file that could not be written."""
+    """Returns the error for a file that could not be written."""
     return S2SError(
         f"cannot write {path}: {error.strerror or error}; free space or choose another place, nothing was overwritten"
     )
@@ -52,7 +52,7 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        S2SError: it is missing, truncated or not JSON.
+        S2SError: the file is missing, truncated or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,15 +1,15 @@
-"""The compute dtype of training, `training.precision`: what `auto` takes, measured on the machine at hand.
+"""Compute dtype of training: the choice of `training.precision=auto`, measured on this machine.
 
-bf16 (1 sign, 8 exponent, 7 fraction bits) needs no loss scaling, and processors that have instructions for it multiply
-matrices in it two to eight times as fast as in fp32. Processors without them emulate it, twenty times slower than fp32.
-So on a CPU both are timed, for a fraction of a second, on matrix multiplications of the model's own shapes; a GPU says
-whether it has bf16 natively.
+bf16 (1 sign, 8 exponent, 7 fraction bits) needs no loss scaling. Processors with bf16 instructions multiply matrices
+two to eight times as fast as in fp32; processors without them emulate bf16, twenty times slower than fp32. So on a CPU
+both dtypes are timed, for a fraction of a second, on matrix multiplications of the model's own shapes. A GPU reports
+whether it has native bf16.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -22,12 +22,12 @@ from s2s.devices import cpu_threads
 Dtype = Literal["fp32", "bf16"]
 DTYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-GAIN = 1.3  # bf16 is taken where its multiplications are at least this many times as fast: casts cost time as well
-SLOW = 3.0  # a dtype is warned about where the other one is more than this many times as fast
-SECONDS = 0.15  # of measuring; a round that has begun is finished
+GAIN = 1.3  # minimum GEMM speedup for which bf16 is chosen: casts cost time as well
+SLOW = 3.0  # GEMM speedup of the other dtype above which a dtype gets a warning
+SECONDS = 0.15  # of measuring; the last round is finished
 ROUNDS = 20
-OPERATIONS = 4e6  # of one multiplication at most: emulated bf16 takes 7 ms for it
-ROWS = 256  # of the left matrix at most
+OPERATIONS = 4e6  # maximum of one multiplication: emulated bf16 takes 7 ms for it
+ROWS = 256  # maximum of the left matrix
 MATRICES = 3
 
 Shape = tuple[int, int]  # (out, in) of a weight
@@ -35,7 +35,7 @@ Shape = tuple[int, int]  # (out, in) of a weight
 
 @dataclass(frozen=True)
 class Rates:
-    """Operations a second of the same matrix multiplications in either dtype, additions and multiplications counted."""
+    """GEMM throughput in either dtype: additions and multiplications a second."""
 
     fp32: float
     bf16: float
@@ -45,29 +45,25 @@ class Rates:
 
     @property
     def faster(self) -> Dtype:
-        """What `auto` takes."""
+        """The dtype that `auto` chooses."""
         return "bf16" if self.bf16 >= GAIN * self.fp32 else "fp32"
 
     def ratio_against(self, dtype: Dtype) -> float:
-        """How many times as fast as `dtype` the other one is."""
+        """Returns the speedup of the other dtype over `dtype`."""
         other: Dtype = "bf16" if dtype == "fp32" else "fp32"
         return self.of(other) / self.of(dtype)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What `auto` takes, and a clause that says why."""
+    """The dtype that `auto` chooses, and the reason as a clause."""
 
     precision: Dtype
     reason: str
 
 
 def choose_precision(shapes: Iterable[Shape], device: torch.device) -> Choice:
-    """The dtype to train in on `device`.
-
-    Args:
-        shapes: (out, in) of the weight matrices of the models to train; they matter on a CPU alone.
-    """
+    """Returns the dtype of training on `device`; on a CPU it depends on the `shapes` (out, in) of weight matrices."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -76,51 +72,41 @@ def choose_precision(shapes: Iterable[Shape], device: torch.device) -> Choice:
     if device.type != "cpu":
         return Choice("fp32", f"bf16 is not tried on {device.type}")
     rates = measured_rates(shapes)
-    chosen = rates.faster
-    other: Dtype = "fp32" if chosen == "bf16" else "bf16"
+    choice = rates.faster
+    other: Dtype = "fp32" if choice == "bf16" else "bf16"
     return Choice(
-        chosen,
-        f"{rates.of(chosen) / 1e9:.3g} GFLOP/s on matrix multiplications of the model's shapes, and "
-        f"{rates.of(other) / 1e9:.3g} in {other}; bf16 is taken from {GAIN} times fp32 on",
+        choice,
+        f"{rates.of(choice) / 1e9:.3g} GFLOP/s on matrix multiplications of the model's shapes, and "
+        f"{rates.of(other) / 1e9:.3g} in {other}; bf16 needs a speedup of {GAIN}",
     )
 
 
+@cpu_threads(1)  # several threads would wait for each other
 def measured_rates(shapes: Iterable[Shape]) -> Rates:
-    """Both rates on one thread of this CPU.
+    """Measures both rates on one thread of this CPU, on the largest of the shapes, reduced to at most `OPERATIONS`.
 
-    The largest few matrices are taken, cut to size where they are huge. Both dtypes take turns and the median round
-    counts, so that what else the machine does disturbs neither (several threads would wait for each other).
+    Both dtypes take turns and the median round counts, so that other work on the machine disturbs neither.
     """
-    with cpu_threads(1):
-        return _measured(shapes)
-
-
-def _measured(shapes: Iterable[Shape]) -> Rates:
-    largest = _largest(shapes)  # once: `shapes` may be an iterator, and both dtypes must multiply the same
-    pairs = {dtype: [_operands(*shape, kind) for shape in largest] for dtype, kind in DTYPES.items()}
-    operations = sum(2 * left.shape[0] * right.numel() for left, right in pairs["fp32"])
-    seconds: dict[Dtype, list[float]] = {dtype: [] for dtype in pairs}  # of each round
-    began = time.perf_counter()
+    largest = sorted(set(shapes), key=lambda shape: (-shape[0] * shape[1], shape))[:MATRICES] or [(128, 128)]
+    operands = {name: [_operands(*shape, dtype) for shape in largest] for name, dtype in DTYPES.items()}
+    operations = sum(2 * left.shape[0] * right.numel() for left, right in operands["fp32"])
+    seconds: dict[Dtype, list[float]] = {name: [] for name in operands}  # of each round
+    start = time.perf_counter()
     for number in range(ROUNDS + 1):
-        for dtype, operands in pairs.items():
+        for name, pairs in operands.items():
             before = time.perf_counter()
-            for left, right in operands:
+            for left, right in pairs:
                 torch.mm(left, right)
-            if number:  # the first round makes the library's plans
-                seconds[dtype].append(time.perf_counter() - before)
-        if number and time.perf_counter() - began > SECONDS:
+            if number:  # the first round is a warm-up of the library
+                seconds[name].append(time.perf_counter() - before)
+        if number and time.perf_counter() - start > SECONDS:
             break
-    return Rates(*(operations / max(median(seconds[dtype]), 1e-9) for dtype in ("fp32", "bf16")))
+    return Rates(*(operations / max(median(seconds[name]), 1e-9) for name in ("fp32", "bf16")))
 
 
-def _largest(shapes: Iterable[Shape]) -> Sequence[Shape]:
-    """Different shapes, those with most elements first; a square one where there is none."""
-    return sorted(set(shapes), key=lambda shape: (-shape[0] * shape[1], shape))[:MATRICES] or [(128, 128)]
-
-
-def _operands(out: int, inner: int, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """(rows, in) and (in, out), of as many rows and columns as stay within `OPERATIONS`."""
+def _operands(out: int, inner: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Returns matrices (rows, in) and (in, out) whose product takes at most `OPERATIONS`."""
     inner = min(inner, 4096)
     out = max(1, min(out, int(OPERATIONS / (2 * 16 * inner))))
     rows = max(16, min(ROWS, int(OPERATIONS / (2 * inner * out))))
-    return torch.ones(rows, inner, dtype=kind), torch.ones(out, inner, dtype=kind).t()
+    return torch.ones(rows, inner, dtype=dtype), torch.ones(out, inner, dtype=dtype).t()

@@ -1,1 +1,1 @@
-"""What `scripts/benchmark.py` measures; one module for each task."""
+"""Benchmarks of `scripts/benchmark.py`, one module per task."""

@@ -1,19 +1,19 @@
-"""`task=gpu`: all that there is to know about s2s on a GPU, in one command of at most 25 minutes.
+"""`task=gpu`: a complete measurement of s2s on a GPU in one command of at most 25 minutes.
 
-Six parts, each in processes of its own and written as soon as it is there, so that neither an error nor the end of the
-time takes what was measured before:
+Each of the six parts runs in its own processes and is written row by row, so that neither an error nor the time limit
+loses earlier results:
 
-- `models`: every model trains some updates by `train.py`, as CUDA graphs and step by step, is validated, and translates
-  by `translate.py`; then the tests marked `gpu`;
-- `train`: target tokens a second, share of the measured rate of matrix multiplications, and memory, at batches that
-  grow until the card is full, beside the same models written plainly with torch's modules;
-- `cells`: every cell by every backend and layout, beside cuDNN by torch's modules;
-- `decode`: sentences a second, greedy and by beam, at several batch sizes, as CUDA graphs and step by step;
+- `models`: every model is trained for some updates by `train.py`, as CUDA graphs and eagerly, validated, and used by
+  `translate.py`; then the tests marked `gpu` run;
+- `train`: target tokens a second, share of the measured GEMM throughput, and memory, at batches that grow until the GPU
+  is full, beside the same models written plainly with torch's modules;
+- `cells`: every cell with every backend and layout, beside cuDNN through torch's modules;
+- `decode`: sentences a second, greedy and with beam search, at several batch sizes, as CUDA graphs and eagerly;
 - `compare`: README's first command, until its first and its last page;
-- `deterministic`: whether repetitions and resumed runs have the same bits, with `deterministic=true` and without, and
-  what that costs.
+- `deterministic`: whether repeated and resumed runs have the same bits, with and without `deterministic=true`, and its
+  cost in speed.
 
-On a CPU the same parts run at a toy size, which shows that the command works.
+On a CPU the same parts run at a toy size, which tests the command.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,14 +34,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from s2s.benchmark import cells
 from s2s.benchmark.against import RecurrentShape, TransformerShape
 from s2s.benchmark.cells import CellsConfig
-from s2s.benchmark.machine import product_rate
-from s2s.benchmark.programs import Arrays, Program, write_batches
-from s2s.data.subwords import BOS, EOS
+from s2s.benchmark.machine import Done, gemm_rate
+from s2s.benchmark.programs import Arrays, Program, arrays_of, specification, write_batches
+from s2s.data.batching import collate
+from s2s.data.subwords import EOS
 from s2s.errors import S2SError
+from s2s.precision import DTYPES
 from s2s.schema import NonNegativeInt, PositiveInt
 
 log = logging.getLogger(__name__)
@@ -49,22 +53,14 @@ Row = dict[str, Any]
 Part = Literal["models", "train", "cells", "decode", "compare", "deterministic"]
 
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
+# Keys that identify a row, with and without their name in the table; the other keys are numbers.
 NAMES = ("model", "program")
-WHAT = (
-    *NAMES,
-    "batch_tokens",
-    "beam",
-    "batch",
-    "graphs",
-    "cuda_graphs",
-    "deterministic",
-)  # of a row; the rest: numbers
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+SETTINGS = ("batch_tokens", "beam", "batch", "graphs", "cuda_graphs", "deterministic")
 
 
 @dataclass(frozen=True)
 class GpuConfig:
-    """What `task=gpu` measures; see conf/benchmark.yaml."""
+    """Configuration of `task=gpu`; see conf/benchmark.yaml."""
 
     parts: list[Part]
     models: list[str]
@@ -89,100 +85,94 @@ class GpuConfig:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and how the parts run.
+    """Environment of the parts.
 
     Attributes:
-        more: sections of the configuration that the programs take.
-        folder: for what is thrown away.
-        until: when the time is over, of `time.monotonic`.
+        sections: sections of the configuration that the programs read.
+        folder: for temporary files.
+        deadline: end of the measurement, on the clock `time.monotonic`.
     """
 
     config: GpuConfig
-    more: Mapping[str, Any]
+    sections: Mapping[str, Any]
     device: torch.device
     repetitions: int
     folder: Path
-    until: float
+    deadline: float
 
     @property
-    def left(self) -> float:
-        """Seconds."""
-        return max(1.0, self.until - time.monotonic())
+    def seconds_left(self) -> float:
+        return max(1.0, self.deadline - time.monotonic())
 
 
 def measure(
     config: GpuConfig,
-    more: Mapping[str, Any],
+    sections: Mapping[str, Any],
     device: torch.device,
     repetitions: int,
     keep: Callable[[Part, list[Row], str | None], object],
-    done: Callable[[], object],
+    done: Done,
 ) -> dict[str, list[Row]]:
-    """All parts, one after the other.
+    """Measures all parts, one after the other.
 
     Args:
-        more: `training`, `optim` and `decoding`, as the programs take them.
-        keep: called with each part's rows as they come, and with what ended it early.
-        done: called after each part.
+        sections: `training`, `optim` and `decoding` of the configuration.
+        keep: called after each row with the part's rows so far, and at its end with the error that ended it early.
     """
-    found: dict[str, list[Row]] = {}
+    results: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(config, more, device, repetitions, Path(name), time.monotonic() + config.seconds)
+        bench = Bench(config, sections, device, repetitions, Path(name), time.monotonic() + config.seconds)
         for part in config.parts:
-            rows = found[part] = []
+            rows = results[part] = []
             error = None
             try:
                 for row in PARTS[part](bench):
                     rows.append(row)
                     keep(part, rows, None)
-            except Exception as problem:  # whatever it is, the other parts are worth having
+            except Exception as problem:  # no error of a part may end the others
                 error = f"{type(problem).__name__}: {problem}".splitlines()[0]
                 log.warning("part %s ended early: %s", part, error)
             keep(part, rows, error)
             done()
-    return found
+    return results
 
 
-# --------------------------------------------------------------------------------------------------- by the scripts
+# ------------------------------------------------------------------------------------------- parts that run scripts
 
 
 def _script(bench: Bench, name: str, *arguments: str, watch: Path | None = None) -> Row:
-    """Runs a script; what came of it: `code`, `seconds`, the last line it said, and when `watch` appeared."""
-    began, row = time.monotonic(), Row()
-    said = bench.folder / "said"
-    with said.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, str(SCRIPTS / f"{name}.py"), *arguments, f"device={bench.device}"],
-            cwd=bench.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-        )
+    """Runs a script; returns `code`, `seconds`, the last line of a failed one, and when `watch` appeared."""
+    start, row, stderr = time.monotonic(), Row(), bench.folder / "stderr"
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *arguments, f"device={bench.device}"]
+    with stderr.open("wb") as file:
+        process = subprocess.Popen(command, cwd=bench.folder, stdout=subprocess.DEVNULL, stderr=file)
         try:
             while process.poll() is None:
-                if time.monotonic() > bench.until:
+                if time.monotonic() > bench.deadline:
                     raise TimeoutError("the time is over (gpu.seconds)")
                 if watch is not None and "first_page_seconds" not in row and watch.exists():
-                    row["first_page_seconds"] = time.monotonic() - began
+                    row["first_page_seconds"] = time.monotonic() - start
                 time.sleep(0.05)
         finally:
             process.kill()
             process.wait()
-    row |= {"code": process.returncode, "seconds": time.monotonic() - began}
+    row |= {"code": process.returncode, "seconds": time.monotonic() - start}
     if process.returncode:
-        lines = [line for line in said.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [line for line in stderr.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         row["said"] = lines[-1] if lines else ""
     return row
 
 
-def _trained(bench: Bench, model: str, run: str, *settings: str) -> Row:
-    """A small training by `train.py`, with its last loss and its speed."""
-    row = _script(bench, "train", f"model={model}", *bench.config.small, f"run_dir={run}", *settings)
+def _train_small(bench: Bench, model: str, run: str, *overrides: str) -> Row:
+    """Runs a small training by `train.py`; returns its last loss and its speed, too."""
+    row = _script(bench, "train", f"model={model}", *bench.config.small, f"run_dir={run}", *overrides)
     metrics = bench.folder / run / "metrics.jsonl"
     lines = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
-    steps = [line for line in lines if line["event"] == "train"]
-    if steps:
-        row |= {"loss": steps[-1]["loss"], "train_seconds": steps[-1]["seconds"], "memory": steps[-1].get("memory")}
-        row["tokens_per_s"] = steps[-1]["tokens"] / steps[-1]["seconds"]
+    updates = [line for line in lines if line["event"] == "train"]
+    if updates:
+        last = updates[-1]
+        row |= {"loss": last["loss"], "train_seconds": last["seconds"], "memory": last.get("memory")}
+        row["tokens_per_s"] = last["tokens"] / last["seconds"]
     return row
 
 
@@ -193,27 +183,18 @@ def _models(bench: Bench) -> Iterator[Row]:
         for graphs in (True, False):
             run = f"{model}-{graphs}"
             row = {"model": model, "cuda_graphs": graphs}
-            row |= _trained(bench, model, run, f"cuda_graphs={str(graphs).lower()}")
+            row |= _train_small(bench, model, run, f"cuda_graphs={str(graphs).lower()}")
             if not row["code"]:
-                done = _script(bench, "translate", f"run={run}", f"input={text}", "output=out.txt", "decoding.beam=5")
-                row["translate_code"], row["translate_seconds"] = done["code"], done["seconds"]
-                row |= {"said": done["said"]} if "said" in done else {}
+                result = _script(bench, "translate", f"run={run}", f"input={text}", "output=out.txt", "decoding.beam=5")
+                row["translate_code"], row["translate_seconds"] = result["code"], result["seconds"]
+                row |= {"said": result["said"]} if "said" in result else {}
             yield row
     if bench.config.tests:
-        yield {"model": "pytest -m gpu", **_tests(bench)}
-
-
-def _tests(bench: Bench) -> Row:
-    pytest = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "gpu", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*pytest, str(SCRIPTS.parent / "tests" / "gpu")],
-        cwd=SCRIPTS.parent,
-        capture_output=True,
-        text=True,
-        timeout=bench.left,
-        check=False,
-    )
-    return {"code": done.returncode, "said": (done.stdout.splitlines() or [""])[-1]}
+        pytest = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "gpu", "-p", "no:cacheprovider"]
+        pytest.append(str(SCRIPTS.parent / "tests" / "gpu"))
+        options: dict[str, Any] = {"cwd": SCRIPTS.parent, "timeout": bench.seconds_left, "check": False}
+        tests = subprocess.run(pytest, capture_output=True, text=True, **options)
+        yield {"model": "pytest -m gpu", "code": tests.returncode, "said": (tests.stdout.splitlines() or [""])[-1]}
 
 
 def _compare(bench: Bench) -> Iterator[Row]:
@@ -224,14 +205,14 @@ def _compare(bench: Bench) -> Iterator[Row]:
 def _deterministic(bench: Bench) -> Iterator[Row]:
     steps = next(int(s.split("=")[1]) for s in bench.config.small if s.startswith("training.max_steps="))
     for model in bench.config.deterministic:
-        for chosen in (True, False):
-            setting = f"deterministic={str(chosen).lower()}"
-            names = [f"{model}-{chosen}-{n}" for n in ("one", "two", "resumed")]
-            rows = [_trained(bench, model, name, setting) for name in names[:2]]
-            rows.append(_trained(bench, model, names[2], setting, f"training.max_steps={steps // 2}"))
-            rows.append(_trained(bench, model, names[2], setting))
-            weights = [bench.folder / name / "model.safetensors" for name in names]
-            row = {"model": model, "deterministic": chosen, "code": max(row["code"] for row in rows)}
+        for deterministic in (True, False):
+            setting = f"deterministic={str(deterministic).lower()}"
+            runs = [f"{model}-{deterministic}-{n}" for n in ("one", "two", "resumed")]
+            rows = [_train_small(bench, model, run, setting) for run in runs[:2]]
+            rows.append(_train_small(bench, model, runs[2], setting, f"training.max_steps={steps // 2}"))
+            rows.append(_train_small(bench, model, runs[2], setting))
+            weights = [bench.folder / run / "model.safetensors" for run in runs]
+            row = {"model": model, "deterministic": deterministic, "code": max(row["code"] for row in rows)}
             if all(path.exists() for path in weights):
                 first, second, resumed = (path.read_bytes() for path in weights)
                 row |= {"repeated_equal": first == second, "resumed_equal": first == resumed}
@@ -239,110 +220,96 @@ def _deterministic(bench: Bench) -> Iterator[Row]:
             yield row
 
 
-# -------------------------------------------------------------------------------------------------- by its programs
+# ------------------------------------------------------------------------------------------ parts that run programs
 
 
 def random_batches(config: GpuConfig, batch_tokens: int, seed: int = 0) -> tuple[list[Arrays], int]:
-    """Batches of random tokens, each of sentences of similar lengths as training has them, and their target tokens."""
+    """Returns batches of random tokens, each of similar lengths as in training, and their target tokens."""
     random = np.random.default_rng(seed)
     batches, tokens = [], 0
     for share in np.linspace(0.3, 1.0, config.batches):
-        most = max(4, round(share * config.longest))
-        size = max(1, batch_tokens // most)
-        sides = [random.integers(max(1, round(0.85 * most)), most, size) for _ in range(2)]
-        batches.append(_arrays(config, random, *sides))
-        tokens += int(sides[1].sum()) + size
+        longest = max(4, round(share * config.longest))
+        size = max(1, batch_tokens // longest)
+        lengths = [random.integers(max(1, round(0.85 * longest)), longest, size) for _ in range(2)]
+        batches.append(_random_batch(config, random, *lengths))
+        tokens += int(lengths[1].sum()) + size
     return batches, tokens
 
 
-def _arrays(config: GpuConfig, random: np.random.Generator, sources: Any, targets: Any) -> Arrays:
-    def rows(lengths: Any) -> Any:
-        ids = random.integers(EOS + 1, max(EOS + 2, config.vocabulary), (len(lengths), int(lengths.max()) + 1))
-        steps = np.arange(ids.shape[1])
-        ids[steps >= lengths[:, None]] = 0
-        ids[np.arange(len(lengths)), lengths] = EOS
-        return ids
-
-    source, target = rows(sources), rows(targets)
-    before = np.concatenate([np.full((len(target), 1), BOS), target[:, :-1]], axis=1)
-    return {"source": source, "lengths": sources + 1, "input": np.where(before == EOS, 0, before), "target": target}
+def _random_batch(config: GpuConfig, random: np.random.Generator, *lengths: NDArray[np.int64]) -> Arrays:
+    """Returns a batch of random tokens with these source and target lengths."""
+    high = max(EOS + 2, config.vocabulary)
+    sides = [random.integers(EOS + 1, high, (len(side), int(side.max()) + 1)) for side in lengths]
+    ids = [[row[:length] for row, length in zip(*side, strict=True)] for side in zip(sides, lengths, strict=True)]
+    return arrays_of(collate(ids[0], ids[1], range(len(ids[0]))))
 
 
-def _passes(bench: Bench, program: str, given: Mapping[str, Any], batches: list[Arrays], count: bool = False) -> Row:
-    """Median seconds of a pass over the batches by a program that is alone on the card, and its memory."""
+def _run_program(bench: Bench, program: str, batches: list[Arrays], count: bool = False, **values: Any) -> Row:
+    """Returns median seconds and memory of a program's pass over the batches, alone on the GPU; or its operations."""
     file = bench.folder / "batches.npz"
     write_batches(file, batches)
-    base = {"threads": torch.get_num_threads(), "device": str(bench.device), "memory": None, **bench.more}
-    base |= {"vocabulary": bench.config.vocabulary, "precision": bench.config.precision}
-    base["label_smoothing"] = bench.more["training"]["label_smoothing"]
+    values = {"vocabulary": bench.config.vocabulary, "precision": bench.config.precision, **bench.sections, **values}
+    values["label_smoothing"] = bench.sections["training"]["label_smoothing"]
+    spec = specification(device=bench.device, **values)
     try:
-        process = Program(program, sys.executable, {**base, **given}, bench.folder, file)
+        with closing(Program(program, sys.executable, spec, bench.folder, file)) as process:
+            if count:
+                return {"operations": process.operations()}
+            seconds = float(np.median([process.run() for _ in range(bench.repetitions)]))
+            return {"seconds": seconds, "memory": process.memory()}
     except S2SError as error:
         return {"error": str(error)}
-    try:
-        if count:
-            return {"operations": process.operations()}
-        seconds = float(np.median([process.run() for _ in range(bench.repetitions)]))
-        return {"seconds": seconds, "memory": process.memory()}
-    except S2SError as error:
-        return {"error": str(error)}
-    finally:
-        process.close()
 
 
 def _train(bench: Bench) -> Iterator[Row]:
     config, size = bench.config, bench.config.matmul
-    rate = product_rate(size, size, size, DTYPES[config.precision], bench.device)
+    rate = gemm_rate(size, size, size, DTYPES[config.precision], bench.device)
     yield {"model": "matmul", "size": size, "flops": rate}
-    ways = {"s2s graphs": ("s2s", {"graphs": True}), "s2s steps": ("s2s", {}), "torch": ("torch", {})}
-    if bench.device.type != "cuda":
-        del ways["s2s graphs"]
+    programs: dict[str, tuple[str, Row]] = {"s2s steps": ("s2s", {}), "torch": ("torch", {})}
+    if bench.device.type == "cuda":
+        programs = {"s2s graphs": ("s2s", {"graphs": True}), **programs}
     for model, shape in config.shapes.items():
         for batch_tokens in config.batch_tokens:
             batches, tokens = random_batches(config, batch_tokens)
-            given = {"task": "train", "shape": asdict(shape)}
-            counted = _passes(bench, "s2s", {**given, "recurrence": "bptt"}, batches, count=True)
-            for name, (program, more) in ways.items():
+            work: Row = {"batches": batches, "task": "train", "shape": asdict(shape)}
+            operations = _run_program(bench, "s2s", count=True, recurrence="bptt", **work).get("operations", np.nan)
+            for name, (program, options) in programs.items():
                 row: Row = {"model": model, "program": name, "batch_tokens": batch_tokens}
-                row |= _passes(bench, program, {**given, **more}, batches)
+                row |= _run_program(bench, program, **work, **options)
                 if "seconds" in row:
                     row["tokens_per_s"] = tokens / row["seconds"]
-                    row["share"] = counted.get("operations", np.nan) / row["seconds"] / rate
+                    row["share"] = operations / row["seconds"] / rate
                 yield row
 
 
 def _decode(bench: Bench) -> Iterator[Row]:
-    config = bench.config
-    random = np.random.default_rng(1)
+    config, random = bench.config, np.random.default_rng(1)
     for model, shape in config.shapes.items():
         for beam in config.beam:
-            decoding = {
-                **bench.more["decoding"],
-                "strategy": "beam" if beam > 1 else "greedy",
-                "beam": beam,
-                "n_best": 1,
+            strategy = {"strategy": "beam" if beam > 1 else "greedy", "beam": beam, "n_best": 1}
+            work: Row = {
+                "task": "decode",
+                "shape": asdict(shape),
+                "decoding": {**bench.sections["decoding"], **strategy},
             }
             for size in config.decode_batch:
                 batches = []
                 for _ in range(config.decode_batches):
                     lengths = random.integers(config.longest // 4 + 1, config.longest // 2 + 1, size)
-                    batches.append({**_arrays(config, random, lengths, lengths), "length": np.array(lengths.max())})
+                    batch = _random_batch(config, random, lengths, lengths)
+                    batches.append({**batch, "length": np.array(lengths.max())})
                 for graphs in (True, False) if bench.device.type == "cuda" else (False,):
                     row: Row = {"model": model, "beam": beam, "batch": size, "graphs": graphs}
-                    given = {"task": "decode", "shape": asdict(shape), "graphs": graphs, "decoding": decoding}
-                    row |= _passes(bench, "s2s", given, batches)
+                    row |= _run_program(bench, "s2s", batches, graphs=graphs, **work)
                     if "seconds" in row:
                         row["sentences_per_s"] = size * config.decode_batches / row["seconds"]
                     yield row
 
 
 def _cells(bench: Bench) -> Iterator[Row]:
+    arguments = (bench.config.cells, bench.repetitions, bench.device, int)  # int() stands for no progress bar
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield from pool.submit(_measured_cells, bench.config.cells, bench.repetitions, bench.device).result(bench.left)
-
-
-def _measured_cells(config: CellsConfig, repetitions: int, device: torch.device) -> list[Row]:
-    return cells.measure(config, repetitions, device, lambda: None)
+        yield from pool.submit(cells.measure, *arguments).result(bench.seconds_left)
 
 
 PARTS: dict[Part, Callable[[Bench], Iterator[Row]]] = {
@@ -355,19 +322,16 @@ PARTS: dict[Part, Callable[[Bench], Iterator[Row]]] = {
 }
 
 
-def table(found: Mapping[str, Sequence[Row]]) -> list[list[str]]:
-    """A line for each row: its part, what was measured, and the numbers."""
-    lines = [["part", "what", "numbers"]]
-    for part, rows in found.items():
+def table(results: Mapping[str, Sequence[Row]]) -> list[list[str]]:
+    """Returns a line per row: its part, its setting and its numbers."""
+    lines = [["part", "setting", "numbers"]]
+    for part, rows in results.items():
         if part == "cells":
             lines += [[part, line[0].strip(), "  ".join(line[1:]).strip()] for line in cells.table(rows)]
             continue
         for row in rows:
-            what = [str(value) if key in NAMES else f"{key} {value}" for key, value in row.items() if key in WHAT]
-            numbers = [f"{key} {_shown(value)}" for key, value in row.items() if key not in WHAT]
-            lines.append([part, ", ".join(what), ", ".join(numbers)])
+            setting = [str(row[key]) if key in NAMES else f"{key} {row[key]}" for key in row if key in NAMES + SETTINGS]
+            numbers = {key: value for key, value in row.items() if key not in NAMES + SETTINGS}
+            texts = [f"{key} {v:,.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in numbers.items()]
+            lines.append([part, ", ".join(setting), ", ".join(texts)])
     return lines
-
-
-def _shown(value: object) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,9 +1,9 @@
-"""`task=data`: from text to batches, the first time and when everything is in the cache.
+"""`task=data`: time and memory from text to batches, with an empty and with a full cache.
 
-Each measurement is a process of its own, with a cache of its own: first one that finds it empty, then, in turns, one
-that does not. The steps are those of a training run: reading the text, training a tokeniser, tokenising and planning an
-epoch, the first batch, and then batches as fast as they can be made. Memory is the process's own (mapped files are not
-counted), the most that was seen, beyond what it had when all modules were loaded.
+Each measurement is a process with its own cache folder: first one that finds it empty, then, in turns, the others that
+find it full. The steps are those of a training run: reading the text, training a tokeniser, tokenising and planning an
+epoch, the first batch, and then batches at full speed. Memory is the peak of the process's own memory (without mapped
+files), beyond its memory after all imports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -21,7 +21,8 @@ from typing import Any
 import datasets  # type: ignore[import-untyped]
 import numpy as np
 
-from s2s.benchmark.peers.memory import anonymous_memory, most_memory
+from s2s.benchmark.machine import Done
+from s2s.benchmark.peers.worker import anonymous_memory, peak_memory
 from s2s.config import DataConfig, GrammarData, TrainingConfig
 from s2s.data.batching import TrainingData
 from s2s.data.corpus import load_corpus
@@ -33,53 +34,43 @@ STEPS = ("text", "tokenizer", "ids", "first_batch")
 
 @dataclass(frozen=True)
 class LoadingConfig:
-    """What `task=data` measures."""
+    """Configuration of `task=data`."""
 
-    pairs: list[PositiveInt]  # sizes of the built-in corpus; another data set is taken as it is
-    batches: PositiveInt  # made as fast as they can be, spread over an epoch
+    pairs: list[PositiveInt]  # sizes of the built-in corpus; another data set is used as it is
+    batches: PositiveInt  # built at full speed, spread over an epoch
 
 
 def corpora(config: LoadingConfig, data: DataConfig) -> list[DataConfig]:
-    """The data sets that are measured."""
+    """Returns the measured data sets."""
     if not isinstance(data, GrammarData):
         return [data]
     return [replace(data, train_pairs=pairs) for pairs in config.pairs]
 
 
 def measure(
-    config: LoadingConfig, data: DataConfig, training: TrainingConfig, repetitions: int, done: Callable[[], object]
+    config: LoadingConfig, data: DataConfig, training: TrainingConfig, repetitions: int, done: Done
 ) -> list[dict[str, Any]]:
-    """Two rows for each corpus: the first time, and from the cache (medians).
-
-    Args:
-        config: what is measured.
-        data: the data set.
-        training: batch_tokens and batch_sentences.
-        repetitions: processes that find the cache full.
-        done: called after each process.
-    """
-    wanted = corpora(config, data)
-    taken: dict[tuple[int, str], list[dict[str, float]]] = {}
+    """Returns two rows per corpus: with an empty cache, and with a full one (medians of `repetitions` processes)."""
+    runs: dict[tuple[int, str], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for repetition in range(repetitions + 1):
-            for number, one in enumerate(wanted):
-                cache = Path(folder) / str(number)
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                    found = process.submit(_once, cache, one, training, config.batches).result()
-                taken.setdefault((number, "cached" if repetition else "first"), []).append(found)
+            for number, corpus in enumerate(corpora(config, data)):
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    run = pool.submit(_run, Path(folder) / str(number), corpus, training, config.batches).result()
+                runs.setdefault((number, "full" if repetition else "empty"), []).append(run)
                 done()
     return [
-        {"cache": "full" if state == "cached" else "empty"}
-        | {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        for (_, state), runs in sorted(taken.items(), key=lambda item: (item[0][0], item[0][1] == "cached"))
+        {"cache": cache}
+        | {key: statistics.median(run[key] for run in runs[number, cache]) for key in runs[number, cache][0]}
+        for number, cache in sorted(runs)
     ]
 
 
-def _once(cache: Path, data: DataConfig, training: TrainingConfig, batches: int) -> dict[str, float]:
+def _run(cache: Path, data: DataConfig, training: TrainingConfig, batches: int) -> dict[str, float]:
     datasets.config.HF_DATASETS_CACHE = cache
-    found: dict[str, float] = {}
-    memory = most_memory(lambda: found.update(_steps(data, training, batches)), anonymous_memory())
-    return found | ({} if memory is None else {"memory": memory})
+    row: dict[str, float] = {}
+    memory = peak_memory(lambda: row.update(_steps(data, training, batches)), anonymous_memory())
+    return row | ({} if memory is None else {"memory": memory})
 
 
 def _steps(data: DataConfig, training: TrainingConfig, batches: int) -> dict[str, float]:
@@ -92,23 +83,23 @@ def _steps(data: DataConfig, training: TrainingConfig, batches: int) -> dict[str
     done()
     tokenizer = train_tokenizer(data.tokenizer, train.source, train.target)
     done()
-    ready = TrainingData(train, tokenizer, training.batch_tokens, 1, training.batch_sentences)
-    total = ready.num_batches(0)
+    examples = TrainingData(train, tokenizer, training.batch_tokens, 1, training.batch_sentences)
+    total = examples.num_batches(0)
     done()
-    ready.batch(0, 0)
+    examples.batch(0, 0)
     done()
     positions = np.linspace(0, total - 1, batches).astype(int).tolist()
-    tokens = sum(ready.batch(0, position).tokens for position in positions)
+    tokens = sum(examples.batch(0, position).tokens for position in positions)
     rate = 1 / (time.perf_counter() - times[-1])
     steps = dict(zip(STEPS, np.diff(times).tolist(), strict=True))
     return {
-        **{"pairs": len(train), "target_tokens": ready.target_tokens(0), **steps, "seconds": times[-1] - times[0]},
+        **{"pairs": len(train), "target_tokens": examples.target_tokens(0), **steps, "seconds": times[-1] - times[0]},
         **{"batches_per_s": batches * rate, "tokens_per_s": tokens * rate},
     }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """A line for each corpus and state of the cache."""
+    """Returns a line per corpus and state of the cache."""
     lines = [["pairs", "cache", *(f"{step.replace('_', ' ')} s" for step in STEPS), "all s", "tokens/s", "MiB"]]
     for row in rows:
         seconds = [f"{row[key]:.2f}" for key in (*STEPS, "seconds")]

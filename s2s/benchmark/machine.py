@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on, and how times are taken."""
+"""Facts about the machine, and timing of functions that take turns."""
 
 from __future__ import annotations
 
@@ -7,50 +7,47 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from s2s.version import __version__
 
+K = TypeVar("K")
+Done = Callable[[], object]  # called after each call of a measured function, for a progress bar
+
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """What a reader of the numbers has to know."""
+    """Returns the facts that a reader of the numbers needs."""
+    flags = set(_cpuinfo("flags", "Features").split())
     return {
         "s2s": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or "unknown",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bf16_instructions": _flags({"avx512_bf16", "amx_bf16", "bf16"}),
-        "int8_instructions": _flags({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}),
+        "bf16_instructions": sorted({"avx512_bf16", "amx_bf16", "bf16"} & flags),
+        "int8_instructions": sorted({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"} & flags),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
 
 
 def free_memory() -> float | None:
-    """MiB that new processes can have without swapping, now; None where the system does not say."""
-    found = [int(line.split()[1]) / 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable")]
-    most, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")  # a container's limit
-    if most and used and most[0] != "max":
-        found.append((int(most[0]) - int(used[0])) / 2**20)
-    return min(found, default=None)
+    """Returns the MiB that new processes can use now without swapping; None if the system does not report it."""
+    free = [int(line.split()[1]) / 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable")]
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")  # of a container
+    if limit and used and limit[0] != "max":
+        free.append((int(limit[0]) - int(used[0])) / 2**20)
+    return min(free, default=None)
 
 
-def _processor() -> str:
-    return next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown")
-
-
-def _flags(wanted: set[str]) -> list[str]:
-    found = next((line.split(":")[1].split() for line in _cpuinfo() if line.startswith(("flags", "Features"))), [])
-    return sorted(wanted & set(found))
-
-
-def _cpuinfo() -> list[str]:
-    return _lines("/proc/cpuinfo")
+def _cpuinfo(*fields: str) -> str:
+    """Returns the value of the first of these fields in /proc/cpuinfo, or ""."""
+    return next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith(fields)), "")
 
 
 def _lines(name: str) -> list[str]:
@@ -58,38 +55,39 @@ def _lines(name: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def medians(
-    runs: Mapping[str, Callable[[], object]], repetitions: int, device: torch.device, done: Callable[[], object]
-) -> dict[str, float]:
-    """Median seconds of each run; they take turns, so that what disturbs the machine disturbs all alike.
-
-    Args:
-        runs: by name; each is called once before it is measured.
-        repetitions: measured calls of each.
-        device: is waited for.
-        done: called after each call.
-    """
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for repetition in range(repetitions + 1):
-        for name, run in runs.items():
-            _wait(device)
-            before = time.perf_counter()
-            run()
-            _wait(device)
-            if repetition > 0:
-                times[name].append(time.perf_counter() - before)
+def in_turns(runs: Mapping[K, Callable[[], float]], repetitions: int, done: Done) -> dict[K, list[float]]:
+    """Returns the results of each run's calls, made in turns: a disturbance of the machine affects all runs alike."""
+    results: dict[K, list[float]] = {key: [] for key in runs}
+    for _ in range(repetitions):
+        for key, run in runs.items():
+            results[key].append(run())
             done()
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return results
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def medians(
+    runs: Mapping[str, Callable[[], object]], repetitions: int, device: torch.device, done: Done
+) -> dict[str, float]:
+    """Returns the median seconds of `repetitions` calls of each run, after a warm-up call; `device` is synchronised."""
+
+    def synchronize() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def seconds(run: Callable[[], object]) -> float:
+        synchronize()
+        start = time.perf_counter()
+        run()
+        synchronize()
+        return time.perf_counter() - start
+
+    times = in_turns({name: partial(seconds, run) for name, run in runs.items()}, repetitions + 1, done)
+    return {name: statistics.median(calls[1:]) for name, calls in times.items()}
 
 
-def product_rate(rows: int, inner: int, columns: int, kind: torch.dtype, device: torch.device) -> float:
-    """Operations a second of the matrix product (rows, inner) × (inner, columns); of bytes it is the one into int32."""
-    a, b = torch.randn(rows, inner).to(device, kind), torch.randn(inner, columns).to(device, kind)
-    product = torch._int_mm if kind == torch.int8 else torch.matmul
-    seconds = medians({"product": lambda: product(a, b)}, 15, device, lambda: None)["product"]
+def gemm_rate(rows: int, inner: int, columns: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Returns the operations a second of the GEMM (rows, inner) × (inner, columns); int8 accumulates in int32."""
+    a, b = torch.randn(rows, inner).to(device, dtype), torch.randn(inner, columns).to(device, dtype)
+    multiply = torch._int_mm if dtype == torch.int8 else torch.matmul
+    seconds = medians({"gemm": lambda: multiply(a, b)}, 15, device, lambda: None)["gemm"]
     return 2 * rows * inner * columns / seconds

@@ -1,4 +1,4 @@
-"""Processes that run s2s or a peer, each in its own environment, and take turns."""
+"""Processes that run s2s or a peer toolkit, each in its own environment, on demand."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from s2s.data.batching import Batch
 from s2s.errors import S2SError
 
 log = logging.getLogger(__name__)
@@ -28,137 +29,140 @@ MODULES = {
     "transformers": "with_transformers",
     "ctranslate2": "with_ctranslate2",
 }
-# What each needs beside torch; none: this environment has all. JoeyNMT's package does not say all that it imports.
-NEEDS = {
+# Packages of a peer besides torch; a peer without an entry runs in this environment. JoeyNMT's package does not declare
+# all that it imports.
+REQUIREMENTS = {
     "joeynmt": ["joeynmt==2.3.0", "importlib_metadata", "setuptools", "sentencepiece==0.2.0"],
     "transformers": ["transformers>=4.50,<5"],
     "ctranslate2": ["ctranslate2>=4.5,<5"],
 }
 
-# Last words of a process that got no more memory: from torch (CPU, GPU), Python, C++, and for a thread.
-NO_MEMORY = (
-    "can't allocate memory",
-    "out of memory",
-    "MemoryError",
-    "bad_alloc",
-    "Thread creation failed",
-    "start new thread",
+# Last messages of a process that ran out of memory: from torch (CPU, GPU), Python, C++, and for a thread.
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "out of memory", "MemoryError", "bad_alloc"),
+    *("Thread creation failed", "start new thread"),
 )
 
 Arrays = dict[str, NDArray[np.int64]]
 
 
-class NoMemoryLeftError(S2SError):
+class OutOfMemoryError(S2SError):
     """A process ended because it needed more memory than it could have."""
 
 
 def environment(program: str, folder: Path) -> str:
-    """The Python interpreter that has this program; its environment is made under `folder` when it is not there.
+    """Returns the Python interpreter of a program's environment, which is created below `folder` if it is missing.
 
     Raises:
-        S2SError: it cannot be made.
+        S2SError: the environment cannot be created.
     """
-    if program not in NEEDS:
+    if program not in REQUIREMENTS:
         return sys.executable
-    place = folder / program
-    python, done = place / "bin" / "python", place / "complete"
-    if not done.exists():
-        log.info("making an environment for %s in %s", program, place)
-        place.mkdir(parents=True, exist_ok=True)
-        venv.create(place, with_pip=True, clear=True)
-        wanted = [f"torch=={torch.__version__.split('+')[0]}", "numpy", *NEEDS[program]]
-        installed = subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True, check=False
-        )
-        if installed.returncode:
-            last = (installed.stderr.strip().splitlines() or ["no message"])[-1]
-            raise S2SError(f"peer={program}: its environment in {place} cannot be made ({last})")
-        done.touch()
-    return str(python)
+    path = folder / program
+    python, marker = str(path / "bin" / "python"), path / "complete"
+    if not marker.exists():
+        log.info("making an environment for %s in %s", program, path)
+        path.mkdir(parents=True, exist_ok=True)
+        venv.create(path, with_pip=True, clear=True)
+        packages = [f"torch=={torch.__version__.split('+')[0]}", "numpy", *REQUIREMENTS[program]]
+        command = [python, "-m", "pip", "install", "--quiet", *packages]
+        pip = subprocess.run(command, capture_output=True, text=True, check=False)
+        if pip.returncode:
+            last = (pip.stderr.strip().splitlines() or ["no message"])[-1]
+            raise S2SError(f"peer={program}: its environment in {path} cannot be made ({last})")
+        marker.touch()
+    return python
+
+
+def arrays_of(batch: Batch) -> Arrays:
+    """Returns the arrays of a batch that all programs read."""
+    arrays = {"source": batch.source, "input": batch.target_input, "target": batch.target}
+    return {name: tensor.numpy() for name, tensor in arrays.items()} | {"lengths": np.array(batch.source_lengths)}
 
 
 def write_batches(path: Path, batches: Sequence[Mapping[str, Any]]) -> None:
-    """What `peers/worker.py` reads."""
+    """Writes the batches as `peers/worker.py` reads them."""
     np.savez(path, **{f"{n}.{name}": array for n, batch in enumerate(batches) for name, array in batch.items()})
 
 
+def specification(task: str, shape: Any, device: torch.device, **values: Any) -> dict[str, Any]:
+    """Returns what a program reads: task, shape, vocabulary, precision, memory limit (MiB), sections of the config."""
+    machine = {"threads": torch.get_num_threads(), "device": str(device), "memory": None}
+    return {"task": task, "shape": dict(shape), **machine, **values}
+
+
 class Program:
-    """A process of `peers/worker.py` that waits for its turn.
+    """A process of `peers/worker.py`, which makes a pass over the batches on request.
 
     Args:
         name: s2s or a peer.
         python: the interpreter of its environment.
-        given: what it builds and does; see the modules in `peers`.
-        folder: for the specification, and for what the process says on stderr.
-        batches: the file of `write_batches`.
+        spec: see `specification`.
+        folder: for the specification and the process's stderr.
+        batches: a file of `write_batches`.
 
     Attributes:
-        facts: what it says of its model.
+        facts: the program's facts about its model.
 
     Raises:
-        NoMemoryLeftError: it needs more memory than there is.
-        S2SError: the process ends before it is ready, with its last words.
+        OutOfMemoryError: the process needs more memory than there is.
+        S2SError: the process ends before it is ready; the error has its last line.
     """
 
-    def __init__(self, name: str, python: str, given: Mapping[str, Any], folder: Path, batches: Path) -> None:
+    def __init__(self, name: str, python: str, spec: Mapping[str, Any], folder: Path, batches: Path) -> None:
         self.name = name
-        specification, said = folder / f"{name}.json", folder / f"{name}.err"
-        specification.write_text(json.dumps(given), encoding="utf-8")
-        self._said = said
-        with said.open("w") as stderr:
+        path, self._stderr = folder / f"{name}.json", folder / f"{name}.err"
+        path.write_text(json.dumps(spec), encoding="utf-8")
+        scripts = [str(PEERS / "worker.py"), str(PEERS / f"{MODULES[name]}.py")]
+        with self._stderr.open("w") as stderr:
             self._process = subprocess.Popen(
-                [
-                    python,
-                    str(PEERS / "worker.py"),
-                    str(PEERS / f"{MODULES[name]}.py"),
-                    str(specification),
-                    str(batches),
-                ],
+                [python, *scripts, str(path), str(batches)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
             )
-        self.facts: dict[str, Any] = self._answer()
+        self.facts = self._answer()
 
     def run(self) -> float:
-        """One pass: its seconds."""
-        return self._asked("seconds")["seconds"]  # type: ignore[no-any-return]
+        """Makes a pass and returns its seconds."""
+        return float(self._request("seconds"))
 
     def memory(self) -> float | None:
-        """One pass that is not timed: MiB at most during it, above what the process had before the model was built.
+        """Makes an untimed pass and returns its peak memory in MiB, less the memory before the model was built.
 
-        On a GPU what torch had given out there. None where the system does not say.
+        On a GPU it is the peak of torch's allocations there. None if the system does not report it.
         """
-        return self._asked("memory")["memory"]  # type: ignore[no-any-return]
+        return self._request("memory")  # type: ignore[no-any-return]
 
     def operations(self) -> int:
-        """One pass of s2s that is not timed: its floating-point operations in products.
+        """Makes an untimed pass of s2s and returns the floating-point operations of its matrix multiplications.
 
-        Counting leaves memory in pieces, so it comes after everything else that is measured.
+        Counting fragments the memory, so it comes after all other measurements.
         """
-        return self._asked("operations")["operations"]  # type: ignore[no-any-return]
-
-    def _asked(self, what: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(f"{what}\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended; its last words say why
-        return self._answer()
+        return int(self._request("operations"))
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
 
+    def _request(self, quantity: str) -> Any:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{quantity}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the process has ended; its last line says why
+        return self._answer()[quantity]
+
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            last = (self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
-            # Linux kills with 9 when there is no memory left at all.
-            kind = NoMemoryLeftError if code == -signal.SIGKILL or any(w in last for w in NO_MEMORY) else S2SError
-            raise kind(f"{self.name} cannot do this: {last if code >= 0 else f'killed by signal {-code}; {last}'}")
-        return dict(json.loads(line))
+        if line:
+            return dict(json.loads(line))
+        code = self._process.wait()
+        last = (self._stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
+        # Linux kills with signal 9 when the whole machine is out of memory.
+        out_of_memory = code == -signal.SIGKILL or any(message in last for message in OUT_OF_MEMORY)
+        error = OutOfMemoryError if out_of_memory else S2SError
+        raise error(f"{self.name} cannot do this: {last if code >= 0 else f'killed by signal {-code}; {last}'}")

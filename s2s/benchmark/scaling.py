@@ -1,10 +1,10 @@
-"""`task=scaling`: how the cost of an update and of a translation grows with the length of sentences.
+"""`task=scaling`: how time and memory of an update and of a translation grow with sentence length.
 
-A recurrent network reads a token only after the one before it, in training as well; self-attention reads all at once,
-and looks at all pairs of them. So every model does both kinds of work on random tokens at every length, source and
-target equally long; outputs are as long as the source, by force. Each setting has a process of its own, so that its
-memory is its own, and the processes of one batch and length take turns. A pass over few tokens takes no time that could
-be measured well; it is several batches then.
+A recurrent network reads a token only after the one before it, in training too; self-attention reads all tokens at once
+and attends to all pairs of them. So every model trains and decodes random tokens at every length, with source and
+target equally long; output lengths are forced to the source length. Each setting has its own process, so that its
+memory is its own, and the processes of one batch and length take turns. A pass over few tokens is too short to time, so
+it consists of several batches then.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
-from s2s.benchmark.machine import free_memory
+from s2s.benchmark.machine import Done, free_memory
 from s2s.benchmark.peers.ours import section
-from s2s.benchmark.programs import Arrays, NoMemoryLeftError, Program, write_batches
+from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, specification, write_batches
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import WORDS, Cost, Scaling, Task, exponents
@@ -39,74 +39,76 @@ FAMILIES: dict[str, Literal["fixed", "attention", "self-attention"]] = {
     "recurrent": "attention",
     "transformer": "self-attention",
 }
-SHORT = 640  # tokens; a pass has as many batches as make so many …
-MOST = 8  # … but not more than this
+PASS_TOKENS = 640  # a pass has enough batches for this many tokens …
+MAX_BATCHES = 8  # … but not more than this
 
 
 @dataclass(frozen=True)
 class ScalingConfig:
-    """What `task=scaling` measures: every model at every combination of batch and length."""
+    """Configuration of `task=scaling`: every model at every combination of batch and length."""
 
     models: dict[str, FixedShape | RecurrentShape | TransformerShape]
     length: list[PositiveInt]  # tokens of both sides
     batch: list[PositiveInt]  # sentences
-    batch_tokens: PositiveInt  # sentences × length, at most
+    batch_tokens: PositiveInt  # maximum of sentences × length
     vocabulary: Annotated[int, Bounds(low=100)]
     beam: PositiveInt
     precision: Literal["fp32", "bf16"]
     memory: PositiveFloat | None  # MiB
 
     def settings(self) -> list[tuple[int, int]]:
-        """(sentences, tokens) of each batch that is measured.
+        """Returns (sentences, tokens) of each measured batch.
 
         Raises:
-            S2SError: there is none, or a model cannot be built.
+            S2SError: there is no batch, or a model cannot be built.
         """
         for name, shape in self.models.items():
             errors = check_model(section(asdict(shape)), None, [])
             if errors:
                 raise S2SError(f"config: scaling.models.{name} cannot be built: {'; '.join(errors)}")
-        pairs = [(batch, length) for batch in sorted({*self.batch}) for length in sorted({*self.length})]
-        found = [(batch, length) for batch, length in pairs if batch * length <= self.batch_tokens]
-        if not found or not self.models:
+        sizes = [(batch, length) for batch in sorted({*self.batch}) for length in sorted({*self.length})]
+        sizes = [(batch, length) for batch, length in sizes if batch * length <= self.batch_tokens]
+        if not sizes or not self.models:
             raise S2SError(
                 f"config: nothing to measure: scaling needs models, and scaling.batch={self.batch} times "
                 f"scaling.length={self.length} within scaling.batch_tokens={self.batch_tokens}"
             )
-        return found
+        return sizes
 
 
 @dataclass
-class _Turn:
-    """One model's work at one batch and length: its process, as long as it can, and what it has taken."""
+class _Measurement:
+    """One model and task at one batch and length: its process, closed when it runs out of memory, and its numbers."""
 
     model: str
     task: Task
-    setting: str  # in words
+    spec: dict[str, Any]
+    setting: str  # batch and length in words
     program: Program | None = None
     parameters: int | None = None
     memory: float | None = None
     seconds: list[float] = field(default_factory=list)
     missing: str | None = None
 
-    def start(self, given: Mapping[str, Any], folder: Path, batches: Path) -> None:
-        """Makes the process, and has it do what is not timed."""
+    def start(self, folder: Path, batches: Path) -> None:
+        """Starts the process and makes the untimed passes."""
         folder.mkdir()
         try:
-            self.program = Program("s2s", sys.executable, given, folder, batches)
+            self.program = Program("s2s", sys.executable, self.spec, folder, batches)
             self.parameters, self.memory = self.program.facts["parameters"], self.program.memory()
-        except NoMemoryLeftError:
-            self._give_up(given["memory"])
+        except OutOfMemoryError:
+            self._give_up()
 
-    def take(self, given: Mapping[str, Any]) -> None:
-        """One timed pass."""
+    def run(self) -> None:
+        """Makes a timed pass."""
         if self.program is not None:
             try:
                 self.seconds.append(self.program.run())
-            except NoMemoryLeftError:
-                self._give_up(given["memory"])
+            except OutOfMemoryError:
+                self._give_up()
 
-    def _give_up(self, limit: float | None) -> None:
+    def _give_up(self) -> None:
+        limit = self.spec["memory"]
         self.missing = "needs more memory than there is" if limit is None else f"needs more than {limit:,.0f} MiB"
         log.warning("%s, %s, %s: not measured, it %s", self.model, WORDS[self.task], self.setting, self.missing)
         self.close()
@@ -118,128 +120,115 @@ class _Turn:
 
 
 def measure(
-    config: ScalingConfig,
-    more: Mapping[str, Any],
-    repetitions: int,
-    device: torch.device,
-    done: Callable[[], object],
+    config: ScalingConfig, sections: Mapping[str, Any], repetitions: int, device: torch.device, done: Done
 ) -> list[Cost]:
-    """Medians of each model, kind of work, batch and length.
+    """Returns the medians of each model, task, batch and length.
+
+    A setting that runs out of memory has a cost without seconds; a warning names it.
 
     Args:
-        more: the sections `training`, `optim` and `decoding` of the configuration.
-        repetitions: measured passes of each.
-        done: called after each pass.
-
-    Returns:
-        Also, without a time, what needs more memory than it can have; a warning says so.
+        sections: `training`, `optim` and `decoding` of the configuration.
+        repetitions: timed passes of each setting.
 
     Raises:
-        S2SError: a process ends for another reason, or each for want of memory.
+        S2SError: a process ends for another reason, or all run out of memory.
     """
     costs: list[Cost] = []
     for batch, length in config.settings():
-        costs += _costs(config, more, repetitions, device, batch, length, done)
+        costs += _costs(config, sections, repetitions, device, batch, length, done)
     if all(cost.seconds is None for cost in costs):
         raise S2SError(f"nothing could be measured: {costs[0].missing}; take smaller models or raise scaling.memory")
     return costs
 
 
 def count_passes(config: ScalingConfig, repetitions: int) -> int:
-    """Passes that `measure` reports as done: the measured ones, and one of each process for its memory."""
+    """Returns the passes that `measure` reports as done: the timed ones, and one of each process for its memory."""
     return len(config.settings()) * len(config.models) * len(WORDS) * (repetitions + 1)
 
 
 def _costs(
     config: ScalingConfig,
-    more: Mapping[str, Any],
+    sections: Mapping[str, Any],
     repetitions: int,
     device: torch.device,
     batch: int,
     length: int,
-    done: Callable[[], object],
+    done: Done,
 ) -> list[Cost]:
-    """All models at one batch and length."""
+    """Measures all models at one batch and length."""
     batches = random_batches(batch, length, config.vocabulary)
-    turns: list[tuple[_Turn, dict[str, Any]]] = []
+    measurements: list[_Measurement] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         file = Path(name) / "batches.npz"
         write_batches(file, batches)
         for model, shape in config.models.items():
             for task in WORDS:
-                turn = stack.enter_context(closing(_Turn(model, task, f"{batch} × {length} tokens")))
-                given = {
-                    **{"task": task, "shape": asdict(shape), "vocabulary": config.vocabulary, **more},
-                    **{"precision": config.precision, "threads": torch.get_num_threads(), "device": str(device)},
-                    "memory": config.memory or _most_memory(device),
-                }
-                turn.start(given, Path(name) / str(len(turns)), file)
-                turns.append((turn, given))
+                limit = config.memory or _memory_limit(device)
+                values = {"vocabulary": config.vocabulary, "precision": config.precision, "memory": limit, **sections}
+                spec = specification(task, asdict(shape), device, **values)
+                measurement = _Measurement(model, task, spec, f"{batch} × {length} tokens")
+                stack.enter_context(closing(measurement)).start(Path(name) / str(len(measurements)), file)
+                measurements.append(measurement)
                 done()
         for _ in range(repetitions):
-            for turn, given in turns:
-                turn.take(given)
+            for measurement in measurements:
+                measurement.run()
                 done()
     return [
         Cost(
-            model=turn.model,
-            family=FAMILIES[given["shape"]["type"]],
-            task=turn.task,
-            parameters=turn.parameters,
+            model=one.model,
+            family=FAMILIES[one.spec["shape"]["type"]],
+            task=one.task,
+            parameters=one.parameters,
             batch=batch,
             length=length,
-            seconds=None if turn.missing else statistics.median(turn.seconds) / len(batches),
-            memory=None if turn.missing else turn.memory,
-            missing=turn.missing,
+            seconds=None if one.missing else statistics.median(one.seconds) / len(batches),
+            memory=None if one.missing else one.memory,
+            missing=one.missing,
         )
-        for turn, given in turns
+        for one in measurements
     ]
 
 
-def _most_memory(device: torch.device) -> float | None:
-    """MiB that a process may take: some less than what is free. A GPU says by itself when it is full."""
+def _memory_limit(device: torch.device) -> float | None:
+    """Returns the MiB that a process may take: 90 % of the free memory; a GPU reports by itself that it is full."""
     free = free_memory() if device.type == "cpu" else None
     return None if free is None else 0.9 * free
 
 
 def random_batches(batch: int, length: int, vocabulary: int) -> list[Arrays]:
-    """The batches of one pass: on both sides sentences of `length` random tokens and `</s>`; the same on each call."""
+    """Returns the batches of a pass, the same on each call: sides of `length` random tokens and `</s>`."""
     random = np.random.default_rng(1)
     ends = np.full((batch, 1), EOS)
 
     def side() -> np.ndarray:
         return np.hstack([random.integers(EOS + 1, vocabulary, (batch, length)), ends])
 
-    count = max(1, min(MOST, SHORT // (batch * length)))
+    count = max(1, min(MAX_BATCHES, PASS_TOKENS // (batch * length)))
     return [{"source": side(), "target": side(), "length": np.array(length)} for _ in range(count)]
 
 
-MEASURES: dict[str, Callable[[Cost, float | None], str | None]] = {
-    "ms": lambda cost, _: None if cost.seconds is None else f"{1000 * cost.seconds:,.1f}",
-    "ms for each token of its length": lambda cost, _: (
-        None if cost.seconds_per_step is None else f"{1000 * cost.seconds_per_step:.3f}"
-    ),
-    "grows as the length to the power of": lambda _, exponent: None if exponent is None else f"{exponent:.2f}",
-    "tokens/s": lambda cost, _: None if cost.tokens_per_s is None else f"{cost.tokens_per_s:,.0f}",
-    "MiB at most": lambda cost, _: None if cost.memory is None else f"{cost.memory:,.0f}",
+MEASURES: dict[str, Callable[[Cost, float | None], tuple[float | None, str]]] = {
+    "ms": lambda cost, _: (cost.seconds and 1000 * cost.seconds, ",.1f"),
+    "ms per token of its length": lambda cost, _: (cost.seconds_per_step and 1000 * cost.seconds_per_step, ".3f"),
+    "exponent of the growth with length": lambda _, exponent: (exponent, ".2f"),
+    "tokens/s": lambda cost, _: (cost.tokens_per_s, ",.0f"),
+    "peak MiB": lambda cost, _: (cost.memory, ",.0f"),
 }
 
 
 def table(scaling: Scaling) -> list[list[str]]:
-    """A block for each kind of work, batch and measure; a line for each model, a column for each length."""
+    """Returns a block per task, batch and measure, with a line per model and a column per length."""
     lines = [["tokens", *(f"{length}" for length in scaling.lengths)]]
     for task, words in WORDS.items():
         for batch in scaling.batches:
-            for what, number in MEASURES.items():
-                lines.append([f"{words}, batch of {batch}: {what}", *("" for _ in scaling.lengths)])
+            for title, measure_of in MEASURES.items():
+                lines.append([f"{words}, batch of {batch}: {title}", *("" for _ in scaling.lengths)])
                 for model in scaling.models:
                     costs = scaling.of(task, batch, model)
-                    grown = dict(zip(costs, exponents(list(costs.values())), strict=True))
-                    cells = {n: _cell(number(cost, grown[n]), cost.missing) for n, cost in costs.items()}
-                    lines.append([f"  {model}", *(cells.get(length, "") for length in scaling.lengths)])
+                    cells = dict.fromkeys(scaling.lengths, "")
+                    for (length, cost), exponent in zip(costs.items(), exponents(list(costs.values())), strict=True):
+                        value, form = measure_of(cost, exponent)
+                        cells[length] = "n/a" if cost.missing else "" if value is None else f"{value:{form}}"
+                    lines.append([f"  {model}", *cells.values()])
     return lines
-
-
-def _cell(text: str | None, missing: str | None) -> str:
-    """A gap is n/a only where there was something to measure."""
-    return "n/a" if missing else text or ""

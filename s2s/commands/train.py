@@ -36,8 +36,9 @@ from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
 from s2s.training.callbacks import Callback, Progress, TensorBoard
 from s2s.training.checkpoint import MAY_CHANGE, RunDirectory, config_differences
-from s2s.training.distributed import World, join_world, leave_world
+from s2s.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from s2s.training.interrupt import Interrupted
+from s2s.training.step import Updater
 from s2s.training.trainer import Result, Trainer
 
 log = logging.getLogger(__name__)
@@ -92,19 +93,19 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
     config = with_stored_precision(config, directory)
     check_resumable(config, directory)
     device = pick_device(config.device)
-    world = join_world(device)
-    if not world.leads:
+    group = join_process_group(device)
+    if not group.is_main:
         logging.getLogger().setLevel(logging.WARNING)
-    with log_file(directory.log, world), directory.locked() if world.leads else nullcontext():
+    with log_file(directory.log, group), directory.locked() if group.is_main else nullcontext():
         log.info("run directory: %s (%s)", directory.path, device)
         set_arithmetic(device, config.deterministic, config.tf32)
         if config.training.precision == "auto":
-            half = world.leads and decide_precision([config], device)[0].training.precision == "bf16"
-            config = config.with_precision("bf16" if world.from_leader(float(half)) else "fp32")
+            half = group.is_main and decide_precision([config], device)[0].training.precision == "bf16"
+            config = config.with_precision("bf16" if group.from_main(float(half)) else "fp32")
         corpus = load_corpus(config.data)
-        if world.leads:
+        if group.is_main:
             prepare(config, directory, corpus)
-        world.add([0.0])  # the others wait for the tokeniser
+        group.barrier()  # the others wait for the tokeniser
         tokenizer = Tokenizer.load(directory.tokenizer)
         torch.manual_seed(config.seed)
         model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
@@ -128,23 +129,13 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         callbacks: list[Callback] = [Progress()]
         if config.training.tensorboard:
             callbacks.append(TensorBoard(directory.tensorboard))
-        trainer = Trainer(
-            model,
-            data,
-            directory,
-            config.training,
-            config.optim,
-            Validation(config, corpus.validation, tokenizer),
-            seed=config.seed,
-            device=device,
-            callbacks=callbacks,
-            world=world,
-            graphed=config.cuda_graphs and config.layout != "packed" and device.type == "cuda",
-        )
+        graphed = config.cuda_graphs and config.layout != "packed" and device.type == "cuda"
+        updater = Updater(model, directory, config.training, config.optim, config.seed, device, group, graphed)
+        trainer = Trainer(updater, data, Validation(config, corpus.validation, tokenizer), callbacks)
         try:
             result = trainer.fit()
         finally:
-            leave_world()
+            leave_process_group()
         if result.already_finished:
             log.info("%s is finished already (%s after %d updates)", directory.path, result.stopped_by, result.steps)
         else:
@@ -255,9 +246,9 @@ class Validation:
 
 
 @contextmanager
-def log_file(path: Path, world: World) -> Iterator[None]:
+def log_file(path: Path, group: ProcessGroup) -> Iterator[None]:
     """Everything that process 0 logs also goes to the end of this file."""
-    if not world.leads:
+    if not group.is_main:
         yield
         return
     try:

@@ -29,7 +29,6 @@ from s2s.models import shapes_only
 from s2s.nn.cells import cell_class
 from s2s.runs import load
 from s2s.schema import PositiveInt, build
-from s2s.training.distributed import World
 from s2s.training.step import Updater
 
 LSTM, SAME, EQUAL = NETWORKS = ("LSTM", "GRU, equal width", "GRU, equal parameters")
@@ -109,18 +108,18 @@ def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[st
     data = TrainingData(split, tokenizer, training.batch_tokens, config.seed, training.batch_sentences)
     positions = [n * data.num_batches(0) // batches for n in range(batches)]
     updaters = {
-        name: Updater(
-            *(run.model.train(), data, run.directory, training, config.optim, config.seed, run.model.device, World())
-        )
+        name: Updater(run.model.train(), run.directory, training, config.optim, config.seed, run.model.device)
         for name, run in runs.items()
     }
 
     def seconds(updater: Updater) -> float:
-        start = time.perf_counter()
-        tokens = sum(updater.update(1, 0, range(at, at + 1), stop=False)[0] for at in positions)
-        elapsed = time.perf_counter() - start
-        updater.settle({})
-        return elapsed / tokens
+        began = time.perf_counter()
+        tokens = sum(
+            updater.update(1, 0, range(at, at + 1), {at: data.batch(0, at)}, stop=False)[0] for at in positions
+        )
+        taken = time.perf_counter() - began
+        updater.flush_metrics({})
+        return taken / tokens
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""A training step as a CUDA graph, forward and backward pass of a micro-batch in one; see `s2s.graphs`.
+"""CUDA graphs of training: the forward and backward pass of a micro-batch as one graph launch; see `s2s.graphs`.
 
-Batches are filled up to a few dozen shapes that come again and again (`Batch.pad_to_multiple`). Numbers that are drawn
-in a graph follow the seed that is set before it runs, as they do step by step.
+Batches are padded to a few dozen recurring shapes (`Batch.pad_to_multiple`), and each shape has a graph. Random numbers
+drawn in a graph follow the seed set before its replay, as in eager mode.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from torch import Tensor
 from s2s.data.batching import Batch
 from s2s.graphs import MULTIPLE, GraphCache, capture
 
-Step = Callable[[Batch, Tensor], Tensor]
 
+class _StepGraph(NamedTuple):
+    """A graph with its static input tensors and its output."""
 
-class _Recorded(NamedTuple):
     batch: Batch
     tokens: Tensor
     replay: Callable[[], None]
-    result: Tensor
+    output: Tensor
 
 
 class GraphedStep:
-    """A step that is recorded for each shape of its batches.
+    """A forward and backward pass with one CUDA graph per batch shape.
 
     Args:
-        step: (batch, target tokens of the update) -> a tensor; it adds to gradients that are kept from call to call.
+        step: (batch, target tokens of the update) -> a tensor; accumulates into gradients that persist between calls.
         device: a GPU.
     """
 
-    def __init__(self, step: Step, device: torch.device) -> None:
+    def __init__(self, step: Callable[[Batch, Tensor], Tensor], device: torch.device) -> None:
         self._step, self._device = step, device
-        self._recordings: GraphCache[_Recorded] = GraphCache("training")
+        self._graphs: GraphCache[_StepGraph] = GraphCache("training")
 
     def __call__(self, batch: Batch, tokens: float) -> Tensor:
-        """What `step` returns for a batch in the CPU's memory; it holds until the next call."""
-        found = self._recordings.get(batch.shape, partial(self._record, batch))
-        if found is None:
+        """Returns `step`'s output for a batch in host memory; it is valid until the next call."""
+        graph = self._graphs.get(batch.shape, partial(self._capture, batch))
+        if graph is None:
             return self._step(batch.to(self._device), torch.full((), tokens, device=self._device))
-        now = batch.tensors
-        for name, tensor in found.batch.tensors.items():
-            tensor.copy_(now[name], non_blocking=True)
-        found.tokens.fill_(tokens)
-        found.replay()
-        return found.result
+        tensors = batch.tensors
+        for name, static in graph.batch.tensors.items():
+            static.copy_(tensors[name], non_blocking=True)
+        graph.tokens.fill_(tokens)
+        graph.replay()
+        return graph.output
 
-    def _record(self, batch: Batch, pool: object) -> _Recorded:
+    def _capture(self, batch: Batch, pool: object) -> _StepGraph:
         static, tokens = batch.to(self._device), torch.ones((), device=self._device)
-        return _Recorded(static, tokens, *capture(lambda: self._step(static, tokens), pool))
+        return _StepGraph(static, tokens, *capture(lambda: self._step(static, tokens), pool))
 
 
 def fixed(batch: Batch) -> Batch:
-    """The batch in one of the shapes for which steps are recorded."""
+    """Returns the batch padded to one of the captured shapes."""
     return batch.pad_to_multiple(MULTIPLE)

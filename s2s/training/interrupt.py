@@ -1,7 +1,7 @@
-"""Stopping a run by Ctrl-C (SIGINT) or SIGTERM without losing work.
+"""Graceful stop of a run on Ctrl-C (SIGINT) or SIGTERM.
 
-A signal is noted, and the trainer leaves at the next point where it can save. Where nothing is being changed (in
-validation, which may be long) it leaves at once. A second signal does what it would do without this file.
+The handler records the signal, and the trainer stops at the next point where it can save. In validation, which may be
+long and changes no state, it stops at once. A second signal has its default effect.
 """
 
 from __future__ import annotations
@@ -14,68 +14,57 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """A run was stopped by a signal, and its state is saved.
-
-    Attributes:
-        step: updates done.
-        exit_code: 130 for Ctrl-C, 143 for SIGTERM, as shells have it.
-    """
+    """A run was stopped by a signal after its state was saved; `step` is the number of updates done."""
 
     def __init__(self, step: int, number: int) -> None:
         super().__init__(f"stopped at step {step}; the same command resumes")
         self.step = step
-        self.exit_code = 128 + number
+        self.exit_code = 128 + number  # the shells' convention: 130 for Ctrl-C, 143 for SIGTERM
 
 
-class _Leave(BaseException):
-    """Raised by a signal inside `Signals.unless_stopped`, and caught there."""
+class _AbortError(BaseException):
+    """Raised by the signal handler inside `Signals.unless_stopped`, and caught there."""
 
 
 class Signals:
-    """Context manager: catches the signals while it is open, in the main thread; elsewhere they cannot be caught.
-
-    Attributes:
-        caught: number of the first signal, None before.
-    """
+    """Context manager that catches the signals. Outside the main thread it has no effect."""
 
     def __init__(self) -> None:
-        self.caught: int | None = None
-        self._at_once = False
-        self._before: dict[int, Any] = {}
+        self.caught: int | None = None  # number of the first signal
+        self._abort = False
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                # Ignored on purpose (nohup), or handled by something that Python cannot put back: leave it.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # A signal is left alone if it is ignored on purpose (nohup) or its handler is not Python's to restore.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._catch)
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
-        while self._before:
-            number, handler = self._before.popitem()
+        while self._previous:
+            number, handler = self._previous.popitem()
             signal.signal(number, handler)
 
     def unless_stopped(self, work: Callable[[], T]) -> T | None:
-        """What `work` returns; None if a signal came before its end, which cuts it short."""
+        """Returns the result of `work`, or None if a signal came before its end; the signal aborts it."""
         if self.caught is not None:
             return None
-        self._at_once = True
+        self._abort = True
         try:
             result = work()
-        except _Leave:
+        except _AbortError:
             return None
         finally:
-            self._at_once = False
+            self._abort = False
         return None if self.caught is not None else result  # `work` may have swallowed the exception
 
-    def _catch(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.caught = number
         self.__exit__()
-        if self._at_once:
-            self._at_once = False
-            raise _Leave
+        if self._abort:
+            self._abort = False
+            raise _AbortError

@@ -1,17 +1,17 @@
-"""How a gradient becomes an update: optimiser, learning-rate schedule and gradient clipping.
+"""Optimiser, learning-rate schedule and gradient clipping.
 
 Updates are counted from 1. Every schedule rises linearly during the first `warmup` updates, `peak × step / warmup`, and
-then goes on, with s = step, w = warmup and N = `training.max_steps`, as
+then continues, with s = step, w = warmup and N = `training.max_steps`, as
 
     constant      peak
     inverse_sqrt  peak × √(w / s)                                                (Vaswani et al. 2017, w = 0 reads as 1)
     cosine        peak × (final + (1 - final) × (1 + cos(π p)) / 2),  p = (s - w) / (N - w)   (Loshchilov & Hutter 2017)
-    plateau       peak × max(final, factor ** d),  d = how often validation stopped improving
+    plateau       peak × max(final, factor ** d),  d = number of times that validation has plateaued
 
-so a rate follows from the update's number alone; only `plateau` remembers anything, two whole numbers.
+so the rate depends on the update's number alone; only `plateau` has a state, two integers.
 
-Weight decay shrinks the matrices that multiply, and leaves biases, gains of norms (all that have fewer than two axes)
-and embedding tables alone. A parameter that two layers share is one parameter.
+Weight decay applies to weight matrices, not to biases and norm gains (parameters with fewer than two axes) or to
+embedding tables. A parameter shared by two layers counts once.
 """
 
 from __future__ import annotations
@@ -26,35 +26,33 @@ from torch import Tensor, nn
 from s2s.config import OptimConfig, ScheduleConfig
 from s2s.errors import S2SError
 
-FUSED_DEVICES = ("cpu", "cuda")  # where torch has one kernel for the whole update of its optimisers
+FUSED_DEVICES = ("cpu", "cuda")  # torch has fused kernels of its optimisers there
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of a run over all parameters of `model` that are trained; put the model on its device first."""
+    """Returns an optimiser of all trainable parameters of `model`, which must be on its device already."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))}
     trained = [p for p in model.parameters() if p.requires_grad]  # each shared parameter comes once
     if not trained:
         raise S2SError("the model has no parameter to train: every one has requires_grad=False")
-    decays = [p.ndim >= 2 and id(p) not in tables for p in trained]
-    groups = [
-        {"params": [p for p, d in zip(trained, decays, strict=True) if d], "weight_decay": config.weight_decay},
-        {"params": [p for p, d in zip(trained, decays, strict=True) if not d], "weight_decay": 0.0},
-    ]
+    decayed = [p for p in trained if p.ndim >= 2 and id(p) not in tables]
+    others = [p for p in trained if p.ndim < 2 or id(p) in tables]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     fused = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in trained)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
+    adam = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
 
 
 class Schedule:
-    """The learning rate of each update; the formulas are at the top of this file.
+    """Learning-rate schedule; the formulas are at the top of this file.
 
     Args:
         config: type and options.
-        peak: the rate at the end of the warm-up, `optim.lr`.
-        max_steps: N of the cosine; raising it in a later run stretches the curve from there on.
+        peak: learning rate at the end of the warm-up, `optim.lr`.
+        max_steps: N of the cosine; raising it on resume stretches the rest of the curve.
     """
 
     def __init__(self, config: ScheduleConfig, peak: float, max_steps: int | None) -> None:
@@ -65,7 +63,7 @@ class Schedule:
         self._unimproved = 0
 
     def rate(self, step: int) -> float:
-        """Learning rate of update `step` >= 1."""
+        """Returns the learning rate of update `step` >= 1."""
         warmup, final = self.config.warmup, self.config.final
         if step <= warmup:
             return self.peak * step / warmup
@@ -79,7 +77,7 @@ class Schedule:
         return self.peak
 
     def observe(self, step: int, improved: bool) -> None:
-        """Tells of a validation after update `step`; `plateau` counts those after the warm-up."""
+        """Records a validation after update `step`; `plateau` counts those after the warm-up."""
         if self.config.type != "plateau" or step < self.config.warmup:
             return
         self._unimproved = 0 if improved else self._unimproved + 1
@@ -88,7 +86,7 @@ class Schedule:
             self._drops += 1
 
     def state_dict(self) -> dict[str, int]:
-        """What `load_state_dict` needs; goes into JSON."""
+        """Returns the state as JSON values."""
         return {"drops": self._drops, "unimproved": self._unimproved}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -96,16 +94,16 @@ class Schedule:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every group of parameters this learning rate."""
+    """Sets the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def clip_gradients(parameters: Iterable[Tensor], norm: float | None, value: float | None) -> Tensor:
-    """Clips the gradients in place: first each component to [-value, value], then the whole to the Euclidean `norm`.
+    """Clips gradients in place: first each component to [-value, value], then the global Euclidean norm to `norm`.
 
     Returns:
-        The norm before any clipping (0-dimensional, on the gradients' device; not finite if a component is not).
+        The norm before clipping (0-dimensional, on the gradients' device; not finite if a component is not).
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     raw = global_norm(gradients)
@@ -113,12 +111,12 @@ def clip_gradients(parameters: Iterable[Tensor], norm: float | None, value: floa
         torch._foreach_clamp_min_(gradients, -value)
         torch._foreach_clamp_max_(gradients, value)
     if norm is not None:
-        now = raw if value is None else global_norm(gradients)
-        torch._foreach_mul_(gradients, (norm / (now + 1e-6)).clamp(max=1.0))  # 1e-6 as in torch.nn.utils
+        clipped = raw if value is None else global_norm(gradients)
+        torch._foreach_mul_(gradients, (norm / (clipped + 1e-6)).clamp(max=1.0))  # 1e-6 as in torch.nn.utils
     return raw
 
 
 def global_norm(tensors: list[Tensor]) -> Tensor:
-    """Euclidean norm of all components together, 0-dimensional."""
+    """Returns the Euclidean norm of all components together, 0-dimensional."""
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
     return norm

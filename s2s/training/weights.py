@@ -1,8 +1,8 @@
-"""Weights as safetensors files: each tensor once, written whole or not at all, checked name by name when read.
+"""Weight files in safetensors format: written whole or not at all, checked name by name when read.
 
-safetensors (https://github.com/huggingface/safetensors) is a JSON header and raw numbers; reading it runs no code. A
-tensor that a model uses under several names (tied embeddings) is stored under the first; the model that reads the file
-has the same ties by its own construction, so filling the one tensor fills them all.
+A safetensors file (https://github.com/huggingface/safetensors) is a JSON header and raw numbers; reading it runs no
+code. A tensor with several names in the model (tied embeddings) is stored once, under the first. The model that loads
+the file has the same ties by construction, so loading the one tensor sets them all.
 """
 
 from __future__ import annotations
@@ -25,19 +25,16 @@ OTHER_CONFIG = "it belongs to another configuration: use the config.yaml that wa
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name; one tensor under several names comes only under the first."""
-    seen: set[object] = set()
-    unique: dict[str, Tensor] = {}
+    """Returns parameters and buffers by name; a tensor with several names only under the first."""
+    unique: dict[object, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict().items():
-        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
-        if tensor.numel() == 0 or place not in seen:
-            seen.add(place)
-            unique[name] = tensor
-    return unique
+        view = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        unique.setdefault(view if tensor.numel() else name, (name, tensor))
+    return dict(unique.values())
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fills `model` from a weight file; what the model ties stays tied.
+    """Loads a weight file into `model`; tied weights stay tied.
 
     Raises:
         S2SError: the file is missing, damaged or foreign, or a name or shape differs from the model's.
@@ -46,17 +43,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def mean_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of weight files, name by name, added up in float64; whole numbers are the first file's."""
+    """Returns the mean of weight files, name by name, summed in float64; integers are the first file's."""
     first, *rest = (read_tensors(path)[0] for path in paths)
-    mean = {}
+    mean = dict(first)
     for name, tensor in first.items():
         if tensor.is_floating_point():
-            total = tensor.double()
-            for other in rest:
-                total = total + other[name].double()
+            total = sum((other[name].double() for other in rest), tensor.double())
             mean[name] = (total / len(paths)).to(tensor.dtype)
-        else:
-            mean[name] = tensor
     return mean
 
 
@@ -64,17 +57,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, 
     """Writes tensors and a few JSON values as one safetensors file, all or nothing."""
     values = {}
     for name, tensor in tensors.items():
-        whole = tensor.detach().cpu().contiguous()
-        own = whole.untyped_storage().nbytes() == whole.numel() * whole.element_size()
-        values[name] = whole if own else whole.clone()
-    # One key, because safetensors writes several in an order that differs from process to process.
+        value = tensor.detach().cpu().contiguous()
+        is_view = value.untyped_storage().nbytes() != value.numel() * value.element_size()
+        values[name] = value.clone() if is_view else value
+    # One key, because safetensors writes several keys in an order that differs between processes.
     text = json.dumps({"format": "s2s", "version": FORMAT_VERSION, **info}, sort_keys=True)
     with atomic_write(path, "wb") as file:
         file.write(safetensors.torch.save(values, {"s2s": text}))
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """The JSON values of a file of `write_tensors`; empty for a safetensors file of another program."""
+    """Returns the JSON values of a file of `write_tensors`; empty for a safetensors file of another program."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -87,10 +80,10 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (on the CPU) and JSON values of a file of `write_tensors`.
+    """Returns the tensors (on the CPU) and JSON values of a file of `write_tensors`.
 
     Raises:
-        S2SError: it is missing, truncated, no safetensors file, or of a newer s2s.
+        S2SError: the file is missing, truncated, no safetensors file, or of a newer s2s.
     """
     info = read_info(path)
     try:
@@ -106,7 +99,7 @@ def _unreadable(path: Path, error: Exception) -> S2SError:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copies `tensors`, read from `path`, into the model; errors as `load_weights`."""
+    """Copies `tensors`, read from `path`, into the model; raises what `load_weights` raises."""
     own = model_tensors(model)
     for name, target in own.items():
         if name not in tensors:
@@ -116,7 +109,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
             raise S2SError(f"{path}: weight {name} has the shape {shapes}: {OTHER_CONFIG}")
     for name in tensors:
         if name not in own:
-            raise S2SError(f"{path} has a weight {name}, which the model has not: {OTHER_CONFIG}")
+            raise S2SError(f"{path} has a weight {name}, which the model lacks: {OTHER_CONFIG}")
     with torch.no_grad():
         for name, target in own.items():
             target.copy_(tensors[name])

@@ -1,6 +1,6 @@
-"""`scripts/benchmark.py` at its smallest: every cell and way is in the table, and the file says what was measured.
+"""`scripts/benchmark.py` at its smallest sizes: its tables and files.
 
-Slow are the tests with processes of their own, one for each model, work and length.
+The slow tests start processes, one per model, task and length.
 """
 
 from __future__ import annotations
@@ -15,34 +15,28 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from s2s.benchmark import against, gpu, loading, scaling
+from s2s.benchmark.peers.worker import read_batches
 from s2s.benchmark.programs import MODULES
 from tests.commands.conftest import Done
 
+Measure = Callable[..., tuple[dict[str, Any], Done]]
 SIZES = ("embedding", "encoder", "decoder", "attention")
 TINY = ["cells.batch=[3]", "cells.time=[4]", "cells.hidden=[8]", "cells.directions=[2]", "repetitions=1", "device=cpu"]
 
 
-class Here:
-    """`Program` within this process: the same work, without a limit on memory.
+class InProcessProgram:
+    """`Program` within this process, without a memory limit; a pass counts as 10 ms per token of a sentence."""
 
-    A pass takes 10 ms for each token of a sentence, however long it took.
-    """
-
-    def __init__(self, name: str, python: str, given: Mapping[str, Any], folder: Path, batches: Path) -> None:
+    def __init__(self, name: str, python: str, spec: Mapping[str, Any], folder: Path, batches: Path) -> None:
         peer = importlib.import_module(f"s2s.benchmark.peers.{MODULES[name]}")
-        given = json.loads(json.dumps({**given, "memory": None}))
-        found: dict[int, dict[str, Any]] = {}
-        with np.load(batches) as file:
-            for key in file.files:
-                number, array = key.split(".")
-                found.setdefault(int(number), {})[array] = file[key]
-        self._pass, self.facts = getattr(peer, given["task"])(given, list(found.values()))
+        spec = json.loads(json.dumps({**spec, "memory": None}))
+        arrays = read_batches(str(batches))
+        self._pass, self.facts = getattr(peer, spec["task"])(spec, arrays)
         self._operations = getattr(peer, "operations", None)
-        self._seconds = 0.01 * sum(batch["source"].shape[1] for batch in found.values())
+        self._seconds = 0.01 * sum(batch["source"].shape[1] for batch in arrays)
 
     def run(self) -> float:
         self._pass()
@@ -60,50 +54,60 @@ class Here:
         pass
 
 
-class AtOnce:
+class InProcessPool:
     """`ProcessPoolExecutor` without a process."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __enter__(self) -> AtOnce:
+    def __enter__(self) -> InProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, work: Callable[..., object], *given: object) -> Future[object]:
-        done: Future[object] = Future()
-        done.set_result(work(*pickle.loads(pickle.dumps(given))))
-        return done
+    def submit(self, function: Callable[..., object], *arguments: object) -> Future[object]:
+        future: Future[object] = Future()
+        future.set_result(function(*pickle.loads(pickle.dumps(arguments))))
+        return future
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured runs within this process."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the measured work within this process."""
     for module in (against, scaling):
-        monkeypatch.setattr(module, "Program", Here)
-    monkeypatch.setattr(loading, "ProcessPoolExecutor", AtOnce)
+        monkeypatch.setattr(module, "Program", InProcessProgram)
+    monkeypatch.setattr(loading, "ProcessPoolExecutor", InProcessPool)
 
 
-@pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
-def anywhere(request: pytest.FixtureRequest) -> str:
-    """What is measured runs within this process, and in processes of its own."""
-    if request.param == "here":
-        request.getfixturevalue("here")
+@pytest.fixture(params=["in_process", pytest.param("processes", marks=pytest.mark.slow)])
+def where(request: pytest.FixtureRequest) -> str:
+    """Runs the measured work within this process, and in separate processes."""
+    if request.param == "in_process":
+        request.getfixturevalue("in_process")
     return str(request.param)
 
 
-def test_cells(inside: Callable[..., Done], tmp_path: Path) -> None:
-    done = inside("benchmark", *TINY, f"output={tmp_path / 'cells.json'}", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    written = json.loads((tmp_path / "cells.json").read_text())
-    assert written["machine"]["torch"]
-    assert written["config"]["cells"]["hidden"] == [8]
-    assert [row["precision"] for row in written["rows"]] == ["fp32", "bf16"]
+@pytest.fixture
+def measure(inside: Callable[..., Done], tmp_path: Path) -> Measure:
+    """Runs the command; returns the content of its file and its output."""
+
+    def run(*arguments: str) -> tuple[dict[str, Any], Done]:
+        done = inside("benchmark", *arguments, "output=out.json", cwd=tmp_path)
+        assert done.code == 0, done.stderr
+        return json.loads((tmp_path / "out.json").read_text()), done
+
+    return run
+
+
+def test_cells(measure: Measure) -> None:
+    content, done = measure(*TINY)
+    assert content["machine"]["torch"]
+    assert content["config"]["cells"]["hidden"] == [8]
+    assert [row["precision"] for row in content["rows"]] == ["fp32", "bf16"]
     both = ["rnn loop", "rnn bptt", "rnn torch", "lstm loop", "lstm bptt", "lstm torch", "gru loop", "gru bptt"]
     both += ["gru-after loop", "gru-after bptt", "gru-after torch", "mgu loop", "mgu bptt", "sru loop", "sru bptt"]
-    for row in written["rows"]:
+    for row in content["rows"]:
         assert list(row["seconds"]) == [*both, *(f"torch.nn.{name}" for name in ("LSTM", "GRU", "LSTMCell", "GRUCell"))]
         assert all(seconds > 0 for seconds in row["seconds"].values())
     assert all(f"\n  {name} " in done.stdout for name in both)
@@ -111,15 +115,9 @@ def test_cells(inside: Callable[..., Done], tmp_path: Path) -> None:
 
 
 AGAINST = [
-    *(
-        "data.train_pairs=200",
-        "data.test_pairs=12",
-        "data.longest=24",
-        "data.tokenizer.vocab_size=300",
-        "repetitions=1",
-        "device=cpu",
-    ),
-    *("training.batch_tokens=400", "train.batches=2", "decode.sentences=3", "decode.batch=2", "decode.beam=2"),
+    *("data.train_pairs=200", "data.test_pairs=12", "data.longest=24", "data.tokenizer.vocab_size=300"),
+    *("repetitions=1", "device=cpu", "training.batch_tokens=400", "train.batches=2"),
+    *("decode.sentences=3", "decode.batch=2", "decode.beam=2"),
     *(f"{task}.precision=[fp32]" for task in ("train", "decode")),
     *(f"{task}.models.lstm.{size}=8" for task in ("train", "decode") for size in SIZES),
     *(f"{task}.models.transformer.{size}=8" for task in ("train", "decode") for size in ("size", "feedforward")),
@@ -128,29 +126,25 @@ AGAINST = [
 ]
 
 
-@pytest.mark.usefixtures("anywhere")
-def test_training_beside_plain_torch(inside: Callable[..., Done], tmp_path: Path) -> None:
-    done = inside("benchmark", "task=train", "peer=torch", *AGAINST, "output=train.json", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    rows = json.loads((tmp_path / "train.json").read_text())["rows"]
-    assert [(row["model"], row["program"]) for row in rows] == [
-        (model, program) for model in ("lstm", "transformer") for program in ("s2s", "torch")
-    ]
+@pytest.mark.usefixtures("where")
+def test_training_beside_plain_torch(measure: Measure) -> None:
+    content, done = measure("task=train", "peer=torch", *AGAINST)
+    rows = content["rows"]
+    expected = [(model, program) for model in ("lstm", "transformer") for program in ("s2s", "torch")]
+    assert [(row["model"], row["program"]) for row in rows] == expected
     for row in rows:
         assert row["tokens_per_s"] > 0
         assert row["product_gflops"] > 0
-    # Written apart from each other, the two are the same model but for what each has of biases and bridges.
+    # The two implementations are the same model except for biases and bridges.
     for ours, plain in (rows[:2], rows[2:]):
         assert 0.9 < ours["parameters"] / plain["parameters"] < 1.1
-    assert "s2s is × as fast" in done.stdout
+    assert "speedup of s2s" in done.stdout
 
 
-@pytest.mark.usefixtures("here")
-def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path) -> None:
-    given = [*AGAINST, "decode.precision=[int8,bf16]"]
-    done = inside("benchmark", "task=decode", *given, "output=decode.json", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    rows = json.loads((tmp_path / "decode.json").read_text())["rows"]
+@pytest.mark.usefixtures("in_process")
+def test_decoding_to_the_same_length(measure: Measure) -> None:
+    content, _ = measure("task=decode", *AGAINST, "decode.precision=[int8,bf16]")
+    rows = content["rows"]
     assert [(row["model"], row["program"], row["precision"]) for row in rows] == [
         (model, "s2s", precision) for model in ("lstm", "transformer") for precision in ("bf16", "int8")
     ]
@@ -163,54 +157,44 @@ def test_decoding_to_the_same_length(inside: Callable[..., Done], tmp_path: Path
         assert int8["share"] == pytest.approx(bf16["operations"] / int8["seconds"] / int8["product_gflops"] / 1e9)
 
 
-@pytest.mark.usefixtures("anywhere")
-def test_from_text_to_batches(inside: Callable[..., Done], tmp_path: Path) -> None:
-    given = ["task=data", "loading.pairs=[40,200]", "loading.batches=5", "data.tokenizer.vocab_size=300"]
-    done = inside("benchmark", *given, "data.longest=24", "repetitions=1", "output=data.json", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    rows = json.loads((tmp_path / "data.json").read_text())["rows"]
-    assert [(row["pairs"], row["cache"]) for row in rows] == [
-        (pairs, cache) for pairs in (40, 200) for cache in ("empty", "full")
-    ]
+@pytest.mark.usefixtures("where")
+def test_from_text_to_batches(measure: Measure) -> None:
+    overrides = ["task=data", "loading.pairs=[40,200]", "loading.batches=5", "data.tokenizer.vocab_size=300"]
+    content, done = measure(*overrides, "data.longest=24", "repetitions=1")
+    rows = content["rows"]
+    expected = [(pairs, cache) for pairs in (40, 200) for cache in ("empty", "full")]
+    assert [(row["pairs"], row["cache"]) for row in rows] == expected
     for row in rows:
         assert row["seconds"] == pytest.approx(sum(row[step] for step in ("text", "tokenizer", "ids", "first_batch")))
         assert row["target_tokens"] > 5 * row["pairs"]
         assert row["tokens_per_s"] > row["batches_per_s"] > 0
-    # The same batches, whether the corpus was just made or found in the cache.
+    # The batches are the same with an empty and with a full cache.
     assert [row["target_tokens"] for row in rows[::2]] == [row["target_tokens"] for row in rows[1::2]]
-    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [
-        [pairs, cache] for pairs in ("40", "200") for cache in ("empty", "full")
-    ]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:]] == [[str(n), cache] for n, cache in expected]
 
 
 SCALING = [
     *("task=scaling", "repetitions=2", "device=cpu", "scaling.vocabulary=120", "scaling.precision=fp32"),
-    *(
-        "scaling.length=[4,16]",
-        "scaling.batch=[3,1]",
-        "scaling.batch_tokens=20",
-        "scaling.beam=2",
-        "~scaling.models.lstm_attention",
-    ),
+    *("scaling.length=[4,16]", "scaling.batch=[3,1]", "scaling.batch_tokens=20", "scaling.beam=2"),
+    "~scaling.models.lstm_attention",
     *(f"scaling.models.rnn.{size}=8" for size in SIZES[:-1]),
     *(f"scaling.models.transformer.{size}=8" for size in ("size", "feedforward")),
 ]
 
 
-def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path, anywhere: str) -> None:
-    done = inside("benchmark", *SCALING, "output=scaling.json", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
+def test_cost_by_length(measure: Measure, tmp_path: Path, where: str) -> None:
+    content, done = measure(*SCALING)
+    rows = content["rows"]
     models = {"rnn": "fixed", "transformer": "self-attention"}
     assert {row["model"]: row["family"] for row in rows} == models
     settings = [(1, 4), (1, 16), (3, 4)]  # three sentences of 16 tokens are more than batch_tokens
-    tried = [(row["batch"], row["length"], row["model"], row["task"]) for row in rows]
-    assert tried == [(*one, model, task) for one in settings for model in models for task in ("train", "decode")]
-    by_key = dict(zip(tried, rows, strict=True))
+    keys = [(row["batch"], row["length"], row["model"], row["task"]) for row in rows]
+    assert keys == [(*size, model, task) for size in settings for model in models for task in ("train", "decode")]
+    by_key = dict(zip(keys, rows, strict=True))
     for (batch, length, model, task), row in by_key.items():
         assert row["missing"] is None
         assert row["seconds"] > 0
-        if anywhere == "here":  # a batch, of which a pass has several; each sentence ends with </s>
+        if where == "in_process":  # seconds of one of the batches of a pass; each sentence ends with </s>
             assert row["seconds"] == pytest.approx(0.01 * (length + 1))
         assert row["memory"] > 0
         assert row["parameters"] == by_key[batch, length, model, "train"]["parameters"]
@@ -227,79 +211,57 @@ def test_cost_by_length(inside: Callable[..., Done], tmp_path: Path, anywhere: s
     at = lines.index(next(line for line in lines if line.startswith("decoding, batch of 3: tokens/s")))
     assert [line.split()[0] for line in lines[at + 1 : at + 3]] == list(models)
     rate = by_key[3, 4, "rnn", "decode"]["tokens_per_s"]
-    assert lines[at + 1].split()[1:] == [f"{rate:,.0f}"]  # nothing where nothing was tried
-    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
-    assert "transformer" in (tmp_path / "scaling.svg").read_text(encoding="utf-8")
+    assert lines[at + 1].split()[1:] == [f"{rate:,.0f}"]  # empty where nothing was measured
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert "transformer" in (tmp_path / "out.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_what_needs_too_much_memory_is_a_gap(inside: Callable[..., Done], tmp_path: Path) -> None:
-    only = ["~scaling.models.rnn", "scaling.batch=[1,6000]", "scaling.length=[8]"]
-    more = ["scaling.batch_tokens=48000", "scaling.models.transformer.feedforward=4000", "scaling.memory=400"]
-    done = inside("benchmark", *SCALING, *only, *more, "output=scaling.json", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
-    small, large = ([row for row in rows if row["batch"] == batch] for batch in (1, 6000))
+def test_a_setting_out_of_memory_is_a_gap(measure: Measure) -> None:
+    sizes = ["~scaling.models.rnn", "scaling.batch=[1,6000]", "scaling.length=[8]", "scaling.batch_tokens=48000"]
+    content, done = measure(*SCALING, *sizes, "scaling.models.transformer.feedforward=4000", "scaling.memory=400")
+    small, large = ([row for row in content["rows"] if row["batch"] == batch] for batch in (1, 6000))
     assert all(row["seconds"] > 0 and row["memory"] < 400 for row in small)
-    kept = 4 * 4 * small[0]["parameters"] / 2**20  # weights, gradient and Adam's two means, in fp32
-    assert small[0]["memory"] > max(kept, small[1]["memory"])  # decoding keeps the weights alone
+    minimum = 4 * 4 * small[0]["parameters"] / 2**20  # weights, gradient and Adam's two moments, in fp32
+    assert small[0]["memory"] > max(minimum, small[1]["memory"])  # decoding needs only the weights
     train = large[0]
     assert [train[key] for key in ("seconds", "memory", "exponent")] == [None, None, None]
     assert train["missing"] == "needs more than 400 MiB"
-    warned = [line for line in done.stderr.splitlines() if "transformer, training update" in line]
-    assert warned == [
-        "warning: transformer, training update, 6000 × 8 tokens: not measured, it needs more than 400 MiB"
-    ]
+    warning = "warning: transformer, training update, 6000 × 8 tokens: not measured, it needs more than 400 MiB"
+    assert [line for line in done.stderr.splitlines() if "transformer, training update" in line] == [warning]
     assert "n/a" in done.stdout
+
+
+ONE_SIZE = [*SCALING, "scaling.length=[4]", "scaling.batch=[1]", "output=scaling.json"]
+TRAIN = [*AGAINST, "task=train"]
+SMALL_MEMORY = [*ONE_SIZE, "scaling.memory=1", "~scaling.models.rnn"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["scaling.batch_tokens=3"], "nothing to measure"),
-        (["scaling.models.transformer.heads=3"], "scaling.models.transformer cannot be built"),
-        (["scaling.models.rnn.cell=rnnn"], "scaling.models.rnn cannot be built: model.encoder.cell"),
-        (["scaling.vocabulary=4"], "scaling.vocabulary=4 must be at least 100"),
-        pytest.param(
-            ["scaling.memory=1", "~scaling.models.rnn"],
-            "nothing could be measured: needs more than 1 MiB",
-            marks=pytest.mark.slow,
+        ([*ONE_SIZE, "scaling.batch_tokens=3"], "nothing to measure"),
+        ([*ONE_SIZE, "scaling.models.transformer.heads=3"], "scaling.models.transformer cannot be built"),
+        ([*ONE_SIZE, "scaling.models.rnn.cell=rnnn"], "scaling.models.rnn cannot be built: model.encoder.cell"),
+        ([*ONE_SIZE, "scaling.vocabulary=4"], "scaling.vocabulary=4 must be at least 100"),
+        pytest.param(SMALL_MEMORY, "nothing could be measured: needs more than 1 MiB", marks=pytest.mark.slow),
+        ([*ONE_SIZE, "output=scaling.svg"], "output=scaling.svg must be a JSON file"),
+        ([*ONE_SIZE, "peer=torch"], "peer=torch does not do task=scaling"),
+        ([*TRAIN, "peer=fairseq"], "peer=fairseq is unknown; known: torch, joeynmt"),
+        (
+            [*AGAINST, "task=train", "peer=ctranslate2"],
+            "peer=ctranslate2 does not do task=train; these do: torch, joey",
         ),
-        (["output=scaling.svg"], "output=scaling.svg must be a JSON file"),
-        (["peer=torch"], "peer=torch does not do task=scaling"),
+        ([*AGAINST, "task=cells", "peer=torch"], "peer=torch does not do task=cells; these do: none"),
+        (["task=speed", "cells.batch=[0]"], "task"),
     ],
 )
-def test_bad_scaling_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], words: str) -> None:
-    one = ["scaling.length=[4]", "scaling.batch=[1]", "output=scaling.json"]
-    done = inside("benchmark", *SCALING, *one, *arguments, cwd=tmp_path)
+def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = inside("benchmark", *arguments, cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
     assert words in done.errors[0]
     assert not list(tmp_path.glob("scaling.*"))
-
-
-@pytest.mark.parametrize(
-    ("task", "peer", "words"),
-    [
-        ("train", "fairseq", "peer=fairseq is unknown; known: torch, joeynmt"),
-        ("train", "ctranslate2", "peer=ctranslate2 does not do task=train; these do: torch, joeynmt"),
-        ("cells", "torch", "peer=torch does not do task=cells; these do: none"),
-    ],
-)
-def test_a_peer_that_cannot_is_named(
-    inside: Callable[..., Done], tmp_path: Path, task: str, peer: str, words: str
-) -> None:
-    done = inside("benchmark", f"task={task}", f"peer={peer}", *AGAINST, cwd=tmp_path)
-    assert done.code == 2
-    assert len(done.errors) == 1, done.stderr
-    assert words in done.errors[0]
-
-
-def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path) -> None:
-    done = inside("benchmark", "task=speed", "cells.batch=[0]", cwd=tmp_path)
-    assert done.code == 2
-    assert len(done.errors) == 1, done.stderr
-    assert "task" in done.errors[0]
 
 
 GPU_DATA = ["data.train_pairs=200", "data.validation_pairs=6", "data.test_pairs=12", "data.longest=18"]
@@ -320,23 +282,16 @@ GPU = [
 
 @pytest.mark.slow
 def test_gpu(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    """All parts, at a toy size on a CPU; an unknown model ends no part."""
-    models = ["gpu.models=[gru,nosuch]"]
-    done = subprocess.run(
-        [sys.executable, str(root / "scripts" / "benchmark.py"), *GPU, *models, "output=gpu"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Runs all parts at a toy size on a CPU; an unknown model ends no part."""
+    command = [sys.executable, str(root / "scripts" / "benchmark.py"), *GPU, "gpu.models=[gru,nosuch]", "output=gpu"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "device=cpu is no GPU" in done.stderr
     parts = ("models", "train", "cells", "decode", "compare", "deterministic")
-    written = {part: json.loads((tmp_path / "gpu" / f"{part}.json").read_text()) for part in parts}
-    assert {part: one["ended_early"] for part, one in written.items()} == dict.fromkeys(parts)
-    rows = {part: one["rows"] for part, one in written.items()}
-    assert all(one["machine"]["torch"] for one in written.values())
+    files = {part: json.loads((tmp_path / "gpu" / f"{part}.json").read_text()) for part in parts}
+    assert {part: content["ended_early"] for part, content in files.items()} == dict.fromkeys(parts)
+    rows = {part: content["rows"] for part, content in files.items()}
+    assert all(content["machine"]["torch"] for content in files.values())
     codes = {(row["model"], row["cuda_graphs"]): row["code"] for row in rows["models"]}
     assert codes == {(m, g): 2 if m == "nosuch" else 0 for m in ("gru", "nosuch") for g in (True, False)}
     assert all(row["translate_code"] == 0 for row in rows["models"] if not row["code"])
@@ -355,11 +310,11 @@ def test_gpu(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
 def test_gpu_goes_on_after_a_part_that_fails(
     inside: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(bench: object) -> Iterator[dict[str, Any]]:
+    def failing(bench: object) -> Iterator[dict[str, Any]]:
         yield {"model": "first"}
         raise RuntimeError("CUDA error: an illegal memory access\nmore")
 
-    monkeypatch.setattr(gpu, "PARTS", {"train": breaks, "decode": lambda bench: iter([{"model": "second"}])})
+    monkeypatch.setattr(gpu, "PARTS", {"train": failing, "decode": lambda bench: iter([{"model": "second"}])})
     done = inside("benchmark", *GPU, "gpu.parts=[train,decode]", "output=gpu", cwd=tmp_path)
     assert done.code == 0, done.stderr
     train, decode = (json.loads((tmp_path / "gpu" / f"{part}.json").read_text()) for part in ("train", "decode"))

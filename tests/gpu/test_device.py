@@ -123,23 +123,15 @@ def test_deterministic_repetitions(name: str) -> None:
 def test_an_update_that_is_not_finite_leaves_the_weights(tmp_path: Path) -> None:
     """It is seen later; until then nothing may have been applied."""
     from s2s.training.checkpoint import RunDirectory
-    from s2s.training.distributed import World
     from s2s.training.step import Updater
-
-    class OneBatch:
-        def num_batches(self, epoch: int) -> int:
-            return 1
-
-        def batch(self, epoch: int, position: int) -> Batch:
-            return _data().pinned()
 
     model = make(models()["lstm-fixed-bi-1"]).float().cuda()
     with torch.no_grad():
         model.get_parameter("output_bias")[4] = torch.inf
     before = [p.detach().clone() for p in model.parameters()]
     cuda = torch.device("cuda")
-    updater = Updater(model, OneBatch(), RunDirectory(tmp_path), TRAINING, OPTIM, 1, cuda, World())
-    updater.update(1, 0, range(1), stop=False)
+    updater = Updater(model, RunDirectory(tmp_path), TRAINING, OPTIM, 1, cuda)
+    updater.update(1, 0, range(1), {0: _data().pinned()}, stop=False)
     assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
     with pytest.raises(Exception, match="not finite at step 1"):
-        updater.settle({})
+        updater.flush_metrics({})

@@ -1,9 +1,9 @@
-"""Runs the toy in forked processes that kill themselves; started as a process of its own by `test_resume`.
+"""Runs the toy in forked processes that kill themselves; `test_resume` starts this script.
 
     python -m tests.training.killed FOLDER OPTIONS_JSON SHARE SHARES
 
-An uninterrupted run counts the places where a run can die: each file operation and each update. Then, for every place
-of this share, a new run is killed there with SIGKILL and run again until it ends. Prints the number of places and those
+An uninterrupted run counts the kill points: each file operation and each update. Then, for every kill point of this
+share, a new run is killed there with SIGKILL and run again until it ends. Prints the number of kill points and those
 whose outcome differs from the uninterrupted run's.
 """
 
@@ -28,7 +28,7 @@ WATCHED = ("fsync", "replace", "unlink", "rmdir", "mkdir", "open")
 
 
 def in_fork(work: Callable[[], None]) -> int:
-    """Exit status of a copy of this process that does `work`; negative: the signal that killed it."""
+    """Does `work` in a fork of this process; returns its exit status, negative for the signal that killed it."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -40,21 +40,21 @@ def in_fork(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def die_at(place: int, report: Path) -> None:
-    """From now on, counts the places and dies at number `place`; `report` always holds the number passed."""
+def die_at(point: int, report: Path) -> None:
+    """Runs the toy, dies at kill point number `point`, and otherwise writes the number of kill points to `report`."""
     count = 0
 
     def watched(real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
-            if count == place:
+            if count == point:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*args, **kwargs)
 
         return wrapper
 
-    os.fsync = lambda fd: None  # what was written survives the death of a process; this saves half of the time
+    os.fsync = lambda fd: None  # written data survives the death of a process; saves half of the time
     for name in WATCHED:
         setattr(os, name, watched(getattr(os, name)))
     Updater.update = watched(Updater.update)  # type: ignore[method-assign]
@@ -77,21 +77,21 @@ def outcome(folder: Path) -> tuple[bytes, object, list[str], bytes]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     root, OPTIONS, share, shares = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    make_trainer(root / "warm-up", **OPTIONS).fit()  # what torch imports at its first update is there in all forks
+    make_trainer(root / "warm-up", **OPTIONS).fit()  # all forks inherit what torch imports at its first update
     whole = root / "whole"
     whole.mkdir(parents=True)
     assert in_fork(lambda: die_at(-1, whole / "count")) == 0
-    places = int((whole / "count").read_text())
+    points = int((whole / "count").read_text())
     expected, bad, deaths = outcome(whole), [], 0
-    for place in range(1 + share, places + 1, shares):
-        folder = root / f"killed-{place}"
+    for point in range(1 + share, points + 1, shares):
+        folder = root / f"killed-{point}"
         folder.mkdir()
-        status = in_fork(lambda: die_at(place, folder / "count"))  # noqa: B023
+        status = in_fork(lambda: die_at(point, folder / "count"))  # noqa: B023
         deaths += status == -signal.SIGKILL
-        if place % 2:  # killed a second time while it resumes
-            again = random.Random(place).randint(1, 30)
+        if point % 2:  # killed a second time while it resumes
+            again = random.Random(point).randint(1, 30)
             in_fork(lambda: die_at(again, folder / "count"))  # noqa: B023
         if in_fork(lambda: run(folder)) != 0 or outcome(folder) != expected:  # noqa: B023
-            bad.append(place)
+            bad.append(point)
         shutil.rmtree(folder)
-    print(json.dumps({"places": places, "deaths": deaths, "bad": bad}))
+    print(json.dumps({"points": points, "deaths": deaths, "bad": bad}))

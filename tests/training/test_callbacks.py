@@ -36,18 +36,18 @@ class Recorder(Callback):
         self.calls.append("end")
 
 
-def test_callbacks_hear_of_everything_in_order(tmp_path: Path) -> None:
+def test_callbacks_are_called_in_order(tmp_path: Path) -> None:
     recorder = Recorder()
     make_trainer(tmp_path, callbacks=[recorder], max_steps=4, validate_every=2, average="last").fit()
     assert recorder.calls == [("start", 0, 4), 1, 2, "log", "valid", 3, 4, "log", "valid", "average", "end"]
 
 
-def test_every_logged_line_says_how_much_memory_it_took_so_far(tmp_path: Path) -> None:
+def test_every_log_line_has_the_peak_memory_so_far(tmp_path: Path) -> None:
     make_trainer(tmp_path, max_steps=6, log_every=2).fit()
-    most = [line["memory"] for line in events(tmp_path, times=True) if line["event"] == "train"]
-    assert len(most) == 3
-    assert most[0] > 20  # MiB: Python and torch alone take more
-    assert most == sorted(most)
+    peaks = [line["memory"] for line in events(tmp_path, times=True) if line["event"] == "train"]
+    assert len(peaks) == 3
+    assert peaks[0] > 20  # MiB: Python and torch alone take more
+    assert peaks == sorted(peaks)
 
 
 @pytest.mark.parametrize(("limits", "total"), [((12, None), 12), ((None, 3), 9), ((12, 3), 9), ((7, 3), 7)])
@@ -58,27 +58,27 @@ def test_the_number_of_updates_is_estimated_from_epochs(
     first, second = Recorder(), Recorder()
     with pytest.raises(ZeroDivisionError):
         make_trainer(tmp_path, max_steps=5, save_every=1, callbacks=[first, At(4, lambda: 1 / 0)]).fit()
-    assert first.calls[-1] == "end"  # told even when it fails
+    assert first.calls[-1] == "end"  # called even after a failure
     result = make_trainer(tmp_path, max_steps=steps, max_epochs=epochs, callbacks=[second]).fit()
     assert second.calls[0] == ("start", 3, total)
     assert result.steps == total
 
 
-def test_metrics_file_cuts_and_appends_whole_lines(tmp_path: Path) -> None:
+def test_metrics_file_truncates_and_appends_whole_lines(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl")
     for step in range(3):
         file.on_log({**LINE, "step": step, "ppl": math.inf})
     with file.path.open("ab") as raw:
         raw.write(b'{"half')
     again = MetricsFile(file.path)
-    again.cut(2)
+    again.truncate(2)
     again.on_validation({"event": "valid", "step": 9})
     assert [line["step"] for line in events(tmp_path)] == [0, 1, 9]
     assert again.lines == 3
     assert json.loads(file.path.read_text().splitlines()[0])["ppl"] is None  # strict JSON has no Infinity
 
 
-def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_does_not_fit_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.on_log(LINE)
     before = file.path.read_bytes()
@@ -141,13 +141,9 @@ def test_tensorboard_writes_events_and_hides_those_of_a_killed_run(tmp_path: Pat
         read.Reload()
         return {tag: [event.step for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
+    callbacks = [TensorBoard(tmp_path / "board"), At(9, lambda: 1 / 0)]
     with pytest.raises(ZeroDivisionError):
-        make_trainer(
-            tmp_path / "run",
-            callbacks=[TensorBoard(tmp_path / "board"), At(9, lambda: 1 / 0)],
-            save_every=5,
-            log_every=1,
-        ).fit()
+        make_trainer(tmp_path / "run", callbacks=callbacks, save_every=5, log_every=1).fit()
     assert scalars()["train/loss"] == list(range(1, 9))
     make_trainer(tmp_path / "run", callbacks=[TensorBoard(tmp_path / "board")], log_every=1).fit()
     tags = scalars()
@@ -156,7 +152,7 @@ def test_tensorboard_writes_events_and_hides_those_of_a_killed_run(tmp_path: Pat
     assert "valid/best" not in tags
 
 
-def test_without_tensorboard_the_install_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorboard_the_error_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def missing(name: str, *args: object, **kwargs: object) -> object:

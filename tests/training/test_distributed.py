@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch.multiprocessing.spawn import spawn
 
-from s2s.training.distributed import join_world, leave_world
+from s2s.training.distributed import join_process_group, leave_process_group
 from s2s.training.interrupt import Interrupted
 from tests.training.toy import At, events, make_trainer
 
@@ -25,31 +25,30 @@ def free_port() -> int:
 
 
 def process(rank: int, port: int, folder: Path) -> None:
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank)
-    )
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2")
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
-    world = join_world(torch.device("cpu"))
+    group = join_process_group(torch.device("cpu"))
     # A signal to one process stops both after the same update; then both resume.
     stop = At(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    trainer = make_trainer(folder / "two", world=world, **OPTIONS)
-    if world.rank == 1:
-        trainer._callbacks = [stop]  # callbacks of a user's are process 0's
+    trainer = make_trainer(folder / "two", group=group, **OPTIONS)
+    if group.rank == 1:
+        trainer._callbacks = [stop]  # user callbacks run on rank 0 only
     with pytest.raises(Interrupted) as stopped:
         trainer.fit()
-    assert stopped.value.step == 4  # the others hear of it with the next update
-    trainer = make_trainer(folder / "two", world=world, **OPTIONS)
+    assert stopped.value.step == 4  # the other rank learns it with the next update
+    trainer = make_trainer(folder / "two", group=group, **OPTIONS)
     result = trainer.fit()
     weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
     gathered = [torch.empty_like(weights) for _ in range(2)]
     torch.distributed.all_gather(gathered, weights)
     assert torch.equal(*gathered)
     assert result.steps == 6
-    leave_world()
+    leave_process_group()
 
 
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    """Updates take 3 micro-batches, and 2 at the end of an epoch: the shares are never equal in tokens."""
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    """Updates take 3 micro-batches, and 2 at the end of an epoch: the ranks never have equal tokens."""
     spawn(process, (free_port(), tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     result = make_trainer(tmp_path / "one", **OPTIONS).fit()
     one, two = load_file(tmp_path / "one/model.safetensors"), load_file(tmp_path / "two/model.safetensors")
@@ -67,6 +66,6 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
 
 def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    world = join_world(torch.device("cpu"))
-    assert (world.rank, world.size, world.leads) == (0, 1, True)
+    group = join_process_group(torch.device("cpu"))
+    assert (group.rank, group.size, group.is_main) == (0, 1, True)
     assert not torch.distributed.is_initialized()

@@ -69,14 +69,14 @@ def test_plateau_does_not_judge_the_warm_up() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=20), st.integers(0, 20))
-def test_a_restored_schedule_goes_on_the_same(seen: list[bool], cut: int) -> None:
+def test_a_restored_schedule_continues_equally(improvements: list[bool], cut: int) -> None:
     whole, first, second = (schedule("plateau", patience=1) for _ in range(3))
-    for improved in seen:
+    for improved in improvements:
         whole.observe(3, improved)
-    for improved in seen[:cut]:
+    for improved in improvements[:cut]:
         first.observe(3, improved)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    for improved in seen[cut:]:
+    for improved in improvements[cut:]:
         second.observe(3, improved)
     assert second.rate(50) == whole.rate(50)
 
@@ -103,7 +103,7 @@ def test_clipping_agrees_with_torch(norm: float | None, value: float | None) -> 
         torch.testing.assert_close(a.grad, b.grad)
 
 
-def test_raw_norm_tells_of_an_infinite_component_that_clipping_hides() -> None:
+def test_raw_norm_reports_an_infinite_component_that_clipping_hides() -> None:
     parameters = gradients(2)
     parameters[0].grad[0, 0] = math.inf  # type: ignore[index]
     assert not clip_gradients(parameters, None, 1.0).isfinite()

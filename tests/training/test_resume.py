@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from s2s.models.interface import Seq2Seq
-from tests.training.toy import At, events, make_trainer, validate
+from tests.training.toy import At, assert_same_run, events, make_trainer, validate
 
 ROOT = Path(__file__).parents[2]
-# All places of a death are slow: each is a process that is killed, and another one that resumes.
+# The test of all kill points is slow: each is a process that is killed, and another one that resumes.
 PLATEAU = {"type": "plateau", "factor": 0.5, "patience": 0, "warmup": 2}
 BEST = {"max_steps": 7, "average": "best", "save_every": 2, "validate_every": 3, "schedule": PLATEAU}
 LAST = {"max_steps": 8, "average": "last", "save_every": 3, "validate_every": 2, "patience": 2, "lr": 1.0}
@@ -30,7 +30,7 @@ SGD = {"max_steps": 6, "optimizer": "sgd", "momentum": 0.9, "save_every": 1, "va
     ],
 )
 def test_a_run_killed_anywhere_ends_in_the_same_bits(tmp_path: Path, options: dict[str, object], shares: int) -> None:
-    """Every `shares`-th place where a file is written or an update made: killed there, and run again."""
+    """Kills a run at every `shares`-th file operation or update, and runs it again."""
     command = [sys.executable, "-m", "tests.training.killed", str(tmp_path), json.dumps(options), "1", str(shares)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -39,7 +39,7 @@ def test_a_run_killed_anywhere_ends_in_the_same_bits(tmp_path: Path, options: di
     assert report["bad"] == [], done.stderr
 
 
-def test_a_finished_run_says_so_and_touches_nothing(tmp_path: Path) -> None:
+def test_a_finished_run_reports_it_and_changes_nothing(tmp_path: Path) -> None:
     first = make_trainer(tmp_path).fit()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
 
@@ -60,8 +60,7 @@ def test_raising_max_steps_equals_a_longer_run(tmp_path: Path) -> None:
     result = make_trainer(tmp_path / "raised", max_steps=12).fit()
     assert (result.steps, result.already_finished) == (12, False)
     make_trainer(tmp_path / "whole", max_steps=12).fit()
-    assert (tmp_path / "raised/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert events(tmp_path / "raised") == events(tmp_path / "whole")
+    assert_same_run(tmp_path / "raised", tmp_path / "whole")
 
 
 def test_time_and_tokens_add_up_over_resumed_parts(tmp_path: Path) -> None:
@@ -75,7 +74,7 @@ def test_time_and_tokens_add_up_over_resumed_parts(tmp_path: Path) -> None:
     assert second.tokens_per_s == pytest.approx(second.tokens / second.train_seconds)
 
 
-def test_a_metrics_file_with_half_a_line_is_cut(tmp_path: Path) -> None:
+def test_half_a_line_of_a_metrics_file_is_removed(tmp_path: Path) -> None:
     make_trainer(tmp_path / "whole").fit()
 
     class DiedError(Exception):

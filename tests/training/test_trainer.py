@@ -18,10 +18,9 @@ from s2s.data.batching import Batch, collate
 from s2s.errors import S2SError
 from s2s.models.interface import LossSums, Seq2Seq
 from s2s.training.checkpoint import RunDirectory
-from s2s.training.distributed import World
 from s2s.training.interrupt import Interrupted
 from s2s.training.step import Updater
-from tests.training.toy import OPTIM, TRAINING, At, ToyData, ToyModel, events, make_trainer, validate
+from tests.training.toy import OPTIM, TRAINING, At, ToyData, ToyModel, assert_same_run, events, make_trainer, validate
 
 
 @pytest.fixture(autouse=True)
@@ -35,27 +34,19 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def updater(path: Path, model: Seq2Seq, data: ToyData, seed: int = 3) -> Updater:
+def updater(path: Path, model: Seq2Seq, seed: int = 3) -> Updater:
     config = dataclasses.replace(OPTIM, clip_norm=None)
-    return Updater(model, data, RunDirectory(path), TRAINING, config, seed, torch.device("cpu"), World())
-
-
-class OneBatch(ToyData):
-    """The first four micro-batches of the toy as one."""
-
-    def batch(self, epoch: int, position: int) -> Batch:
-        parts = [ToyData.batch(self, epoch, p) for p in range(4)]
-        rows = [row[mask][:-1].tolist() for b in parts for row, mask in zip(b.target, b.target_mask, strict=True)]
-        return collate(rows, rows, list(range(len(rows))))
+    return Updater(model, RunDirectory(path), TRAINING, config, seed, torch.device("cpu"))
 
 
 def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> None:
+    small = {p: ToyData().batch(0, p) for p in range(4)}
+    ids = [row[mask][:-1].tolist() for b in small.values() for row, mask in zip(b.target, b.target_mask, strict=True)]
+    whole = collate(ids, ids, range(len(ids)))
     models = [ToyModel(dropout=0.0).double() for _ in range(2)]
-    for model, data, positions in zip(models, [ToyData(), OneBatch()], [range(4), range(1)], strict=True):
-        model.train()
-        tokens, _ = updater(tmp_path, model, data).update(1, 0, positions, False)
-        assert tokens == sum(ToyData().batch(0, p).tokens for p in range(4))
-    whole = OneBatch().batch(0, 0)
+    for model, batches in zip(models, [small, {0: whole}], strict=True):
+        tokens, _ = updater(tmp_path, model.train()).update(1, 0, range(len(batches)), batches, False)
+        assert tokens == sum(batch.tokens for batch in small.values())
     reference = ToyModel(dropout=0.0).double()
     sums = reference(whole, TRAINING.label_smoothing)
     (sums.loss / sums.tokens).backward()
@@ -67,27 +58,24 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path) -> N
 def test_dropout_follows_from_seed_epoch_and_position(tmp_path: Path) -> None:
     def gradient(seed: int, epoch: int, position: int) -> torch.Tensor:
         model = ToyModel(dropout=0.5).train()
-        updater(tmp_path, model, Same(), seed).update(1, epoch, range(position, position + 1), False)
+        batches = {position: ToyData().batch(0, 0)}
+        updater(tmp_path, model, seed).update(1, epoch, range(position, position + 1), batches, False)
         assert model.hidden.weight.grad is not None
         return model.hidden.weight.grad
 
-    class Same(ToyData):
-        def batch(self, epoch: int, position: int) -> Batch:
-            return super().batch(0, 0)
-
-    first, *others = (gradient(*place) for place in [(3, 0, 0), (4, 0, 0), (3, 1, 0), (3, 0, 1)])
+    first, *others = (gradient(*key) for key in [(3, 0, 0), (4, 0, 0), (3, 1, 0), (3, 0, 1)])
     assert torch.equal(first, gradient(3, 0, 0))
     assert not any(torch.equal(first, other) for other in others)
 
 
-def test_logged_numbers_are_means_over_tokens_since_the_line_before(tmp_path: Path) -> None:
-    seen: list[tuple[float, float, int]] = []
+def test_logged_numbers_are_means_over_tokens_since_the_previous_line(tmp_path: Path) -> None:
+    recorded: list[tuple[float, float, int]] = []
 
     class Recording(ToyModel):
         def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
             sums = super().forward(batch, label_smoothing)
             if self.training:
-                seen.append((sums.loss.item(), sums.nll.item(), int(sums.tokens)))
+                recorded.append((sums.loss.item(), sums.nll.item(), int(sums.tokens)))
             return sums
 
     make_trainer(tmp_path, model=Recording(), max_steps=5, log_every=2).fit()
@@ -96,18 +84,18 @@ def test_logged_numbers_are_means_over_tokens_since_the_line_before(tmp_path: Pa
     # Epochs of 5 micro-batches, 2 for each update: updates take 2, 2, 1, 2, 2 of them.
     assert [line["epoch"] for line in lines] == [1, 2, 2]
     for line, (start, stop) in zip(lines, [(0, 4), (4, 7), (7, 9)], strict=True):
-        loss, nll, tokens = (sum(s[i] for s in seen[start:stop]) for i in range(3))
+        loss, nll, tokens = (sum(s[i] for s in recorded[start:stop]) for i in range(3))
         assert line["loss"] == pytest.approx(loss / tokens)
         assert line["nll"] == pytest.approx(nll / tokens)
         assert line["ppl"] == pytest.approx(math.exp(nll / tokens))
-        assert line["tokens"] == sum(s[2] for s in seen[:stop])
+        assert line["tokens"] == sum(s[2] for s in recorded[:stop])
         assert line["lr"] == OPTIM.lr
         assert line["grad_norm"] > 0
         assert line["tokens_per_s"] > 0
     assert lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
 
 
-def test_a_logged_line_has_the_waiting_of_all_its_updates(tmp_path: Path) -> None:
+def test_a_log_line_has_the_waiting_time_of_all_its_updates(tmp_path: Path) -> None:
     class Slow(ToyData):
         def batch(self, epoch: int, position: int) -> Batch:
             time.sleep(0.02)
@@ -149,19 +137,16 @@ def test_early_stopping_counts_validations_without_improvement(tmp_path: Path) -
     losses = scripted(5, 4, 4, 4.5, 3, 3.5, 3.5, 3.5, 1)
     result = make_trainer(tmp_path, validate=losses, validate_every=1, patience=3, max_steps=50).fit()
     assert (result.steps, result.stopped_by, result.best_score, result.from_steps) == (8, "patience", 3, [5])
-    assert [e["best"] for e in events(tmp_path) if e["event"] == "valid"] == [
-        *(True, True, False, False, True, False, False, False)
-    ]
+    best = [e["best"] for e in events(tmp_path) if e["event"] == "valid"]
+    assert best == [True, True, False, False, True, False, False, False]
     again = make_trainer(tmp_path, patience=3, max_steps=60).fit()
     assert again.already_finished
     assert again.best_score == 3
-    assert (
-        make_trainer(tmp_path, validate=scripted(1, 2, 2, 2), validate_every=1, patience=4, max_steps=9).fit().steps
-        == 9
-    )
+    again = make_trainer(tmp_path, validate=scripted(1, 2, 2, 2), validate_every=1, patience=4, max_steps=9).fit()
+    assert again.steps == 9
 
 
-def test_the_plateau_hears_of_validations(tmp_path: Path) -> None:
+def test_the_plateau_schedule_observes_validations(tmp_path: Path) -> None:
     losses = scripted(5, 6, 6, 6)
     schedule = {"type": "plateau", "factor": 0.1, "patience": 0}
     make_trainer(tmp_path, validate=losses, validate_every=1, max_steps=4, log_every=1, schedule=schedule).fit()
@@ -184,23 +169,23 @@ def test_averaging(tmp_path: Path, average: str, losses: tuple[float, ...], memb
     assert set(files) == kept
     assert result.from_steps == members
     assert result.best_score == 0.5
-    published = load_file(tmp_path / "model.safetensors")
-    for name, tensor in published.items():
+    exported = load_file(tmp_path / "model.safetensors")
+    for name, tensor in exported.items():
         stack = np.stack([load_file(files[step])[name] for step in members])
         expected = stack[0] if name == "seen" else stack.astype(np.float64).mean(0).astype(np.float32)
         np.testing.assert_array_equal(tensor, expected)
-    assert np.array_equal(model.hidden.weight.detach().numpy(), published["hidden.weight"])
+    assert np.array_equal(model.hidden.weight.detach().numpy(), exported["hidden.weight"])
     line = events(tmp_path)[-1]
     assert (line["event"], line["steps"], line["best"], line["valid_loss"]) == ("average", members, True, 0.5)
 
 
-def test_a_worse_average_is_not_published_and_more_steps_go_on_from_the_last_weights(tmp_path: Path) -> None:
+def test_a_worse_average_is_not_exported_and_more_steps_continue_from_the_last_weights(tmp_path: Path) -> None:
     options = {"validate_every": 1, "average": "last"}
     result = make_trainer(tmp_path, validate=scripted(5, 4, 3, 3.5), max_steps=3, **options).fit()
     assert result.from_steps == [3]
     assert result.best_score == 3
     assert events(tmp_path)[-1]["best"] is False
-    # What was averaged at step 3 leaves no trace in the weights at step 6.
+    # The average at step 3 does not influence the weights at step 6.
     make_trainer(tmp_path, validate=scripted(2, 2, 2, 9), max_steps=6, **options).fit()
     make_trainer(tmp_path / "whole", validate=scripted(5, 4, 3, 2, 2, 2, 9), max_steps=6, **options).fit()
     first, second = (load_file(p / "training" / "weights-00000006.safetensors") for p in (tmp_path, tmp_path / "whole"))
@@ -227,7 +212,7 @@ def test_raised_limits_continue_a_finished_average_from_its_last_step(tmp_path: 
 
 
 class Breaking(ToyModel):
-    """Its loss is not a number in training update 7, when each update takes two micro-batches of a long epoch."""
+    """A model whose loss is NaN in training update 7, with two micro-batches per update of a long epoch."""
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         sums = super().forward(batch, label_smoothing)
@@ -236,18 +221,16 @@ class Breaking(ToyModel):
         return sums
 
 
-@pytest.mark.parametrize(
-    "later", [False, True]
-)  # as a GPU does it: the update is skipped, and reported at the next look
-def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path, later: bool) -> None:
+@pytest.mark.parametrize("deferred", [False, True])  # as on a GPU: the update is skipped, and reported at the flush
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path, deferred: bool) -> None:
     weights: list[torch.Tensor] = []
     breaking = Breaking()
     trainer = make_trainer(tmp_path, model=breaking, data=ToyData(batches=50), log_every=4)
-    trainer.updater._looks_later = later
+    trainer.updater._deferred_check = deferred
     trainer._callbacks += [At(step, lambda: weights.append(breaking.hidden.weight.detach().clone())) for step in (6, 7)]
     with pytest.raises(S2SError, match=r"loss is not finite at step 7 \(epoch 1, micro-batches 13 to 14\).*optim\.lr"):
         trainer.fit()
-    if later:
+    if deferred:
         assert torch.equal(weights[0], weights[1])  # update 7 was not applied
     good = ToyModel()
     trainer = make_trainer(tmp_path, model=good, data=ToyData(batches=50))
@@ -274,7 +257,7 @@ def interrupt(number: int) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("step", [3, 5, 8])  # a step that saves anyway, an ordinary one, one that validates
+@pytest.mark.parametrize("step", [3, 5, 8])  # a step that saves, an ordinary one, one that validates
 def test_a_signal_saves_and_the_same_command_resumes(tmp_path: Path, number: int, code: int, step: int) -> None:
     make_trainer(tmp_path / "whole").fit()
     handler = signal.getsignal(number)
@@ -284,8 +267,7 @@ def test_a_signal_saves_and_the_same_command_resumes(tmp_path: Path, number: int
     assert (stopped.value.step, stopped.value.exit_code) == (step, code)
     assert signal.getsignal(number) == handler
     make_trainer(tmp_path / "cut").fit()
-    assert (tmp_path / "cut/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert events(tmp_path / "cut") == events(tmp_path / "whole")
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
@@ -302,8 +284,7 @@ def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         make_trainer(tmp_path / "cut", validate=slow).fit()
     make_trainer(tmp_path / "cut").fit()
-    assert (tmp_path / "cut/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert events(tmp_path / "cut") == events(tmp_path / "whole")
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A toy model, data and validation for the tests of training: no part of them is a real model."""
+"""Toy model, data and validation for the tests of training."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from s2s.data.batching import Batch, collate
 from s2s.models.interface import LossSums, Seq2Seq
 from s2s.training.callbacks import Callback
 from s2s.training.checkpoint import RunDirectory
+from s2s.training.step import Updater
 from s2s.training.trainer import Trainer
 
 VOCABULARY = 11
@@ -54,9 +55,9 @@ TRAINING = TrainingConfig(
 
 
 class ToyModel(Seq2Seq):
-    """Predicts each target token from the one before and the mean of the source; the two embeddings are tied."""
+    """Predicts each target token from the previous one and the mean of the source; embedding and output are tied."""
 
-    seen: torch.Tensor  # micro-batches it was trained on; a buffer, to see that buffers are saved
+    seen: torch.Tensor  # number of training micro-batches; a buffer, to test that buffers are saved
 
     def __init__(self, dropout: float = 0.3, width: int = 8) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ class ToyModel(Seq2Seq):
 
 
 class ToyData:
-    """Random pairs that follow from (seed, epoch, position): on both sides the same run of consecutive tokens."""
+    """Random examples that follow from (seed, epoch, position): both sides are the same run of consecutive tokens."""
 
     def __init__(self, batches: int = 5, seed: int = 7) -> None:
         self.batches, self.seed = batches, seed
@@ -100,7 +101,7 @@ class ToyData:
 
 
 def validate(model: Seq2Seq) -> dict[str, float]:
-    """Loss on held-out toy batches. It draws random numbers too, which must not change how training goes on."""
+    """Returns the loss on held-out toy batches. It also draws random numbers, which must not influence training."""
     torch.rand(3)
     assert not model.training
     sums = [model(ToyData(seed=99).batch(0, position)) for position in range(4)]
@@ -109,9 +110,9 @@ def validate(model: Seq2Seq) -> dict[str, float]:
 
 
 def make_trainer(path: Path, **options: Any) -> Trainer:
-    """A trainer of the toy; options are fields of the training, optimiser or schedule section, or the trainer's own."""
-    own = {"model", "data", "validate", "callbacks", "seed", "world", "graphed"}
-    chosen = {key: options.pop(key) for key in own & set(options)}
+    """Returns a trainer of the toy; options are fields of the configuration's sections, or arguments of the classes."""
+    arguments = {"model", "data", "validate", "callbacks", "seed", "group", "graphed"}
+    own = {key: options.pop(key) for key in arguments & set(options)}
 
     def override(section: Any) -> Any:
         names = {f.name for f in dataclasses.fields(section)}
@@ -121,19 +122,11 @@ def make_trainer(path: Path, **options: Any) -> Trainer:
     schedule = ScheduleConfig(**{**dataclasses.asdict(SCHEDULE), **options.pop("schedule", {})})
     optim = dataclasses.replace(override(OPTIM), schedule=schedule)
     assert not options, options
-    return Trainer(
-        chosen.get("model") or ToyModel(),
-        chosen.get("data") or ToyData(),
-        RunDirectory(path),
-        training,
-        optim,
-        chosen.get("validate") or validate,
-        seed=chosen.get("seed", 3),
-        device=torch.device("cpu"),
-        callbacks=chosen.get("callbacks", ()),
-        world=chosen.get("world"),
-        graphed=chosen.get("graphed", False),
-    )
+    model, device = own.pop("model", None) or ToyModel(), torch.device("cpu")
+    data, evaluation = own.pop("data", None) or ToyData(), own.pop("validate", None) or validate
+    callbacks, seed = own.pop("callbacks", ()), own.pop("seed", 3)
+    updater = Updater(model, RunDirectory(path), training, optim, seed, device, **own)
+    return Trainer(updater, data, evaluation, callbacks)
 
 
 class At(Callback):
@@ -147,8 +140,13 @@ class At(Callback):
             self.action()
 
 
+def assert_same_run(first: Path, second: Path) -> None:
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    assert events(first) == events(second)
+
+
 def events(path: Path, times: bool = False) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, without what depends on the machine."""
+    """Returns the lines of metrics.jsonl, without the values that depend on the machine unless `times`."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     clock = () if times else ("seconds", "tokens_per_s", "waiting", "memory")
     return [{key: value for key, value in line.items() if key not in clock} for line in lines]

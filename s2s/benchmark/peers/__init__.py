@@ -1,6 +1,6 @@
-"""The programs that s2s is measured against, each in an environment of its own.
+"""Peer toolkits that s2s is compared with, each in its own environment.
 
-`worker.py` runs inside of such an environment and knows nothing of s2s; beside it, one module for each program builds
-the model of a shape and says what one pass is: `train(spec, batches)` and `decode(spec, batches)` return a function
-that does all batches once, and facts about the model.
+`worker.py` runs in such an environment and does not import s2s. One module per program builds the model of a shape:
+`train(spec, batches)` and `decode(spec, batches)` return a function that makes a pass over all batches, and facts about
+the model.
 """

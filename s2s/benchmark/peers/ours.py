@@ -1,4 +1,4 @@
-"""`s2s`: the model, the update and the search that the scripts use."""
+"""`s2s`: its model, update and search, as the scripts use them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
 from s2s.schema import build
 from s2s.training.checkpoint import RunDirectory
-from s2s.training.distributed import World
 from s2s.training.graphs import fixed
 from s2s.training.step import Updater
 
@@ -31,7 +30,7 @@ STATUS = Path("/proc/self/status")
 
 
 def section(shape: dict[str, Any]) -> dict[str, Any]:
-    """The `model` section of a shape."""
+    """Returns the `model` section of a shape."""
     dropout = shape["dropout"]
     if shape["type"] == "transformer":
         part = {"type": "transformer", "dropout": dropout, "norm": "pre"}
@@ -50,16 +49,16 @@ def section(shape: dict[str, Any]) -> dict[str, Any]:
     return {**base, "encoder": encoder, "decoder": decoder}
 
 
-def _model(given: dict[str, Any]) -> Seq2Seq:
+def _model(spec: dict[str, Any]) -> Seq2Seq:
     keep_freed_memory()
-    torch.set_num_threads(given["threads"])
-    _limit(given["memory"], given["device"])
+    torch.set_num_threads(spec["threads"])
+    _limit(spec["memory"], spec["device"])
     torch.manual_seed(1)
-    return build_model(section(given["shape"]), given["vocabulary"], given["vocabulary"]).to(given["device"])
+    return build_model(section(spec["shape"]), spec["vocabulary"], spec["vocabulary"]).to(spec["device"])
 
 
 def _limit(memory: float | None, device: str) -> None:
-    """From here on the process gets no more than so many MiB; asking for more is an error that it can report."""
+    """Limits the process to this many more MiB; exceeding the limit is an error that it can report."""
     if memory is None:
         return
     if device.startswith("cuda"):
@@ -71,79 +70,58 @@ def _limit(memory: float | None, device: str) -> None:
 
     if not STATUS.exists():
         raise S2SError("a limit on memory needs Linux: set scaling.memory=null")
-    has = next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
+    used = next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (has + int(memory * 2**20), hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + int(memory * 2**20), hard))
 
 
-def _finished(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-class _Fixed:
-    """The batches as an epoch."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        self.batches = batches
-
-    def num_batches(self, epoch: int) -> int:
-        return len(self.batches)
-
-    def batch(self, epoch: int, position: int) -> Batch:
-        return self.batches[position]
-
-
-def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
-    model, device, graphed = _model(given), torch.device(given["device"]), given.get("graphs", False)
-    set_recurrence(model, given.get("recurrence", "auto"), device)
-    made = [_batch(arrays) for arrays in batches]
-    made = [fixed(batch) for batch in made] if graphed else made
-    data = _Fixed([batch.pinned() for batch in made] if device.type == "cuda" else made)
-    configs = (
-        build(TrainingConfig, {**given["training"], "precision": given["precision"]}),
-        build(OptimConfig, given["optim"]),
-    )
-    updater = Updater(model, data, RunDirectory(Path("unused")), *configs, 1, device, World(), graphed)
+def train(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
+    model, device, graphed = _model(spec), torch.device(spec["device"]), spec.get("graphs", False)
+    set_recurrence(model, spec.get("recurrence", "auto"), device)
+    epoch = [fixed(batch) if graphed else batch for batch in map(_batch, batches)]
+    epoch = [batch.pinned() for batch in epoch] if device.type == "cuda" else epoch
+    training = build(TrainingConfig, {**spec["training"], "precision": spec["precision"]})
+    optim = build(OptimConfig, spec["optim"])
+    updater = Updater(model, RunDirectory(Path("unused")), training, optim, 1, device, graphed=graphed)
 
     def run() -> None:
-        for position in range(len(batches)):
-            updater.update(position + 1, 0, range(position, position + 1), stop=False)
-        updater.settle({})
-        _finished(device)
+        for n, batch in enumerate(epoch):
+            updater.update(n + 1, 0, range(n, n + 1), {n: batch}, stop=False)
+        updater.flush_metrics({})
 
     return run, {"parameters": count_parameters(model)[0]}
 
 
 def operations(run: Callable[[], None]) -> int:
-    """What a pass takes of floating-point operations in products."""
+    """Returns the floating-point operations of the matrix multiplications of a pass."""
     with FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops())
 
 
+def _sentences(ids: Any) -> list[list[int]]:
+    return [row[: np.flatnonzero(row == EOS)[0]].tolist() for row in ids]
+
+
 def _batch(arrays: dict[str, Any]) -> Batch:
-    def rows(name: str) -> list[list[int]]:
-        return [row[: np.flatnonzero(row == EOS)[0]].tolist() for row in arrays[name]]
-
-    return collate(rows("source"), rows("target"), range(len(arrays["source"])))
+    return collate(_sentences(arrays["source"]), _sentences(arrays["target"]), range(len(arrays["source"])))
 
 
-def decode(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
-    model = _model(given).eval()
+def decode(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
+    model = _model(spec).eval()
     with torch.no_grad():
-        model.get_parameter("output_bias")[EOS] = -1e4  # so that all run to the same length
-    config = build(DecodingConfig, given["decoding"])
+        model.get_parameter("output_bias")[EOS] = -1e4  # all hypotheses run to the same length
+    config = build(DecodingConfig, spec["decoding"])
     parameters = count_parameters(model)[0]
-    model, device = decoding_model(model, given["precision"]), torch.device(given["device"])
-    searched = GraphedDecoder(model) if given.get("graphs", False) else model
+    model, device = decoding_model(model, spec["precision"]), torch.device(spec["device"])
+    decoder = GraphedDecoder(model) if spec.get("graphs", False) else model
 
     def run() -> None:
-        with decoding_context(given["precision"], device):
+        with decoding_context(spec["precision"], device):
             for batch in batches:
-                source, mask = pad_with_eos([row[: np.flatnonzero(row == EOS)[0]] for row in batch["source"]])
+                source, mask = pad_with_eos(_sentences(batch["source"]))
                 lengths = [int(batch["length"])] * len(source)
-                found = search(searched, source.to(device), mask.to(device), config, lengths)
-                assert all(len(row[0].tokens) == batch["length"] for row in found)
+                results = search(decoder, source.to(device), mask.to(device), config, lengths)
+                assert all(len(n_best[0].tokens) == batch["length"] for n_best in results)
 
     return run, {"parameters": parameters}

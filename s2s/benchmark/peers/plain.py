@@ -1,4 +1,4 @@
-"""`torch`: the same models written plainly with torch's modules under autocast, as a tutorial would."""
+"""`torch`: the same models written plainly with torch's modules under autocast, as in a tutorial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAD = 0
 
 
 class Recurrent(nn.Module):
-    """Bidirectional LSTM, and an LSTM decoder with additive attention and input feeding."""
+    """Bidirectional LSTM encoder, and an LSTM decoder with additive attention and input feeding."""
 
     def __init__(self, vocabulary: int, shape: dict[str, Any]) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class Recurrent(nn.Module):
         self.target = nn.Embedding(vocabulary, size, PAD)
         self.encoder = nn.LSTM(size, encoder, bidirectional=True, batch_first=True)
         memory = 2 * encoder
-        extra = (memory if self.query_first else 0) + (hidden if self.feeding else 0)
-        self.cell = nn.LSTMCell(size + extra, hidden)
+        context = (memory if self.query_first else 0) + (hidden if self.feeding else 0)
+        self.cell = nn.LSTMCell(size + context, hidden)
         self.bridge = nn.Linear(memory, 2 * hidden)
-        self.asks, self.keys = nn.Linear(hidden, attention, bias=False), nn.Linear(memory, attention)
+        self.query, self.keys = nn.Linear(hidden, attention, bias=False), nn.Linear(memory, attention)
         self.energy = nn.Linear(attention, 1, bias=False)
         self.mix = nn.Linear(hidden + memory, hidden) if self.feeding else nn.Identity()
         self.readout = nn.Linear(hidden + (hidden if self.feeding else memory) + size, size)
@@ -41,16 +41,16 @@ class Recurrent(nn.Module):
         )
         outputs, (last, _) = self.encoder(packed)
         memory, _ = pad_packed_sequence(outputs, batch_first=True)
-        mask = _real(memory.size(1), lengths, memory.device).unsqueeze(2)
+        mask = _mask(memory.size(1), lengths, memory.device).unsqueeze(2)
         keys = self.keys(memory)
         h, c = torch.tanh(self.bridge(torch.cat([last[0], last[1]], dim=1))).chunk(2, dim=1)
         fed, steps, words = torch.zeros_like(h), [], self.dropout(self.target(target))
         for word in words.unbind(1):
-            parts = [word]
+            inputs = [word]
             if self.query_first:
                 context = self.attend(h, keys, memory, mask)
-                parts.append(context)
-            h, c = self.cell(torch.cat([*parts, fed] if self.feeding else parts, dim=1), (h, c))
+                inputs.append(context)
+            h, c = self.cell(torch.cat([*inputs, fed] if self.feeding else inputs, dim=1), (h, c))
             if not self.query_first:
                 context = self.attend(h, keys, memory, mask)
             if self.feeding:
@@ -60,12 +60,12 @@ class Recurrent(nn.Module):
         return self.output(self.dropout(read))  # type: ignore[no-any-return]
 
     def attend(self, query: Tensor, keys: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        scores = self.energy(torch.tanh(self.asks(query).unsqueeze(1) + keys)).masked_fill(~mask, -math.inf)
+        scores = self.energy(torch.tanh(self.query(query).unsqueeze(1) + keys)).masked_fill(~mask, -math.inf)
         return (torch.softmax(scores, dim=1) * memory).sum(1)
 
 
 class Transformer(nn.Module):
-    """torch's own nn.Transformer, pre-norm."""
+    """torch's nn.Transformer, pre-norm."""
 
     positions: Tensor
 
@@ -86,7 +86,7 @@ class Transformer(nn.Module):
         self.scale = math.sqrt(size)
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-        padding = ~_real(source.size(1), lengths, source.device)
+        padding = ~_mask(source.size(1), lengths, source.device)
         causal = nn.Transformer.generate_square_subsequent_mask(target.size(1), device=target.device)
         sides = [
             self.dropout(table(ids) * self.scale + self.positions[: ids.size(1)])
@@ -102,23 +102,16 @@ class Transformer(nn.Module):
         return self.output(hidden)  # type: ignore[no-any-return]
 
 
-def _real(time: int, lengths: Tensor, device: torch.device) -> Tensor:
-    """(B, time), where there is a token; lengths are on the CPU, as packing wants them."""
+def _mask(time: int, lengths: Tensor, device: torch.device) -> Tensor:
+    """Returns the (B, time) mask of tokens; `lengths` are on the CPU, where packing needs them."""
     return (torch.arange(time) < lengths.unsqueeze(1)).to(device)
 
 
-def loss_of(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), target.flatten(), ignore_index=PAD, label_smoothing=smoothing, reduction="sum"
-    )
-
-
-def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
-    torch.set_num_threads(given["threads"])
+def train(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
+    torch.set_num_threads(spec["threads"])
     torch.manual_seed(1)
-    shape = given["shape"]
-    device = torch.device(given["device"])
-    model = {"recurrent": Recurrent, "transformer": Transformer}[shape["type"]](given["vocabulary"], shape).to(device)
+    shape, device = spec["shape"], torch.device(spec["device"])
+    model = {"recurrent": Recurrent, "transformer": Transformer}[shape["type"]](spec["vocabulary"], shape).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     data = [
         {name: torch.from_numpy(array).to("cpu" if name == "lengths" else device) for name, array in batch.items()}
@@ -127,14 +120,13 @@ def train(given: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callabl
 
     def run() -> None:
         for batch in data:
-            with torch.autocast(device.type, torch.bfloat16, enabled=given["precision"] == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=spec["precision"] == "bf16"):
                 logits = model(batch["source"], batch["lengths"], batch["input"])
-            loss = loss_of(logits, batch["target"], given["label_smoothing"])
+            options = {"ignore_index": PAD, "label_smoothing": spec["label_smoothing"], "reduction": "sum"}
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), batch["target"].flatten(), **options)
             optimizer.zero_grad()
             (loss / (batch["target"] != PAD).sum()).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
 
     return run, {"parameters": sum(p.numel() for p in model.parameters()), "version": torch.__version__}

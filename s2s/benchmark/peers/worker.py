@@ -1,10 +1,9 @@
-"""Inside of a peer's environment: builds a model, then does one pass over the batches for each line on stdin.
+"""Worker process in a peer's environment: builds a model, then makes a pass over the batches per line on stdin.
 
     python worker.py MODULE.py SPEC.json BATCHES.npz
 
-The line says what to measure: `seconds`; `memory`, at its most during the pass; or the `operations` of its products
-(s2s only). Each answer is a line of JSON on
-stdout; what the peer prints goes to stderr.
+The line names the quantity to measure: `seconds`, `memory` (the peak during the pass) or `operations` (of the matrix
+multiplications, s2s only). Each answer is a line of JSON on stdout; the peer's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -13,17 +12,56 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from memory import anonymous_memory, most_memory  # type: ignore[import-not-found]  # of this folder
+
+STATUS = Path("/proc/self/status")
+INTERVAL = 0.005  # seconds between two samples of the memory
+
+
+def anonymous_memory() -> float:
+    """Returns the MiB of this process's own memory, without mapped files; 0 if the system does not report it."""
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")), 0.0)
+
+
+def peak_memory(run: Callable[[], object], baseline: float, device: str = "cpu") -> float | None:
+    """Returns the peak MiB during `run`: torch's allocations on a GPU, else the process's memory less `baseline`.
+
+    A thread samples the latter, as the kernel keeps no record of peak *anonymous* memory. None if the system does
+    not report it.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if not STATUS.exists():
+        return None
+    samples, finished = [anonymous_memory()], threading.Event()
+
+    def sample() -> None:
+        while not finished.wait(INTERVAL):
+            samples.append(anonymous_memory())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        run()
+    finally:
+        finished.set()
+        thread.join()
+    return max(*samples, anonymous_memory()) - baseline
 
 
 def read_batches(path: str) -> list[dict[str, Any]]:
-    """Arrays by name for each batch, from names such as `3.source`."""
+    """Returns the arrays of each batch by name, from names such as `3.source`."""
     batches: dict[int, dict[str, Any]] = {}
     with np.load(path) as file:
         for name in file.files:
@@ -32,42 +70,40 @@ def read_batches(path: str) -> list[dict[str, Any]]:
     return [batches[number] for number in sorted(batches)]
 
 
-def most(run: Callable[[], object], before: float, device: str) -> float | None:
-    """MiB at most during a pass: of a GPU, what torch had given out there; else the process's own, less `before`."""
-    if not device.startswith("cuda"):
-        return most_memory(run, before)  # type: ignore[no-any-return]
-    import torch
-
-    torch.cuda.reset_peak_memory_stats(device)
-    run()
-    return torch.cuda.max_memory_allocated(device) / 2**20
-
-
 def main() -> None:
     module_path, spec_path, batches_path = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    given = json.loads(Path(spec_path).read_text())
-    description = importlib.util.spec_from_file_location("peer", module_path)
-    assert description is not None
-    assert description.loader is not None
-    peer = importlib.util.module_from_spec(description)
+    spec = json.loads(Path(spec_path).read_text())
+    module_spec = importlib.util.spec_from_file_location("peer", module_path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    peer = importlib.util.module_from_spec(module_spec)
     sys.modules["peer"] = peer
-    description.loader.exec_module(peer)
-    before = anonymous_memory()
-    run, facts = getattr(peer, given["task"])(given, read_batches(batches_path))
-    run()  # the first pass allocates, and compiles what there is to compile
+    module_spec.loader.exec_module(peer)
+    baseline = anonymous_memory()
+    make_pass, facts = getattr(peer, spec["task"])(spec, read_batches(batches_path))
+
+    def run() -> None:
+        make_pass()
+        if spec["device"].startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(spec["device"])
+
+    run()  # warm-up: the first pass allocates and compiles
     print(json.dumps(facts), file=answers, flush=True)
     for line in sys.stdin:
         if line.strip() == "memory":
-            answer = {"memory": most(run, before, given["device"])}
+            answer = {"memory": peak_memory(run, baseline, spec["device"])}
         elif line.strip() == "operations":
             answer = {"operations": peer.operations(run)}
         else:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             run()
-            answer = {"seconds": time.perf_counter() - begun}
+            answer = {"seconds": time.perf_counter() - start}
         print(json.dumps(answer), file=answers, flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
