@@ -29,7 +29,7 @@ from s2s.benchmark.programs import Arrays, NoMemoryLeftError, Program, write_bat
 from s2s.config import Bounds, PositiveFloat, PositiveInt
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError
-from s2s.evaluation.scaling import WORDS, Cost, Scaling, Task, exponents
+from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
 from s2s.models import check_model
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class _Turn:
 
     def _give_up(self, limit: float | None) -> None:
         self.missing = "needs more memory than there is" if limit is None else f"needs more than {limit:,.0f} MiB"
-        log.warning("%s, %s, %s: not measured, it %s", self.model, WORDS[self.task], self.setting, self.missing)
+        log.warning("%s, %s, %s: not measured, it %s", self.model, TASK_NAMES[self.task], self.setting, self.missing)
         self.close()
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ def measure(
 
 def count_passes(config: ScalingConfig, repetitions: int) -> int:
     """Passes that `measure` reports as done: the measured ones, and one of each process for its memory."""
-    return len(config.settings()) * len(config.models) * len(WORDS) * (repetitions + 1)
+    return len(config.settings()) * len(config.models) * len(TASK_NAMES) * (repetitions + 1)
 
 
 def _costs(
@@ -166,7 +166,7 @@ def _costs(
         file = Path(name) / "batches.npz"
         write_batches(file, batches)
         for model, shape in config.models.items():
-            for task in WORDS:
+            for task in TASK_NAMES:
                 turn = stack.enter_context(closing(_Turn(model, task, f"{batch} × {length} tokens")))
                 given = {
                     **{"task": task, "shape": asdict(shape), "vocabulary": config.vocabulary, **more},
@@ -228,13 +228,13 @@ MEASURES: dict[str, Callable[[Cost, float | None], str | None]] = {
 def table(scaling: Scaling) -> list[list[str]]:
     """A block for each kind of work, batch and measure; a line for each model, a column for each length."""
     lines = [["tokens", *(f"{length}" for length in scaling.lengths)]]
-    for task, words in WORDS.items():
+    for task, words in TASK_NAMES.items():
         for batch in scaling.batches:
             for what, number in MEASURES.items():
                 lines.append([f"{words}, batch of {batch}: {what}", *("" for _ in scaling.lengths)])
                 for model in scaling.models:
                     costs = scaling.of(task, batch, model)
-                    grown = dict(zip(costs, exponents(list(costs.values())), strict=True))
+                    grown = exponents(costs)
                     cells = {n: _cell(number(cost, grown[n]), cost.missing) for n, cost in costs.items()}
                     lines.append([f"  {model}", *(cells.get(length, "") for length in scaling.lengths)])
     return lines

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from s2s.evaluation.report.canvas import DPI, PAPER, SOFT, ground
+from s2s.evaluation.report.canvas import DPI, PAPER, SOFT, style_axes
 from s2s.evaluation.report.palette import Style, styles
 from s2s.evaluation.report.picture import marker_step
 from s2s.lab.statistics import mean_over_seeds
@@ -44,7 +44,7 @@ def panels(titles: Sequence[str], narrow: bool, height: float = 3.4) -> tuple[Fi
     found = []
     for number, title in enumerate(titles):
         axes = figure.add_subplot(rows, columns, number + 1)
-        ground(axes)
+        style_axes(axes)
         axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=10)
         found.append(axes)
     return figure, found

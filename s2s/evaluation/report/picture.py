@@ -1,7 +1,7 @@
-"""Pictures of results: learning curves, attention weights; `s2s.evaluation.report.length` has that of scores by length.
+"""Pictures of learning curves and attention weights; `s2s.evaluation.report.length` has the one of scores by length.
 
-Each function `…_picture` writes one file, PNG or SVG by its extension; each `draw_…` returns the matplotlib figure,
-which the report page turns into an element of its own (`s2s.evaluation.report.canvas.svg`).
+Each `…_picture` function writes one file, PNG or SVG by its extension. Each `draw_…` function returns the matplotlib
+figure, which the page includes as inline SVG (`s2s.evaluation.report.canvas.svg`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from s2s.evaluation.report.palette import Style, styles
 
 @dataclass(frozen=True)
 class Curve:
-    """Validation BLEU during training: points are (update, seconds since the start, BLEU).
+    """Learning curve with points (update, seconds since the start, validation BLEU).
 
-    Several curves of one label are trainings of one system.
+    Curves with the same label are trainings of one system.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Curve:
 
 
 def curves_picture(curves: Sequence[Curve], path: Path, by: str = "seconds", title: str = "Validation BLEU") -> None:
-    """Learning curves by training time (`by="seconds"`) or by update (`by="updates"`)."""
+    """Writes learning curves by training time (`by="seconds"`) or by update (`by="updates"`)."""
     with drawing():
         save(draw_curves(curves, by, title), path)
 
@@ -43,12 +43,12 @@ def curves_picture(curves: Sequence[Curve], path: Path, by: str = "seconds", tit
 def attention_picture(
     weights: ArrayLike, source_pieces: Sequence[str], target_pieces: Sequence[str], path: Path, title: str = ""
 ) -> None:
-    """Attention weights (target pieces, source pieces) as a heat map; each row shows where one piece was written from.
+    """Writes attention weights (target pieces, source pieces) as a heat map, a row for each target piece.
 
     Raises:
-        S2SError: the shape does not fit the pieces; the file cannot be written.
+        S2SError: the shape does not match the pieces; the file cannot be written.
     """
-    matrix = check_weights(weights, source_pieces, target_pieces)
+    matrix = weight_matrix(weights, source_pieces, target_pieces)
     rows, columns = matrix.shape
     with drawing():
         figure = Figure(figsize=(1.8 + 0.3 * columns, 1.8 + 0.3 * rows), dpi=DPI, layout="constrained", facecolor=PAPER)
@@ -69,8 +69,8 @@ def attention_picture(
         save(figure, path)
 
 
-def check_weights(weights: ArrayLike, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> np.ndarray:
-    """The weights as an array (T, S), or S2SError where they do not fit the pieces."""
+def weight_matrix(weights: ArrayLike, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> np.ndarray:
+    """Returns the weights as an array (T, S); raises S2SError if the shape does not match the pieces."""
     matrix = np.asarray(weights, dtype=np.float64)
     if matrix.shape != (len(target_pieces), len(source_pieces)) or not matrix.size:
         raise S2SError(
@@ -81,7 +81,7 @@ def check_weights(weights: ArrayLike, source_pieces: Sequence[str], target_piece
 
 
 def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool = False, legend: bool = True) -> Figure:
-    """The figure of `curves_picture`; without `legend` it needs one beside it."""
+    """Returns the figure of `curves_picture`; without `legend` the page adds one."""
     if by not in ("seconds", "updates"):
         raise S2SError(f"learning curves go by seconds or by updates, not by {by!r}")
     figure, axes = canvas((4.3, 3.2) if narrow else (9.6, 4.2), title)
@@ -90,14 +90,14 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
     best = 1.0
     families = {curve.label: curve.family for curve in curves}
     looks = dict(zip(families, styles(list(families.values())), strict=True))
-    named: set[str] = set()
+    labelled: set[str] = set()
     for curve in curves:
         look = looks[curve.label]
         x = [seconds / scale if by == "seconds" else step for step, seconds, _ in curve.points]
         y = [bleu for *_, bleu in curve.points]
         line = {**line_style(look), "markevery": marker_step(x), "markersize": 4.5}
-        axes.plot(x, y, **line, label="" if curve.label in named else curve.label, zorder=3)
-        named.add(curve.label)
+        axes.plot(x, y, **line, label="" if curve.label in labelled else curve.label, zorder=3)
+        labelled.add(curve.label)
         best = max([best, *y])
     axes.set_ylim(0, min(best * 1.08, 104))
     axes.set_xlim(left=0)
@@ -109,12 +109,12 @@ def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool 
 
 
 def marker_step(points: Sequence[float]) -> int:
-    """How many points it is from one marker of a line to the next: at most a dozen of them, however many points."""
+    """Returns the number of points per marker, for at most a dozen markers on a line."""
     return math.ceil(len(points) / 12) or 1
 
 
 def line_style(look: Style) -> dict[str, Any]:
-    """How matplotlib draws the line of a system."""
+    """Returns matplotlib's line properties for a system."""
     return {
         "color": look.light,
         "linewidth": 2.0,

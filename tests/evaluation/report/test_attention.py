@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s2s.errors import S2SError
-from s2s.evaluation.report.attention import AttentionMap, packed, words
+from s2s.evaluation.report.attention import AttentionMap, encode_map, merge_pieces
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from s2s.evaluation.report.attention import AttentionMap, packed, words
     ],
 )
 def test_pieces_become_words(pieces: list[str], language: str, expected: list[str]) -> None:
-    found = words(pieces, language)
+    found = merge_pieces(pieces, language)
     assert [text for text, _ in found] == expected
     assert [number for _, group in found for number in group] == list(range(len(pieces)))
 
@@ -37,7 +37,7 @@ def test_what_the_pieces_of_a_word_get_is_added_up_and_where_they_look_is_averag
     first = np.array([[0.5, 0.3, 0.2, 0.0], [0.1, 0.1, 0.8, 0.0], [0, 0, 0, 1.0]])
     second = np.array([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0, 0, 0, 1.0]])
     heads = {"layer1.head1": first, "layer1.head2": second}
-    one = packed(AttentionMap("transformer", 4, source, target, heads), "en", "de")
+    one = encode_map(AttentionMap("transformer", 4, source, target, heads), "en", "de")
     assert (one["system"], one["sentence"]) == ("transformer", 5)
     assert (one["source"], one["target"]) == (["dogs", "run", "(end)"], ["Hunde", "(end)"])
     assert list(one["heads"]) == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
@@ -47,8 +47,8 @@ def test_what_the_pieces_of_a_word_get_is_added_up_and_where_they_look_is_averag
 
 def test_a_single_head_is_not_averaged_and_must_fit() -> None:
     weights = {"attention": np.array([[0.994, 0.006]])}
-    one = packed(AttentionMap("gru", 0, ["▁a", "</s>"], ["</s>"], weights), "en", "de")
+    one = encode_map(AttentionMap("gru", 0, ["▁a", "</s>"], ["</s>"], weights), "en", "de")
     assert list(one["heads"]) == ["attention"]
     assert unpacked(one, "attention").tolist() == [[99, 1]]
     with pytest.raises(S2SError, match="1 target × 1 source"):
-        packed(AttentionMap("gru", 0, ["</s>"], ["</s>"], weights), "en", "de")
+        encode_map(AttentionMap("gru", 0, ["</s>"], ["</s>"], weights), "en", "de")

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2s.evaluation.by_length import report
+from s2s.evaluation.by_length import evaluate_translations
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import as_csv, length_rows, sentence_rows
 from s2s.evaluation.report.page import write_page
-from s2s.evaluation.report.results import Results, System, TestSet, Training, gather
+from s2s.evaluation.report.results import Results, System, Training, gather
+from s2s.evaluation.test_set import TestSet
 from tests.evaluation.report.browser import NAMES, Browser, installed
 
 pytestmark = pytest.mark.skipif(installed() is None, reason=f"no browser is installed: none of {', '.join(NAMES)}")
@@ -118,13 +119,13 @@ def test_a_baseline_is_chosen(browser: Browser, results: Results) -> None:
         return visible(browser, "#systems tbody [data-baseline]")
 
     before = cells()
-    assert results.baseline == "lstm"  # the best on a fixed-size encoding
+    assert results.baseline == "lstm"  # the best with a fixed-length context vector
     assert [place for place, text in enumerate(before) if text == "baseline"] == [0, 1]
     assert len(before) == 8
     browser.choose("#baseline", "transformer")
     after = cells()
     assert [place for place, text in enumerate(after) if text == "baseline"] == [6, 7]
-    found = results.pairs.found["lstm", "transformer"]["bleu"]
+    found = results.pairwise.differences["lstm", "transformer"]["bleu"]
     assert after[0].startswith(f"−{-found.difference:.1f} −")  # type: ignore[operator]
     assert after[0].endswith(f"p = {found.p_value:.4f}")
     assert visible(browser, "[data-name-of-baseline]") == ["transformer"] * 2
@@ -145,7 +146,7 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:-11:-1]
     browser.choose("#order", "a few of every length")
     assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]
-    assert visible(browser, "#save-sentences") == ["save what was found as CSV"]
+    assert visible(browser, "#save-sentences") == ["save these sentences as CSV"]
 
     browser.type("#search", "ONERROR=alert")
     assert numbers(browser) == [1]
@@ -223,7 +224,7 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
 
     chosen = of_each(browser, "#sentence option", "element.text")
     assert [text.split(": ")[0].split(" · ")[1] for text in chosen] == ["test sentence 10", "test sentence 5"]
-    browser.choose("#looking", "transformer")
+    browser.choose("#attention-system", "transformer")
     options = browser.run("[...document.querySelectorAll('#head option')].map(one => one.text)")
     assert options == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
     mean = lit(browser, "source")
@@ -285,14 +286,15 @@ def _as_script_writes(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def system_of(name: str, test: TestSet, hypotheses: list[str]) -> System:
+    evaluation = evaluate_translations(test, hypotheses, training_limit=None, decoding={})
+    return System(name, "fixed", 9, 9, {}, [Training(1, evaluation, hypotheses)])
+
+
 def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_system, test_set, tmp_path: Path) -> None:
     arabic = replace(test_set, target_language="ar", references=["ذهب الرجل إلى البيت."] * len(test_set.sources))
     outputs = ["ذهب الكلب إلى البيت."] * len(test_set.sources)
-    evaluation = report(
-        arabic.sources, outputs, arabic.references, source_language="en", target_language="ar", config=arabic.config,
-        training_limit=None, decoding={},
-    )  # fmt: skip
-    system = System("lstm", "fixed", 9, 9, {}, [Training(1, evaluation, outputs)])
+    system = system_of("lstm", arabic, outputs)
     pieces = ["▁ذهب", "▁الكلب", "</s>"]
     weights = np.array([[0.3, 0.7], [0.7, 0.3], [0.5, 0.5]])
     maps = [AttentionMap("lstm", 3, ["▁a", "</s>"], pieces, {"attention": weights})]
@@ -318,13 +320,7 @@ def test_what_is_empty_is_said_to_be_and_what_is_not_different_has_no_sign(
 ) -> None:
     long = " ".join(test_set.references * 4)
     odd = replace(test_set, sources=["", "a " * 7, "b " * 14], references=["", long, ""])
-    systems = []
-    for name, outputs in (("gru", ["", long, "x"]), ("lstm", ["", f"{long}n", " "])):
-        evaluation = report(
-            odd.sources, outputs, odd.references, source_language="en", target_language="de", config=odd.config,
-            training_limit=None, decoding={},
-        )  # fmt: skip
-        systems.append(System(name, "fixed", 9, 9, {}, [Training(1, evaluation, outputs)]))
+    systems = [system_of("gru", odd, ["", long, "x"]), system_of("lstm", odd, ["", f"{long}n", " "])]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather(systems, odd, trials=5))
     samples = path.read_text(encoding="utf-8").split('<div id="list">')[1].split("</div>")[0]  # without the script

@@ -15,7 +15,8 @@ from s2s.evaluation.report.files import (
     system_rows,
     write_files,
 )
-from s2s.evaluation.report.results import Results, TestSet, gather
+from s2s.evaluation.report.results import Results, gather
+from s2s.evaluation.test_set import TestSet
 
 TABLES = ("length", "systems", "pairs", "pairs_by_length", "curves")
 EVIL = 'a "quoted", line\u2028 and \ud800'

@@ -33,7 +33,7 @@ def test_the_length_picture_is_large_enough_and_repeats_byte_for_byte(series: li
     assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
     ElementTree.parse(tmp_path / "1.svg")
     text = (tmp_path / "1.svg").read_text(encoding="utf-8")
-    for word in ("lstm_attention", "$cost$", "fixed-size encoding", "n = 0", "11–12", "words in the source"):
+    for word in ("lstm_attention", "$cost$", "fixed-length context vector", "n = 0", "11–12", "words in the source"):
         assert word in text
 
 
@@ -131,7 +131,7 @@ def test_systems_on_other_sentences_or_bins_do_not_share_a_picture(series: list[
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.stem)
 def test_each_view_shows_its_own_numbers(series: list[Series], view: View) -> None:
     axes = draw_length(series, view).axes[0]
-    rows = [row.of(view.metric) for row in series[0].evaluation.along(view.side).bins]
+    rows = [row.estimate(view.metric) for row in series[0].evaluation.bins_by(view.side).bins]
     drawn = [list(line.get_ydata()) for line in axes.lines]
     assert [row.value for row in rows if row.value is not None] in drawn
     for row in rows:

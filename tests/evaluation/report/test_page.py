@@ -21,15 +21,16 @@ from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import tables
 from s2s.evaluation.report.page import write_page
 from s2s.evaluation.report.prose import signed
-from s2s.evaluation.report.results import Results, TestSet, gather
+from s2s.evaluation.report.results import Results, gather
 from s2s.evaluation.scaling import Scaling
+from s2s.evaluation.test_set import TestSet
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = "<script>alert('a')</script> & \"b\""
 
 
 class Page(HTMLParser):
-    """Checks that elements nest; collects text, element names, scripts and what would be fetched."""
+    """HTML parser that checks the nesting and collects text, element names, scripts and external addresses."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -45,9 +46,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
-        given = dict(attributes)
-        if tag == "a" and given.get("download"):
-            self.links[str(given["download"])] = str(given["href"])
+        values = dict(attributes)
+        if tag == "a" and values.get("download"):
+            self.links[str(values["download"])] = str(values["href"])
         if tag == "script":
             self.scripts.append("")
         for name, value in attributes:
@@ -116,7 +117,7 @@ def html(results: Results, maps: list[AttentionMap], scaling: Scaling, tmp_path_
     return path.read_text(encoding="utf-8")
 
 
-def test_it_is_whole_html(html: str) -> None:
+def test_it_is_well_formed_html(html: str) -> None:
     page = Page(html)
     assert page.open == []
     assert page.names.count("html") == page.names.count("h1") == 1
@@ -167,7 +168,7 @@ def test_tables_hold_the_numbers(html: str, results: Results) -> None:
         "512 MiB",
         "n/a",
         *results.first.signatures.values(),
-        *results.pairs.tests.values(),
+        *results.pairwise.tests.values(),
     ):
         assert word in text
     assert '"seed": 1' in Page(html).text
@@ -182,7 +183,7 @@ def test_every_system_is_compared_with_every_baseline(html: str, results: Result
         if (cells := re.findall(rf'<span data-baseline="{baseline}"( hidden)?>(.*?)</span>\n', html, re.DOTALL))
     }
     assert list(shown) == list(results.evaluations)
-    assert results.baseline == "lstm"  # the better one of those on a fixed-size encoding
+    assert results.baseline == "lstm"  # the better one of those with a fixed-length context vector
     for baseline, cells in shown.items():
         assert len(cells) == 2 * 4
         assert all(bool(hidden) == (baseline != "lstm") for hidden, _ in cells)
@@ -190,7 +191,7 @@ def test_every_system_is_compared_with_every_baseline(html: str, results: Result
         assert texts.count("baseline") == 2
         for system in results.evaluations:
             if system != baseline:
-                for found in results.pairs.found[system, baseline].values():
+                for found in results.pairwise.differences[system, baseline].values():
                     low, high = f"{signed(found.low)} to", f"p = {found.p_value:.4f}"
                     assert any(low in text and text.endswith(high) for text in texts)
 
@@ -223,7 +224,7 @@ def test_cost_by_length(html: str) -> None:
     assert "32.0 ms T2.00 · 400 MiB" in text
 
 
-def test_models_of_the_cost_look_like_the_systems_of_their_name_and_others_like_none(html: str) -> None:
+def test_cost_and_scores_of_a_model_share_its_colour(html: str) -> None:
     swatches = re.findall(r'<svg class="swatch".*?stroke="var\((.*?)\)".*?<span class="name">(.*?)</span>', html)
     by_name = {name: color for color, name in swatches}
     assert len(set(swatches)) == len(by_name) == 5  # one colour for each name
@@ -233,13 +234,13 @@ def test_models_of_the_cost_look_like_the_systems_of_their_name_and_others_like_
     assert set(re.findall(r"var\((--system-\d)\)", picture)) == {"--system-2", "--system-3", "--system-4"}
 
 
-def test_without_its_script_it_shows_a_middling_sentence_of_each_bin(html: str, results: Results) -> None:
+def test_without_its_script_it_shows_the_middle_sentence_of_each_bin(html: str, results: Results) -> None:
     shown, lengths = [int(n) for n in re.findall(r"<h3>(\d+) words?", html)], results.test.lengths()
     bins = [(0, 5), (6, 10), (13, 18)]
     assert shown == [median_high([n for n in lengths if low <= n <= high]) for low, high in bins]
 
 
-def test_a_page_without_room_leaves_out_sentences_of_all_lengths(
+def test_a_size_limit_leaves_out_sentences_of_all_lengths(
     results: Results, maps: list[AttentionMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_module, "_SENTENCES", 8_000)
@@ -251,10 +252,10 @@ def test_a_page_without_room_leaves_out_sentences_of_all_lengths(
     shares = [sum(low <= row[1] <= high for row in page.data["sentences"]) for low, high in ((1, 5), (6, 10), (13, 18))]
     assert max(shares) - min(shares) <= 1
     assert page.data["attention"] == []
-    assert "Where attention looks" not in page.words
+    assert "Attention weights" not in page.words
 
 
-def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_a_page_without_measurements(make_system, test_set: TestSet, tmp_path: Path) -> None:
     one = make_system("rnn", "fixed", 0.05, limit=None)
     training = replace(one.trainings[0], train_seconds=None, tokens_per_s=None, tokens_seen=None, memory=None, curve=[])
     settings = {"strategy": "beam"}
@@ -262,7 +263,7 @@ def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: P
     beam = replace(other.trainings[0], evaluation=replace(other.trainings[0].evaluation, decoding=settings), curve=[])
     systems = [replace(one, trainings=[training]), replace(other, trainings=[beam])]
     page = show(tmp_path, gather(systems, test_set, trials=5))
-    for title in ("Learning curves", "Attention minus", "How cost grows", "Where attention looks"):
+    for title in ("Learning curves", "Attention minus", "Cost by sentence length", "Attention weights"):
         assert title not in page.text
     assert "Decoding of rnn: strategy=greedy" in page.words
     assert "Decoding of gru: strategy=beam" in page.words
@@ -274,17 +275,17 @@ def test_shaded_is_explained_where_something_is_shaded(make_system, test_set: Te
     training = replace(one.trainings[0], evaluation=replace(one.trainings[0].evaluation, reference_limit=None))
     show(tmp_path, gather([replace(one, trainings=[training])], test_set, trials=5))
     views = (tmp_path / "a.html").read_text(encoding="utf-8").split('<div data-view="')[1:7]
-    assert ["Shaded: longer than anything in training" in view for view in views] == [True] * 3 + [False] * 3
+    assert ["Shaded: longer than all training sentences" in view for view in views] == [True] * 3 + [False] * 3
 
 
-def test_what_scrolls_can_be_reached_with_the_keyboard(html: str) -> None:
+def test_scrolling_regions_are_reachable_with_the_keyboard(html: str) -> None:
     scrolling = re.findall(r'<div class="scroll"[^>]*>', html)
     assert len(scrolling) == 11
     for one in scrolling:
         assert re.fullmatch(r'<div class="scroll" tabindex="0" role="region" aria-label="[^"]+">', one)
 
 
-def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_several_seeds_are_named(make_system, test_set: TestSet, tmp_path: Path) -> None:
     names = [("lstm", "fixed", 0.05), ("lstm_attention", "attention", 0.004)]
     results = gather([make_system(*one, seeds=(1, 4, 7)) for one in names], test_set, trials=20)
     text = show(tmp_path, results).words
@@ -292,7 +293,7 @@ def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tm
     assert "(means of 3 trainings)" in text
     assert "Each model was trained with the seeds 1, 4 and 7" in text
     assert "of the means of 3 trainings (sacrebleu's own test takes one of each system), not corrected" in text
-    assert "Training time and tokens/s leave out validation and saving;" in text
+    assert "Training time and tokens/s exclude validation and saving;" in text
     for system in results.systems:
         scores = [one.evaluation.bleu for one in system.trainings]
         one = results.evaluations[system.name]
@@ -317,7 +318,7 @@ def test_the_table_of_attention_says_where_the_cell_differs_too(make_system, tes
     assert page.data["pair"] == ["transformer", "gru"]
 
 
-def test_what_does_not_belong_together_is_refused(results: Results, make_system, test_set: TestSet) -> None:
+def test_systems_that_cannot_be_compared_are_an_error(results: Results, make_system, test_set: TestSet) -> None:
     systems = results.systems
     with pytest.raises(S2SError, match="lstm was evaluated on another test set"):
         gather(systems, replace(test_set, references=test_set.sources))

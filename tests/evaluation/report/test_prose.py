@@ -4,43 +4,39 @@ from dataclasses import replace
 
 import pytest
 
-from s2s.evaluation.paired import Difference, Paired, paired
+from s2s.durations import duration
+from s2s.evaluation.paired import Difference, PairedComparison, compare_systems
 from s2s.evaluation.report.prose import (
     Comparison,
     Pair,
-    Scored,
-    between_seeds,
+    SystemScores,
     difference_in,
-    duration,
     headline,
+    informative_bins,
     mebibytes,
     millions,
+    pair_table_rows,
     pairs_to_compare,
     quantity,
-    rows_to_show,
+    seed_variation,
     signed,
-    telling,
-    threads,
+    threads_note,
 )
-from s2s.evaluation.report.results import TestSet
+from s2s.evaluation.test_set import TestSet
 
 
-def scored(*systems) -> list[Scored]:
-    return [Scored(one.name, one.family, one.trainings[0].evaluation) for one in systems]
+def scored(*systems) -> list[SystemScores]:
+    return [SystemScores(one.name, one.family, one.trainings[0].evaluation) for one in systems]
 
 
-def comparison(a, b, test_set: TestSet, apart="attention") -> Comparison:
-    found = paired(
-        test_set.sources, a.trainings[0].hypotheses, b.trainings[0].hypotheses, test_set.references,
-        source_language="en", target_language="de",
-        config=test_set.config, trials=10,
-    )  # fmt: skip
-    return Comparison(Pair(a.name, b.name, apart), found)
+def comparison(a, b, test_set: TestSet, contrast="attention") -> Comparison:
+    paired = compare_systems(test_set, a.trainings[0].hypotheses, b.trainings[0].hypotheses, 10)
+    return Comparison(Pair(a.name, b.name, contrast), paired)
 
 
 def about_the_whole_set(difference: float, low: float, high: float) -> Comparison:
     corpus = Difference(0, None, 90, 50 + difference, 50.0, difference, low, high)
-    return Comparison(Pair("lstm_attention", "lstm", "attention"), Paired(corpus, [], 0.5, "", ""))
+    return Comparison(Pair("lstm_attention", "lstm", "attention"), PairedComparison(corpus, [], 0.5, "", ""))
 
 
 def test_the_headline_says_what_the_numbers_say(make_system, test_set: TestSet) -> None:
@@ -51,17 +47,15 @@ def test_the_headline_says_what_the_numbers_say(make_system, test_set: TestSet) 
     assert min(rows[0].sentences, rows[1].sentences) >= 20
     long = difference_in(compared.paired, rows[1])  # the limit is 10 words
     assert first == (
-        f"On sentences of 6–10 words (n\u00a0=\u00a0{rows[1].sentences}), lstm on a fixed-size encoding reaches "
-        f"{long.b:.1f} BLEU and lstm_attention {long.a:.1f}: lstm_attention is {long.difference:.1f} ahead "
+        f"On sentences of 6–10 words (n\u00a0=\u00a0{rows[1].sentences}), lstm with a fixed-length context vector "
+        f"reaches {long.b:.1f} BLEU and lstm_attention {long.a:.1f}: lstm_attention is {long.difference:.1f} ahead "
         f"(95 % paired interval {long.low:.1f} to {long.high:.1f})."
     )
-    opening = (
-        f"On sentences of up to 5 words (n\u00a0=\u00a0{rows[0].sentences}), lstm on a fixed-size encoding reaches "
-    )
-    assert second.startswith(opening)
+    opening = f"On sentences of up to 5 words (n\u00a0=\u00a0{rows[0].sentences}), "
+    assert second.startswith(f"{opening}lstm with a fixed-length context vector reaches ")
     spans = f"From up to 5 words (n\u00a0=\u00a0{rows[0].sentences}) to 6–10 words (n\u00a0=\u00a0{rows[1].sentences})"
     assert third.startswith(f"{spans}, BLEU changes by ")
-    assert f"{signed(rows[1].bleu - rows[0].bleu)} with a fixed-size encoding" in third
+    assert f"{signed(rows[1].bleu - rows[0].bleu)} with a fixed-length context vector" in third
 
 
 def test_a_system_that_is_behind_is_called_behind(make_system, test_set: TestSet) -> None:
@@ -101,11 +95,11 @@ def test_one_system_alone_has_a_headline(make_system) -> None:
 
 
 def test_what_seeds_change_is_said_for_several_only() -> None:
-    assert between_seeds([1], {"lstm": 0.0}) == ""
-    several = between_seeds([1, 2, 5], {"lstm": 2.04, "gru": 0.46, "rnn": 1.0})
+    assert seed_variation([1], {"lstm": 0.0}) == ""
+    several = seed_variation([1, 2, 5], {"lstm": 2.04, "gru": 0.46, "rnn": 1.0})
     assert several.startswith("Each model was trained with the seeds 1, 2 and 5, and its scores are means")
     assert several.endswith("BLEU of the whole test set differs by 0.5 (gru) to 2.0 (lstm).")
-    assert between_seeds([1, 2], {"lstm": 2.0}).endswith("differs by 2.0.")
+    assert seed_variation([1, 2], {"lstm": 2.0}).endswith("differs by 2.0.")
 
 
 def test_several_seeds_are_said_in_the_first_sentence(make_system, test_set: TestSet) -> None:
@@ -122,7 +116,7 @@ def test_pairs_share_their_cell_and_the_strongest_fixed_system_comes_first(make_
         Pair("gru_attention", "gru", "attention"),
         Pair("rnn_attention", "rnn", "attention"),
     ]
-    # A system on a fixed-size encoding whose like has attention says more than a better one without.
+    # A system with a fixed-length context vector whose like has attention says more than a better one without.
     mine = make_system("mine", "attention", 0.004)
     assert pairs_to_compare(scored(weak, strong, partners[0], mine)) == [Pair("rnn_attention", "rnn", "attention")]
 
@@ -135,35 +129,35 @@ def test_without_a_like_the_best_are_compared(make_system, test_set: TestSet) ->
     def first(*systems) -> str:
         (pair,) = pairs_to_compare(scored(*systems))
         by_name = {one.name: one for one in systems}
-        compared = comparison(by_name[pair.a], by_name[pair.b], test_set, pair.apart)
+        compared = comparison(by_name[pair.a], by_name[pair.b], test_set, pair.contrast)
         return headline(scored(*systems), [compared], 0.95)[0]
 
     said = first(weak, strong, mine, transformer)
-    assert "gru on a fixed-size encoding reaches" in said
+    assert "gru with a fixed-length context vector reaches" in said
     assert "BLEU and mine with attention (another cell, too) " in said
     assert ": mine is " in said
     said = first(weak, strong, transformer)
-    assert "gru on a fixed-size encoding reaches" in said
+    assert "gru with a fixed-length context vector reaches" in said
     assert "BLEU and transformer with self-attention " in said
     said = first(other, make_system("gru_attention", "attention", 0.002))
     assert "t with self-attention reaches" in said
     assert "BLEU and gru_attention " in said
     said = first(weak, strong)
-    assert "rnn on a fixed-size encoding reaches" in said
+    assert "rnn with a fixed-length context vector reaches" in said
     assert "BLEU and gru " in said
     assert pairs_to_compare(scored(weak)) == []
 
 
 def test_only_bins_with_enough_sentences_carry_a_headline(make_system, test_set: TestSet) -> None:
     inside, without = make_system("a", "fixed", 0.03), make_system("a", "fixed", 0.03, limit=None)
-    assert [row.label for row in telling(inside.trainings[0].evaluation)] == ["≤5", "6–10"]
+    assert [row.label for row in informative_bins(inside.trainings[0].evaluation)] == ["≤5", "6–10"]
     evaluation = without.trainings[0].evaluation
-    assert [row.label for row in telling(evaluation)] == ["≤5", "6–10", ">12"]
+    assert [row.label for row in informative_bins(evaluation)] == ["≤5", "6–10", ">12"]
     few = [replace(row, sentences=19 if row.max is None else 20) for row in evaluation.by_length]
-    assert [row.label for row in telling(replace(evaluation, by_length=few))] == ["≤5", "6–10"]
+    assert [row.label for row in informative_bins(replace(evaluation, by_length=few))] == ["≤5", "6–10"]
     whole = [replace(evaluation.by_length[0], min=0, max=None, sentences=90)]
-    assert telling(replace(evaluation, by_length=whole)) == []
-    assert telling(make_system("a", "fixed", 0.03, limit=4).trainings[0].evaluation) == []
+    assert informative_bins(replace(evaluation, by_length=whole)) == []
+    assert informative_bins(make_system("a", "fixed", 0.03, limit=4).trainings[0].evaluation) == []
 
 
 def test_with_few_bins_the_headline_is_about_the_whole_test_set(make_system, test_set: TestSet) -> None:
@@ -176,14 +170,14 @@ def test_with_few_bins_the_headline_is_about_the_whole_test_set(make_system, tes
 
     (first, second), compared = said(4)  # no bin is within the limit
     whole = compared.paired.corpus
-    assert first.startswith("On the whole test set, lstm on a fixed-size encoding reaches ")
+    assert first.startswith("On the whole test set, lstm with a fixed-length context vector reaches ")
     assert f"{whole.b:.1f} BLEU and lstm_attention {whole.a:.1f}: lstm_attention is {whole.difference:.1f} a" in first
     assert second.startswith("gru reaches ")
     (same, second, third), compared = said(7)
     assert same == first
     assert second.startswith("On sentences of up to 5 words (n\u00a0=\u00a0")
     assert third.startswith("gru reaches ")
-    labels = [label for label, _ in rows_to_show(compared, make_system(*plan[0], limit=7).trainings[0].evaluation)]
+    labels = [label for label, _ in pair_table_rows(compared, make_system(*plan[0], limit=7).trainings[0].evaluation)]
     assert labels == ["up to 5 words", "more than 12 words", "whole test set"]
 
 
@@ -212,7 +206,7 @@ def test_models_that_have_learned_little_say_little(make_system, test_set: TestS
     ],
 )
 def test_threads_are_those_of_the_trainings(of: list[int | None], said: str) -> None:
-    assert threads(of) == said
+    assert threads_note(of) == said
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,16 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2s.evaluation.report.results import TestSet, gather
+from s2s.evaluation.report.results import gather
 from s2s.evaluation.report.sentences import (
-    as_script,
     by_bins,
     differences,
     evenly,
-    for_the_page,
+    page_sentences,
+    script_json,
     sentence_scores,
 )
+from s2s.evaluation.test_set import TestSet
 
 
 @given(st.lists(st.lists(st.integers(), max_size=30), min_size=1, max_size=6), st.integers(0, 100))
@@ -64,7 +65,7 @@ def test_scores_are_sacrebleus_of_the_sentence_alone(make_system, test_set: Test
         assert scores[number] == pytest.approx(
             sacrebleu.sentence_chrf(output, [reference], word_order=2).score, abs=0.006
         )
-    rows = for_the_page(results, 10**9)
+    rows = page_sentences(results, 10**9)
     assert [row[1] for row in rows] == sorted(test_set.lengths())
     assert sorted(row[0] for row in rows) == list(range(1, 91))
     for number, length, reference_length, source, reference, (score,), (pieces,) in rows:
@@ -80,9 +81,9 @@ def test_what_is_shown_fits_its_bytes(make_system, test_set: TestSet, share: flo
     """Text that is written longer than it is: quotes and angle brackets, and outputs in many pieces."""
     outputs = [f'<"{line}" a b' for line in test_set.references]
     results = gather([make_system("lstm", "fixed", 0, hypotheses=outputs)], test_set, trials=5)
-    everything = len(as_script(for_the_page(results, 10**9)).encode())
+    everything = len(script_json(page_sentences(results, 10**9)).encode())
     budget = int(share * everything)
-    shown = for_the_page(results, budget)
-    assert len(as_script(shown).encode()) <= max(budget, len("[]")) + len(shown)
+    shown = page_sentences(results, budget)
+    assert len(script_json(shown).encode()) <= max(budget, len("[]")) + len(shown)
     assert (len(shown) == 90) == (share == 1.0)
     assert abs(len(shown) - 90 * share) <= 15

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from s2s.evaluation.paired import paired
-from s2s.evaluation.report.results import TestSet
+from s2s.evaluation.paired import compare_systems
 from s2s.evaluation.report.table import align, evaluation_table, paired_table, systems_table
+from s2s.evaluation.test_set import TestSet
 
 
 def test_columns_are_aligned() -> None:
@@ -44,12 +44,8 @@ def test_several_systems_side_by_side(make_system) -> None:
 
 def test_a_comparison(make_system, test_set: TestSet) -> None:
     a, b = make_system("lstm_attention", "attention", 0.005), make_system("lstm", "fixed", 0.05)
-    found = paired(
-        test_set.sources, a.trainings[0].hypotheses, b.trainings[0].hypotheses, test_set.references,
-        source_language="en", target_language="de",
-        config=test_set.config, trials=100,
-    )  # fmt: skip
-    text = paired_table(found, a.name, b.name)
-    corpus = found.corpus
+    result = compare_systems(test_set, a.trainings[0].hypotheses, b.trainings[0].hypotheses, 100)
+    text = paired_table(result, a.name, b.name)
+    corpus = result.corpus
     assert f"{corpus.difference:+.1f} [{corpus.low:.1f}, {corpus.high:.1f}]" in text
-    assert f"p = {found.p_value:.4f}" in text
+    assert f"p = {result.p_value:.4f}" in text

@@ -10,7 +10,8 @@ import pytest
 
 from s2s.evaluation.report import page
 from s2s.evaluation.report.page import write_page
-from s2s.evaluation.report.results import TestSet, gather
+from s2s.evaluation.report.results import gather
+from s2s.evaluation.test_set import TestSet
 from tests.evaluation.report.browser import NAMES, Browser, installed
 
 
