@@ -29,7 +29,8 @@ from s2s.evaluation.by_length import (
     hash_of_lines,
 )
 from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
-from s2s.evaluation.report.length import Series, length_picture
+from s2s.evaluation.report.length import length_picture
+from s2s.evaluation.report.prose import SystemScores
 from s2s.evaluation.report.table import evaluation_table, precisions_table
 from s2s.evaluation.test_set import TestSet
 from s2s.files import atomic_write, read_json, write_json
@@ -147,7 +148,7 @@ def score_run(
             "hypotheses_sha256": hash_of_lines(hypotheses),
         },
     )
-    length_picture([Series(run.config.model["name"], result, run.model.reads)], folder / f"{name}.png")
+    length_picture([SystemScores(run.config.model["name"], run.model.reads, result)], folder / f"{name}.png")
     score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"
     log.info("%s: BLEU %s in %.0f s; wrote %s.json, .hyp, .png", name, score, seconds, folder / name)
     return result

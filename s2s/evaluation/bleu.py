@@ -69,14 +69,12 @@ def check_tokenizer(tokenize: str, language: str, force: bool = False) -> None:
     if tokenize not in known:
         raise S2SError(f"evaluation.tokenize={tokenize!r} is not one of: {nearest(tokenize, known)}")
     default = scorer_tokenizer(language)
-    if force or tokenize == default or tokenize in _ANY_LANGUAGE:
+    fits = tokenize == default or tokenize in _ANY_LANGUAGE
+    if force or fits or (tokenize in _SPLIT_AT_SPACES and not is_unspaced(language)):
         return
+    why = "it is made for another language"
     if tokenize in _SPLIT_AT_SPACES:
-        if not is_unspaced(language):
-            return
         why = "that language has no spaces between words, so a sentence counts as one word and any error makes it 0"
-    else:
-        why = "it is made for another language"
     advice = "use evaluation.tokenize=null for the right one" if default != "char" else "use evaluation.tokenize=char"
     raise S2SError(
         f"evaluation.tokenize={tokenize} does not fit the target language {language}: {why}; "
@@ -253,10 +251,9 @@ def bleu_metric(tokenize: str) -> BLEU:
         return BLEU(tokenize=tokenize, force=True)
     except (RuntimeError, ImportError, OSError, SystemExit) as error:
         if tokenize in _EXTRAS:
-            install = f"pip install 'sacrebleu[{_EXTRAS[tokenize]}]'"
             raise S2SError(
-                f"evaluation.tokenize={tokenize} needs an extra that is not installed: {install}; "
-                "or take evaluation.tokenize=char"
+                f"evaluation.tokenize={tokenize} needs an extra that is not installed: "
+                f"pip install 'sacrebleu[{_EXTRAS[tokenize]}]'; or take evaluation.tokenize=char"
             ) from error
         raise S2SError(
             f"sacrebleu's tokeniser {tokenize} cannot be loaded: {error}; evaluation.tokenize=char needs nothing"

@@ -325,10 +325,11 @@ def describe_intervals(kind: str, config: EvaluationConfig) -> str:
     return f"{kind}, {100 * config.confidence:g} %, {config.bootstrap} resamples"
 
 
-def check_line_counts(test: TestSet, hypotheses: Sequence[str]) -> None:
-    """Raises S2SError unless every sentence has a source, a hypothesis and a reference."""
-    if not len(test.sources) == len(hypotheses) == len(test.references):
-        raise S2SError(
-            f"{len(test.sources)} sources, {len(hypotheses)} hypotheses, {len(test.references)} references: "
-            "an evaluation needs one of each for every sentence; translate the test set again"
-        )
+def check_line_counts(test: TestSet, *translations: Sequence[str]) -> None:
+    """Raises S2SError unless every sentence has a source, a reference and a hypothesis in each translation."""
+    for hypotheses in translations:
+        if not len(test.sources) == len(hypotheses) == len(test.references):
+            raise S2SError(
+                f"{len(test.sources)} sources, {len(hypotheses)} hypotheses, {len(test.references)} references: "
+                "an evaluation needs one of each for every sentence; translate the test set again"
+            )

@@ -12,12 +12,11 @@ The score of a model trained with several seeds is the mean over its trainings, 
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,9 +74,6 @@ class PairedComparison:
     test: str  # sacrebleu's signature of the significance test
     intervals: str
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
 
 @dataclass(frozen=True)
 class BaselineDifference:
@@ -113,8 +109,7 @@ def compare_systems(
     Raises:
         S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
     """
-    check_line_counts(test, hypotheses_a)
-    check_line_counts(test, hypotheses_b)
+    check_line_counts(test, hypotheses_a, hypotheses_b)
     tokenize = tokenizer_of(test.target_language, test.config)
     a, b = ([translation_statistics(one, test.references, tokenize)] for one in (hypotheses_a, hypotheses_b))
     return compare_statistics(a, b, test, ApproximateRandomization(len(test.sources), trials))
@@ -149,8 +144,7 @@ def bleu_difference(
     Raises:
         S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
     """
-    check_line_counts(test, hypotheses_a)
-    check_line_counts(test, hypotheses_b)
+    check_line_counts(test, hypotheses_a, hypotheses_b)
     tokenize = tokenizer_of(test.target_language, test.config)
     a, b = (bleu_statistics(one, test.references, tokenize) for one in (hypotheses_a, hypotheses_b))
     whole = _difference(0, None, np.arange(len(test.references)), [a], [b], test.config)

@@ -89,10 +89,14 @@ class Scaling:
         costs = (cost for cost in self.costs if (cost.task, cost.batch, cost.model) == (task, batch, model))
         return {cost.length: cost for cost in sorted(costs, key=lambda cost: cost.length)}
 
+    def seconds(self, task: str, batch: int, length: int) -> dict[str, float]:
+        """Returns the time of each model that has one."""
+        costs = (cost for cost in self.costs if (cost.task, cost.batch, cost.length) == (task, batch, length))
+        return {cost.model: cost.seconds for cost in costs if cost.seconds is not None}
+
     def common_lengths(self, task: str, batch: int) -> list[int]:
         """Returns the lengths at which all models have a time."""
-        models = [self.of(task, batch, model) for model in self.models]
-        return [n for n in self.lengths if all(n in costs and costs[n].seconds is not None for costs in models)]
+        return [length for length in self.lengths if len(self.seconds(task, batch, length)) == len(self.models)]
 
 
 def exponents(costs: Mapping[int, Cost]) -> dict[int, float | None]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from s2s.data.lengths import is_unspaced
-from s2s.evaluation.report.picture import weight_matrix
+from s2s.errors import S2SError
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _END = "</s>"
@@ -65,6 +65,16 @@ def _text(pieces: Sequence[str]) -> str:
     return text.decode("utf-8", "replace").replace(_SPACE, " ").strip() or "␣"
 
 
+def _matrix(weights: ArrayLike, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
+    """The weights as an array (T, S)."""
+    matrix = np.asarray(weights, dtype=np.float64)
+    if matrix.shape != (len(target), len(source)) or not matrix.size:
+        raise S2SError(
+            f"attention weights of shape {matrix.shape} do not fit {len(target)} target × {len(source)} source pieces"
+        )
+    return matrix
+
+
 def encode_map(one: AttentionMap, source_language: str, target_language: str) -> dict[str, Any]:
     """Returns a map as JSON for the page: words of both sides, and by head the weights (target, source) as base64.
 
@@ -73,7 +83,7 @@ def encode_map(one: AttentionMap, source_language: str, target_language: str) ->
     """
     source, target = merge_pieces(one.source, source_language), merge_pieces(one.target, target_language)
     heads = {
-        re.sub(r"layer(\d+)\.head(\d+)", r"layer \1, head \2", name): weight_matrix(weights, one.source, one.target)
+        re.sub(r"layer(\d+)\.head(\d+)", r"layer \1, head \2", name): _matrix(weights, one.source, one.target)
         for name, weights in one.heads.items()
     }
     if len(heads) > 1:

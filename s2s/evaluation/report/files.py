@@ -38,7 +38,7 @@ def write_files(folder: Path, results: Results) -> None:
         S2SError: one cannot be written.
     """
     for view in VIEWS:
-        length_picture(results.series, *(folder / f"{view.stem}.{kind}" for kind in ("png", "svg")), view=view)
+        length_picture(results.scores, *(folder / f"{view.stem}.{kind}" for kind in ("png", "svg")), view=view)
     sentences = sentence_rows(results)
     write_json(folder / "report.json", as_json(results))
     texts = {f"{name}.csv": as_csv(rows) for name, rows in (tables(results) | {"sentences": sentences}).items()}

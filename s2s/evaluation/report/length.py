@@ -18,23 +18,14 @@ from matplotlib.figure import Figure
 
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import METRICS, Metric
-from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin, Side
+from s2s.evaluation.by_length import SIDES, LengthBin, Side
 from s2s.evaluation.report.canvas import DPI, PAPER, SHADE, SOFT, annotate, canvas, drawing, save, spread_labels
 from s2s.evaluation.report.palette import FAMILY_NAMES, Style, styles
 from s2s.evaluation.report.picture import line_style
+from s2s.evaluation.report.prose import SystemScores
 
 METRIC_NAMES: dict[Metric, str] = {"bleu": "BLEU", "chrf": "chrF++", "length_ratio": "length ratio"}
 _FILE_WORDS: dict[Metric, str] = {"bleu": "", "chrf": "-chrf", "length_ratio": "-ratio"}
-
-
-@dataclass(frozen=True)
-class Series:
-    """A system in the length picture; `family` decides colour and dash (`palette`)."""
-
-    label: str
-    evaluation: Evaluation
-    family: str
-    seeds: Sequence[Evaluation] = ()  # of several trainings; `evaluation` is their mean
 
 
 @dataclass(frozen=True)
@@ -58,29 +49,31 @@ BLEU_BY_SOURCE = View("bleu", "source")
 VIEWS = tuple(View(metric, side) for side in SIDES for metric in METRICS)
 
 
-def length_picture(series: Sequence[Series], *paths: Path, view: View = BLEU_BY_SOURCE) -> None:
+def length_picture(systems: Sequence[SystemScores], *paths: Path, view: View = BLEU_BY_SOURCE) -> None:
     """Writes the picture to each path, PNG or SVG by the extension.
 
     Raises:
-        S2SError: no series, or different test sets or bins among them; a file cannot be written.
+        S2SError: no system, or different test sets or bins among them; a file cannot be written.
     """
     with drawing():
-        figure = draw_length(series, view, view.title)
+        figure = draw_length(systems, view, view.title)
         for path in paths:
             save(figure, path)
 
 
-def draw_length(series: Sequence[Series], view: View = BLEU_BY_SOURCE, title: str = "", narrow: bool = False) -> Figure:
+def draw_length(
+    systems: Sequence[SystemScores], view: View = BLEU_BY_SOURCE, title: str = "", narrow: bool = False
+) -> Figure:
     """Returns the figure of `length_picture`; `narrow` (for a phone) has no labels at the lines and needs a legend."""
-    bins = _common_bins(series, view.side)
-    first = series[0].evaluation
-    looks = styles([one.family for one in series])
-    subtitle = f"bars: {first.intervals}" + ("; circles: single seeds" if any(one.seeds for one in series) else "")
+    bins = _common_bins(systems, view.side)
+    first = systems[0].evaluation
+    looks = styles([one.family for one in systems])
+    subtitle = f"bars: {first.intervals}" + ("; circles: single seeds" if any(one.seeds for one in systems) else "")
     figure, axes = canvas((4.3, 3.9) if narrow else (9.6, 5.4), title, subtitle)
     slots = np.arange(len(bins))
-    dodge = np.linspace(-0.5, 0.5, len(series)) * min(0.07 * (len(series) - 1), 0.36)
+    dodge = np.linspace(-0.5, 0.5, len(systems)) * min(0.07 * (len(systems) - 1), 0.36)
     values: list[float] = []
-    for one, look, shift in zip(series, looks, dodge, strict=True):
+    for one, look, shift in zip(systems, looks, dodge, strict=True):
         values += _draw_system(axes, one, view, look, slots + shift)
     axes.set_xlim(-0.5, len(bins) - 0.5)
     _set_scale(axes, view.metric, values)
@@ -90,13 +83,13 @@ def draw_length(series: Sequence[Series], view: View = BLEU_BY_SOURCE, title: st
     axes.set_xlabel(f"{axis.unit} in the {view.side} (n: sentences)", labelpad=20, color=SOFT)
     axes.set_ylabel(METRIC_NAMES[view.metric], color=SOFT)
     if not narrow:
-        _label_lines(axes, series, looks, dodge, view)
+        _label_lines(axes, systems, looks, dodge, view)
     figure.draw_without_rendering()  # fixes the width of the axes beside all labels
     _label_bins(axes, bins, narrow)
     return figure
 
 
-def _draw_system(axes: Axes, one: Series, view: View, look: Style, slots: np.ndarray) -> list[float]:
+def _draw_system(axes: Axes, one: SystemScores, view: View, look: Style, slots: np.ndarray) -> list[float]:
     """Draws a line through the scores, a bar for each interval, a circle for each seed; returns all values drawn."""
     rows = [row.estimate(view.metric) for row in one.evaluation.bins_by(view.side).bins[: len(slots)]]
     circles: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.2, "markerfacecolor": PAPER}
@@ -122,18 +115,18 @@ def _set_scale(axes: Axes, metric: Metric, values: Sequence[float]) -> None:
         axes.set_ylim(0, min(max([1.0, *values]) * 1.08, 104))
 
 
-def _common_bins(series: Sequence[Series], side: Side) -> list[LengthBin]:
-    if not series:
+def _common_bins(systems: Sequence[SystemScores], side: Side) -> list[LengthBin]:
+    if not systems:
         raise S2SError("a picture by length needs at least one evaluated system")
-    first = series[0].evaluation
+    first = systems[0].evaluation
     edges = [(row.min, row.max) for row in first.bins_by(side).bins]
-    for one in series[1:]:
+    for one in systems[1:]:
         if one.evaluation.test_set["sha256"] != first.test_set["sha256"]:
             raise S2SError(
-                f"{series[0].label} and {one.label} were evaluated on different test sets: evaluate both on one"
+                f"{systems[0].name} and {one.name} were evaluated on different test sets: evaluate both on one"
             )
         if [(row.min, row.max) for row in one.evaluation.bins_by(side).bins] != edges:
-            raise S2SError(f"{series[0].label} and {one.label} were evaluated with different evaluation.bins")
+            raise S2SError(f"{systems[0].name} and {one.name} were evaluated with different evaluation.bins")
     bins = first.bins_by(side).bins
     filled = [number for number, row in enumerate(bins) if row.sentences]
     return bins[: filled[-1] + 1] if filled else bins  # empty last bins are left out
@@ -168,10 +161,12 @@ def _label_bins(axes: Axes, bins: Sequence[LengthBin], narrow: bool) -> None:
         annotate(axes, sizes[slot], (slot, 0), (0, -25), xycoords=coordinates, ha="center", va="top", fontsize=8)
 
 
-def _label_lines(axes: Axes, series: Sequence[Series], looks: Sequence[Style], dodge: np.ndarray, view: View) -> None:
+def _label_lines(
+    axes: Axes, systems: Sequence[SystemScores], looks: Sequence[Style], dodge: np.ndarray, view: View
+) -> None:
     """Writes the names beside the right ends of the lines, moved apart where they would overlap."""
     ends = []
-    for one, look, shift in zip(series, looks, dodge, strict=True):
+    for one, look, shift in zip(systems, looks, dodge, strict=True):
         values = [row.estimate(view.metric).value for row in one.evaluation.bins_by(view.side).bins]
         points = [(slot, value) for slot, value in enumerate(values) if value is not None]
         if points:
@@ -185,5 +180,5 @@ def _label_lines(axes: Axes, series: Sequence[Series], looks: Sequence[Style], d
             [x, edge, edge + 0.12], [value, value, height], color=look.light, linewidth=0.8, alpha=0.55, clip_on=False
         )
         place, bold = (edge + 0.15, height), {"fontsize": 9.5, "fontweight": "bold", "color": look.text}
-        annotate(axes, one.label, place, (0, 1), va="bottom", **bold)
+        annotate(axes, one.name, place, (0, 1), va="bottom", **bold)
         annotate(axes, FAMILY_NAMES[one.family], place, (0, -1), va="top", fontsize=8)

@@ -87,15 +87,8 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=number,
-        signed=prose.signed,
-        duration=duration,
-        quantity=prose.quantity,
-        millions=prose.millions,
-        mebibytes=prose.mebibytes,
-        join_list=prose.join_list,
-    )
+    filters = (number, duration, prose.signed, prose.quantity, prose.millions, prose.mebibytes, prose.join_list)
+    environment.filters.update({function.__name__: function for function in filters})
     html = environment.get_template("page.html.jinja").render(
         title=title,
         css=_resource("page.css"),
@@ -113,16 +106,11 @@ def write_page(
         seed_variation=prose.seed_variation(results.seeds, _spreads(results)),
         metrics={metric: METRIC_NAMES[metric] for metric in METRICS},
         views=[
-            {
-                "name": f"{view.metric} {view.side}",
-                "metric": view.metric,
-                "side": view.side,
-                "title": view.title,
-                "stem": view.stem,
-                "pictures": _both_widths(view.stem, families, partial(draw_length, results.series, view)),
-                "limit": first.bins_by(view.side).limit,
-                "table": view_table(results, view),
-            }
+            (
+                view,
+                _both_widths(view.stem, families, partial(draw_length, results.scores, view)),
+                view_table(results, view),
+            )
             for view in (VIEWS[:1] if missing else VIEWS)  # an incomplete page is soon rewritten
         ],
         curves=_curves(results),

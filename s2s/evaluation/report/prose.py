@@ -24,11 +24,12 @@ Contrast = Literal["attention", "attention and cell", "architecture"]
 
 @dataclass(frozen=True)
 class SystemScores:
-    """Name, family and evaluation of a system."""
+    """Scores of a system; its family decides colour and dash in pictures (`palette`)."""
 
     name: str
     family: str
     evaluation: Evaluation
+    seeds: Sequence[Evaluation] = ()  # of several trainings; `evaluation` is their mean
 
 
 @dataclass(frozen=True)

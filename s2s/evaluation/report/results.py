@@ -22,7 +22,6 @@ from s2s.evaluation.paired import (
     compare_statistics,
     pairwise_differences,
 )
-from s2s.evaluation.report.length import Series
 from s2s.evaluation.report.prose import Comparison, SystemScores, pairs_to_compare, rank_by_bleu
 from s2s.evaluation.test_set import TestSet
 
@@ -106,19 +105,6 @@ class Results:
         return _system_scores(self.systems, self.evaluations)
 
     @property
-    def series(self) -> list[Series]:
-        """Series of the length picture."""
-        return [
-            Series(
-                system.name,
-                self.evaluations[system.name],
-                system.family,
-                [training.evaluation for training in system.trainings] if len(self.seeds) > 1 else (),
-            )
-            for system in self.systems
-        ]
-
-    @property
     def baseline(self) -> str:
         """Default baseline of the page: the best system with a fixed-length context vector, or else the first."""
         fixed = rank_by_bleu(self.scores, "fixed")
@@ -157,7 +143,15 @@ _cached_statistics = lru_cache(maxsize=64)(translation_statistics)  # a rewritte
 
 
 def _system_scores(systems: Sequence[System], evaluations: Mapping[str, Evaluation]) -> list[SystemScores]:
-    return [SystemScores(system.name, system.family, evaluations[system.name]) for system in systems]
+    return [
+        SystemScores(
+            system.name,
+            system.family,
+            evaluations[system.name],
+            [one.evaluation for one in system.trainings] if len(system.trainings) > 1 else (),
+        )
+        for system in systems
+    ]
 
 
 def _check(systems: Sequence[System], test: TestSet) -> None:

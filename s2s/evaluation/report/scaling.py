@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,8 @@ class _Measure:
 
 
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:g} s" if seconds >= 1 else f"{1000 * seconds:g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:g} µs"
-    )
+    scale, unit = (1, "s") if seconds >= 1 else (1000, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    return f"{scale * seconds:g} {unit}"
 
 
 def _size(mebibytes: float) -> str:
@@ -137,7 +137,8 @@ def _scales(axes: Axes, lengths: Sequence[int], values: Sequence[float], tick: C
     decades = range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)) + 1)
     span = math.log10(top / bottom)
     digits = (1,) if span > 3.2 else (1, 3) if span > 1.3 else (1, 2, 5)
-    shown = [length for n, length in enumerate(lengths) if not n or _apart(lengths, n, right / left)]
+    room = 0.09 * math.log(right / left)  # for the number of a tick beside the one before it
+    shown = [lengths[0], *(length for before, length in pairwise(lengths) if math.log(length / before) > room)]
     for axis, ticks, text in (
         (axes.xaxis, shown, lambda value: f"{value:g}"),
         (axes.yaxis, [digit * 10.0**decade for decade in decades for digit in digits], tick),
@@ -149,11 +150,6 @@ def _scales(axes: Axes, lengths: Sequence[int], values: Sequence[float], tick: C
     for power in range(math.floor(math.log10(bottom / right)), math.ceil(math.log10(top / left)) + 1):
         ends = [left * 10.0**power, right * 10.0**power]
         axes.plot([left, right], ends, ":", color=SOFT, linewidth=0.8, alpha=0.6, zorder=1)
-
-
-def _apart(lengths: Sequence[int], number: int, span: float) -> bool:
-    """Whether there is room for a tick's number beside the one before it."""
-    return math.log(lengths[number] / lengths[number - 1]) > 0.09 * math.log(span)
 
 
 def _label(axes: Axes, lines: dict[str, Points], looks: Mapping[str, Style], families: dict[str, str]) -> None:
@@ -189,30 +185,19 @@ def growth_sentences(scaling: Scaling) -> list[str]:
             continue
         batch = max(spans, key=lambda batch: (spans[batch][-1] / spans[batch][0], batch))
         short, long = spans[batch][0], spans[batch][-1]
-        ends = _ends(scaling, task, batch, short, long)
-        times = [f"{model} {last / first:.1f}" for model, (first, last) in ends.items()]
+        first, last = (scaling.seconds(task, batch, length) for length in (short, long))
+        times = [f"{model} {last[model] / first[model]:.1f}" for model in scaling.models]
         opening = f"From {short} to {long} tokens, {long / short:.3g} times as many,"
         sentences.append(f"{opening} {start.format(_sentences(batch))} {join_list(times)} times as long.")
         if task == "train":  # the smallest batch shows the time per token best
             batch = min(spans)
             short, long = spans[batch][0], spans[batch][-1]
-            ends = _ends(scaling, task, batch, short, long)
-            adds = [f"{_milliseconds((b - a) / (long - short))} with {model}" for model, (a, b) in ends.items()]
+            first, last = (scaling.seconds(task, batch, length) for length in (short, long))
+            slopes = {model: (last[model] - first[model]) / (long - short) for model in scaling.models}
+            adds = [f"{_milliseconds(slope)} with {model}" for model, slope in slopes.items()]
             opening = f"On {_sentences(batch)}, each further token adds to the time of an update"
             sentences.append(f"{opening} {join_list(adds)} (mean from {short} to {long} tokens).")
     return sentences
-
-
-def _ends(scaling: Scaling, task: str, batch: int, short: int, long: int) -> dict[str, tuple[float, float]]:
-    """The seconds of each model at two lengths."""
-    ends = {}
-    for model in scaling.models:
-        costs = scaling.of(task, batch, model)
-        first, last = costs[short].seconds, costs[long].seconds
-        assert first is not None  # both are among `common_lengths`
-        assert last is not None
-        ends[model] = (first, last)
-    return ends
 
 
 def _sentences(batch: int) -> str:

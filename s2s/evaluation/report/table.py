@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin
-from s2s.evaluation.paired import PairedComparison
 from s2s.evaluation.precisions import PrecisionComparison
 
 
@@ -56,17 +55,6 @@ def systems_table(systems: Mapping[str, Evaluation]) -> str:
             ]
         )
     return align(rows)
-
-
-def paired_table(paired: PairedComparison, a: str, b: str) -> str:
-    """Returns BLEU of `a` minus BLEU of `b` by source length and as a whole."""
-    rows = [["length", "sentences", a, b, f"{a} − {b}"]]
-    for row in [*paired.by_length, paired.corpus]:
-        label = "whole set" if row is paired.corpus else row.label
-        gap = "n/a" if row.difference is None else f"{row.difference:+.1f}{interval(row.low, row.high)}"
-        rows.append([label, f"{row.sentences:,}", number(row.a), number(row.b), gap])
-    p_value = "n/a" if paired.p_value is None else f"{paired.p_value:.4f}"
-    return "\n".join([align(rows), f"[low, high]: {paired.intervals}", f"whole set: p = {p_value} ({paired.test})"])
 
 
 def precisions_table(comparison: PrecisionComparison) -> str:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from s2s.evaluation.paired import compare_systems
-from s2s.evaluation.report.table import align, evaluation_table, paired_table, systems_table
-from s2s.evaluation.test_set import TestSet
+from s2s.evaluation.report.table import align, evaluation_table, systems_table
 
 
 def test_columns_are_aligned() -> None:
@@ -40,12 +38,3 @@ def test_several_systems_side_by_side(make_system) -> None:
     assert [line.split()[0] for line in lines] == ["system", lines[1], "lstm", "gru"]
     assert "n/a" in lines[2]
     assert f"{systems['gru'].by_length[0].bleu:.1f}" in lines[3]
-
-
-def test_a_comparison(make_system, test_set: TestSet) -> None:
-    a, b = make_system("lstm_attention", "attention", 0.005), make_system("lstm", "fixed", 0.05)
-    result = compare_systems(test_set, a.trainings[0].hypotheses, b.trainings[0].hypotheses, 100)
-    text = paired_table(result, a.name, b.name)
-    corpus = result.corpus
-    assert f"{corpus.difference:+.1f} [{corpus.low:.1f}, {corpus.high:.1f}]" in text
-    assert f"p = {result.p_value:.4f}" in text
