@@ -103,7 +103,9 @@ def write_page(
         first=first,
         test=test,
         headline=prose.headline(results.scores, results.comparisons, test.config.confidence, len(results.seeds)),
-        seed_variation=prose.seed_variation(results.seeds, _spreads(results)),
+        seed_variation=prose.seed_variation(
+            results.seeds, {one.name: [each.evaluation.bleu for each in one.trainings] for one in systems}
+        ),
         metrics={metric: METRIC_NAMES[metric] for metric in METRICS},
         views=[
             (
@@ -139,16 +141,6 @@ def write_page(
         log.warning("%s is larger than %d MB: compare fewer systems", path, _LARGE // 1_000_000)
     with atomic_write(path, "wb") as file:
         file.write(content)
-
-
-def _spreads(results: Results) -> dict[str, float]:
-    """The range of BLEU over the trainings, by system."""
-    spreads = {}
-    for system in results.systems:
-        scores = [bleu for training in system.trainings if (bleu := training.evaluation.bleu) is not None]
-        if scores:
-            spreads[system.name] = max(scores) - min(scores)
-    return spreads
 
 
 def _maps(attentions: Sequence[AttentionMap], results: Results) -> list[dict[str, Any]]:

@@ -190,12 +190,15 @@ def _overall(system: SystemScores) -> str:
     return f"{system.name} reaches {one.bleu:.1f} BLEU{interval} on {number}."
 
 
-def seed_variation(seeds: Sequence[int], spreads: Mapping[str, float]) -> str:
+def seed_variation(seeds: Sequence[int], scores: Mapping[str, Sequence[float | None]]) -> str:
     """Returns a sentence on the variation between seeds; empty for one seed.
 
     Args:
-        spreads: by system, the range of BLEU over its trainings.
+        scores: by system, BLEU of its trainings; None without sentences.
     """
+    spreads = {
+        name: max(bleu) - min(bleu) for name, each in scores.items() if (bleu := [b for b in each if b is not None])
+    }
     if len(seeds) < 2 or not spreads:
         return ""
     least, most = min(spreads, key=lambda name: spreads[name]), max(spreads, key=lambda name: spreads[name])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -10,8 +10,19 @@ from s2s.evaluation.by_length import evaluate_translations
 from s2s.evaluation.report.results import System, Training
 from s2s.evaluation.test_set import TestSet
 from tests.evaluation.corpora import WORDS, random_texts
+from tests.evaluation.report.browser import NAMES, Browser, installed
 
 MakeSystem = Callable[..., System]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = installed()
+    if program is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)}")
+    browser = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader can do with it, on a desk and on a phone."""
+"""The page in a real browser, on a desktop and on a phone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from s2s.evaluation.report.files import as_csv, length_rows, sentence_rows
 from s2s.evaluation.report.page import write_page
 from s2s.evaluation.report.results import Results, System, Training, gather
 from s2s.evaluation.test_set import TestSet
-from tests.evaluation.report.browser import NAMES, Browser, installed
-
-pytestmark = pytest.mark.skipif(installed() is None, reason=f"no browser is installed: none of {', '.join(NAMES)}")
+from tests.evaluation.report.browser import Browser
 
 EVIL = '<img src=x onerror=alert(1)> \\u003c/script> & "b"'
-SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -54,47 +52,36 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(str(installed()), tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
 @pytest.fixture(params=SIZES)
-def browser(started: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """The page, just opened; afterwards it must have asked for nothing but itself and complained of nothing."""
-    started.open(page, *SIZES[request.param])
-    yield started
-    assert started.problems == []
-    assert [one for one in started.requests if not one.startswith("data:")] == [page.as_uri()]
+def browser(chromium: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """The page, freshly opened; it must request nothing but itself and report no problem."""
+    chromium.open(page, *SIZES[request.param])
+    yield chromium
+    assert chromium.problems == []
+    assert [one for one in chromium.requests if not one.startswith("data:")] == [page.as_uri()]
 
 
 def of_each(browser: Browser, selector: str, expression: str) -> list[Any]:
-    """An expression of each `element`."""
-    found: list[Any] = browser.run(
-        f"[...document.querySelectorAll({json.dumps(selector)})].map(element => {expression})"
-    )
-    return found
+    """Returns the value of an expression for each `element`."""
+    return list(browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(element => {expression})"))
 
 
 def visible(browser: Browser, selector: str) -> list[str]:
-    """The texts of the elements that can be seen."""
-    found: list[str] = browser.run(
-        f"""[...document.querySelectorAll({json.dumps(selector)})]
-            .filter(one => one.checkVisibility()).map(one => one.textContent.trim().replace(/\\s+/g, " "))"""
+    """Returns the texts of the visible elements."""
+    texts = of_each(
+        browser, selector, r"element.checkVisibility() ? element.textContent.trim().replace(/\s+/g, ' ') : null"
     )
-    return found
+    return [text for text in texts if text is not None]
 
 
-def test_it_opens_on_the_answer(browser: Browser) -> None:
+def test_it_starts_with_the_headline(browser: Browser) -> None:
     assert visible(browser, "h1") == ["A page"]
     assert len(visible(browser, ".answer p")) == 3
     (picture,) = visible(browser, "#lengths .picture")
     assert "BLEU" in picture
     assert "words in the source" in picture
     assert browser.run("document.querySelector('#lengths .picture svg').getBoundingClientRect().top < 900")
-    # Nothing but tables, which scroll by themselves, is wider than the window.
+    # Only tables, which scroll, are wider than the window.
     assert browser.run("document.documentElement.scrollWidth") <= browser.width
 
 
@@ -115,19 +102,16 @@ def test_the_picture_is_switched(browser: Browser, results: Results) -> None:
 
 
 def test_a_baseline_is_chosen(browser: Browser, results: Results) -> None:
-    def cells() -> list[str]:
-        return visible(browser, "#systems tbody [data-baseline]")
-
-    before = cells()
+    before = visible(browser, "#systems tbody [data-baseline]")
     assert results.baseline == "lstm"  # the best with a fixed-length context vector
     assert [place for place, text in enumerate(before) if text == "baseline"] == [0, 1]
     assert len(before) == 8
     browser.choose("#baseline", "transformer")
-    after = cells()
+    after = visible(browser, "#systems tbody [data-baseline]")
     assert [place for place, text in enumerate(after) if text == "baseline"] == [6, 7]
-    found = results.pairwise.differences["lstm", "transformer"]["bleu"]
-    assert after[0].startswith(f"−{-found.difference:.1f} −")  # type: ignore[operator]
-    assert after[0].endswith(f"p = {found.p_value:.4f}")
+    difference = results.pairwise.differences["lstm", "transformer"]["bleu"]
+    assert after[0].startswith(f"−{-difference.difference:.1f} −")  # type: ignore[operator]
+    assert after[0].endswith(f"p = {difference.p_value:.4f}")
     assert visible(browser, "[data-name-of-baseline]") == ["transformer"] * 2
 
 
@@ -159,14 +143,14 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     browser.type("#search", " ")
     assert len(numbers(browser)) == 10
 
-    drawn = "document.createElement('canvas').getContext('2d')"
-    wanted, there = of_each(
+    context = "document.createElement('canvas').getContext('2d')"
+    needed, available = of_each(
         browser,
         "#search",
         f"(c => [(c.font = getComputedStyle(element).font, c.measureText(element.placeholder).width), "
-        f"element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)])({drawn})",
+        f"element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)])({context})",
     )[0]
-    assert wanted < there
+    assert needed < available
 
     assert visible(browser, "#ahead") == []
     browser.choose("#order", "difference in chrF++")
@@ -188,25 +172,20 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
 def test_differences_to_the_reference_are_marked(browser: Browser, results: Results) -> None:
     browser.choose("#order", "shortest first")
     browser.type("#search", "onerror=alert")
-    marked = browser.run(
-        "[...document.querySelectorAll('#list dd:last-child mark')].map(one => one.textContent).join('')"
-    )
+    marked = "".join(of_each(browser, "#list dd:last-child mark", "element.textContent"))
     assert marked.replace(" ", "") == EVIL.replace(" ", "")
     assert visible(browser, "#list dd.reference mark") == []
 
 
-def lit(browser: Browser, side: str) -> list[float]:
-    found: list[float] = browser.run(
-        f"[...document.querySelectorAll('#{side}-words .word')].map(one => Number(one.style.getPropertyValue('--w')))"
-    )
-    return found
+def highlights(browser: Browser, side: str) -> list[float]:
+    return of_each(browser, f"#{side}-words .word", "Number(element.style.getPropertyValue('--w'))")
 
 
 def test_attention_follows_the_pointer(browser: Browser) -> None:
     assert visible(browser, "#target-words .word") == ["t0", "t1", "t2", "(end)"]
-    assert lit(browser, "source") == [0.02, 0.02, 0.9, 0.02, 0.02, 0.02]  # of the first word, before any is chosen
+    assert highlights(browser, "source") == [0.02, 0.02, 0.9, 0.02, 0.02, 0.02]  # of the first word by default
     browser.point("#target-words .word:nth-child(2)")
-    assert lit(browser, "source") == [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]
+    assert highlights(browser, "source") == [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]
     assert visible(browser, "#weights") == ["t1 ← s0 90 %"]
     assert visible(browser, "#weights bdi") == ["t1", "s0"]
     shown = browser.run("getComputedStyle(document.querySelector('#source-words .word')).backgroundColor")
@@ -216,7 +195,7 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
     touch("#source-words .word:nth-child(2)")
     browser.until(lambda: visible(browser, "#weights")[0].startswith("s1"))
     browser.away()
-    assert lit(browser, "target") == [0.02, 0.02, 0.9, 0.02]
+    assert highlights(browser, "target") == [0.02, 0.02, 0.9, 0.02]
     assert visible(browser, "#weights") == ["s1 → t2 90 %"]
     browser.run("document.querySelector('#target-words .word').focus()")
     browser.press("Tab")
@@ -225,17 +204,16 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
     chosen = of_each(browser, "#sentence option", "element.text")
     assert [text.split(": ")[0].split(" · ")[1] for text in chosen] == ["test sentence 10", "test sentence 5"]
     browser.choose("#attention-system", "transformer")
-    options = browser.run("[...document.querySelectorAll('#head option')].map(one => one.text)")
-    assert options == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
-    mean = lit(browser, "source")
+    assert of_each(browser, "#head option", "element.text") == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
+    mean = highlights(browser, "source")
     browser.choose("#head", "layer 1, head 2")
-    second = lit(browser, "source")
+    second = highlights(browser, "source")
     assert second != mean
     assert sum(second) == pytest.approx(1, abs=0.03)
     browser.run("document.querySelector('#sentence').selectedIndex = 1")
     browser.run("document.querySelector('#sentence').dispatchEvent(new Event('change'))")
-    assert browser.run("document.querySelector('#head').value") == "layer 1, head 2"  # a choice stays
-    assert lit(browser, "source") != second
+    assert browser.run("document.querySelector('#head').value") == "layer 1, head 2"  # the choice is kept
+    assert highlights(browser, "source") != second
     browser.click("#all-weights summary")
     browser.until(lambda: len(visible(browser, "#heat tbody td")) == 24)
 
@@ -249,17 +227,14 @@ def test_learning_curves_are_switched(browser: Browser) -> None:
 
 
 def saved(browser: Browser, selector: str) -> dict[str, Any]:
-    """What a button or link would save: its name, kind and text."""
+    """Returns name, kind and text of the file that a button or link saves."""
     browser.run(
         """URL.createObjectURL = blob => { window.made = blob; return "#"; };
            HTMLAnchorElement.prototype.click = function () { window.saved = this.download; }; window.saved = null;"""
     )
     browser.run(f"document.querySelector({json.dumps(selector)}).click()")
     browser.until(lambda: bool(browser.run("window.saved")))
-    found: dict[str, Any] = browser.run(
-        "made.text().then(text => ({ name: saved, kind: made.type, size: made.size, text }))"
-    )
-    return found
+    return dict(browser.run("made.text().then(text => ({ name: saved, kind: made.type, size: made.size, text }))"))
 
 
 def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None:
@@ -282,7 +257,7 @@ def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None
 
 
 def _as_script_writes(value: Any) -> Any:
-    """A whole number without its decimal point."""
+    """Returns whole numbers without a decimal point."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -291,7 +266,7 @@ def system_of(name: str, test: TestSet, hypotheses: list[str]) -> System:
     return System(name, "fixed", 9, 9, {}, [Training(1, evaluation, hypotheses)])
 
 
-def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_system, test_set, tmp_path: Path) -> None:
+def test_text_from_right_to_left_is_aligned_right(chromium: Browser, make_system, test_set, tmp_path: Path) -> None:
     arabic = replace(test_set, target_language="ar", references=["ذهب الرجل إلى البيت."] * len(test_set.sources))
     outputs = ["ذهب الكلب إلى البيت."] * len(test_set.sources)
     system = system_of("lstm", arabic, outputs)
@@ -300,23 +275,22 @@ def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_syst
     maps = [AttentionMap("lstm", 3, ["▁a", "</s>"], pieces, {"attention": weights})]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather([system], arabic, trials=5), attentions=maps)
-    started.open(path)
+    chromium.open(path)
 
     def directions(selector: str) -> set[str]:
-        found = f"[...document.querySelectorAll({json.dumps(selector)})].map(one => getComputedStyle(one).direction)"
-        return set(started.run(found))
+        return set(of_each(chromium, selector, "getComputedStyle(element).direction"))
 
     assert directions("#list dd:not(:first-of-type)") == directions("#target-words") == {"rtl"}
     assert directions("#list dd:first-of-type") == directions("#source-words") == {"ltr"}
-    started.point("#source-words .word")  # a line from left to right, whatever its words
-    assert visible(started, "#weights") == ["a → الكلب 70 %, (end) 50 %, ذهب 30 %"]
-    left = of_each(started, "#weights bdi", "element.getBoundingClientRect().left")
+    chromium.point("#source-words .word")  # a line from left to right, whatever its words
+    assert visible(chromium, "#weights") == ["a → الكلب 70 %, (end) 50 %, ذهب 30 %"]
+    left = of_each(chromium, "#weights bdi", "element.getBoundingClientRect().left")
     assert left == sorted(left)
-    assert started.run("document.querySelector('#sentence option').text").endswith(": \u2068a\u2069")
+    assert chromium.run("document.querySelector('#sentence option').text").endswith(": \u2068a\u2069")
 
 
-def test_what_is_empty_is_said_to_be_and_what_is_not_different_has_no_sign(
-    started: Browser, test_set: TestSet, tmp_path: Path
+def test_empty_text_is_named_and_no_difference_has_no_sign(
+    chromium: Browser, test_set: TestSet, tmp_path: Path
 ) -> None:
     long = " ".join(test_set.references * 4)
     odd = replace(test_set, sources=["", "a " * 7, "b " * 14], references=["", long, ""])
@@ -325,52 +299,59 @@ def test_what_is_empty_is_said_to_be_and_what_is_not_different_has_no_sign(
     write_page(path, "A page", gather(systems, odd, trials=5))
     samples = path.read_text(encoding="utf-8").split('<div id="list">')[1].split("</div>")[0]  # without the script
     assert samples.count("(empty)") == 6
-    started.open(path)
-    assert len(visible(started, "#list article:first-child dd")) == 4
-    assert set(visible(started, "#list article:first-child dd")) == {"(empty)"}
-    assert [text == "(empty)" for text in visible(started, "#list article:last-child dd")] == [False, True, False, True]
-    started.choose("#order", "difference in chrF++")
-    started.choose("#ahead", "lstm")
-    started.choose("#behind", "gru")
-    assert {text.split(" · ")[-1] for text in visible(started, "#list h3")} == {"0.0 chrF++"}
+    chromium.open(path)
+    assert len(visible(chromium, "#list article:first-child dd")) == 4
+    assert set(visible(chromium, "#list article:first-child dd")) == {"(empty)"}
+    assert [text == "(empty)" for text in visible(chromium, "#list article:last-child dd")] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    chromium.choose("#order", "difference in chrF++")
+    chromium.choose("#ahead", "lstm")
+    chromium.choose("#behind", "gru")
+    assert {text.split(" · ")[-1] for text in visible(chromium, "#list h3")} == {"0.0 chrF++"}
 
 
-def test_long_names_do_not_widen_the_page(started: Browser, make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_long_names_do_not_widen_the_page(chromium: Browser, make_system, test_set: TestSet, tmp_path: Path) -> None:
     name = "lstm_with_a_name_that_is_longer_than_a_phone_is_wide_and_has_no_space"
     systems = [make_system(name, "fixed", 0.05), make_system(f"{name}_attention", "attention", 0.004)]
     maps = [AttentionMap(f"{name}_attention", 3, ["▁a", "</s>"], ["</s>"], {"attention": np.full((1, 2), 0.5)})]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather(systems, test_set, trials=5), attentions=maps)
     for width, height in SIZES.values():
-        started.open(path, width, height)
-        started.choose("#order", "difference in chrF++")
-        assert started.run("document.documentElement.scrollWidth") <= width
-        boxes = of_each(started, "#list dd", "element.getBoundingClientRect().width")
+        chromium.open(path, width, height)
+        chromium.choose("#order", "difference in chrF++")
+        assert chromium.run("document.documentElement.scrollWidth") <= width
+        boxes = of_each(chromium, "#list dd", "element.getBoundingClientRect().width")
         assert min(boxes) > width / 2  # room for the translations beside the names
-        names = of_each(started, "#systems tbody th", "element.getBoundingClientRect().width")
+        names = of_each(chromium, "#systems tbody th", "element.getBoundingClientRect().width")
         assert max(names) < 0.6 * width  # room for the numbers beside the column that stays
         assert max(names) > 0.3 * width
 
 
-def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:
-    started.open(page, dark=True)
-    dark = started.run("getComputedStyle(document.body).backgroundColor")
+def test_dark_is_dark_and_paper_is_light(chromium: Browser, page: Path) -> None:
+    chromium.open(page, dark=True)
+    dark = chromium.run("getComputedStyle(document.body).backgroundColor")
     assert dark == "rgb(22, 23, 26)"
     for on_a_colour in (".note mark", ".word.end"):
-        assert of_each(started, on_a_colour, "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
-    assert started.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
-    started.open(page)
-    assert started.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    started.ask("Emulation.setEmulatedMedia", media="print")
-    assert visible(started, ".controls") == []
-    assert visible(started, "#map") == ["test sentence 10, gru_attention, attention"]
-    beyond = of_each(started, "tr.beyond > th", "getComputedStyle(element).borderLeftWidth")
-    assert set(beyond) == {"3px"}  # many printers leave out what is shaded
-    assert set(of_each(started, ".scroll + .note", "getComputedStyle(element).breakBefore")) == {"avoid"}
-    assert set(of_each(started, "h3, h2 + .note", "getComputedStyle(element).breakAfter")) == {"avoid"}
-    started.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
-    started.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
-    assert len(visible(started, ".bins")) == 1
-    assert started.run("document.documentElement.scrollWidth") <= 740  # a sheet of A4
-    started.ask("Emulation.setEmulatedMedia", media="")
-    assert visible(started, "#map") == []
+        assert of_each(chromium, on_a_colour, "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
+    assert (
+        chromium.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
+    )
+    chromium.open(page)
+    assert chromium.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    chromium.ask("Emulation.setEmulatedMedia", media="print")
+    assert visible(chromium, ".controls") == []
+    assert visible(chromium, "#map") == ["test sentence 10, gru_attention, attention"]
+    beyond = of_each(chromium, "tr.beyond > th", "getComputedStyle(element).borderLeftWidth")
+    assert set(beyond) == {"3px"}  # many printers omit shading
+    assert set(of_each(chromium, ".scroll + .note", "getComputedStyle(element).breakBefore")) == {"avoid"}
+    assert set(of_each(chromium, "h3, h2 + .note", "getComputedStyle(element).breakAfter")) == {"avoid"}
+    chromium.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
+    chromium.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
+    assert len(visible(chromium, ".bins")) == 1
+    assert chromium.run("document.documentElement.scrollWidth") <= 740  # a sheet of A4
+    chromium.ask("Emulation.setEmulatedMedia", media="")
+    assert visible(chromium, "#map") == []

@@ -46,18 +46,14 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
-        values = dict(attributes)
+        values = {name: str(value) for name, value in attributes}
         if tag == "a" and values.get("download"):
-            self.links[str(values["download"])] = str(values["href"])
+            self.links[values["download"]] = values["href"]
         if tag == "script":
             self.scripts.append("")
-        for name, value in attributes:
-            if name == "id":
-                self.ids.append(str(value))
-            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and not str(value).startswith(
-                ("#", "data:")
-            ):
-                self.fetched.append(str(value))
+        self.ids += [values["id"]] if "id" in values else []
+        addresses = [values.get(name, "#") for name in ("src", "href", "xlink:href", "srcset", "data", "action")]
+        self.fetched += [address for address in addresses if not address.startswith(("#", "data:"))]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -81,8 +77,7 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.scripts[0])
-        return found
+        return dict(json.loads(self.scripts[0]))
 
 
 def show(path: Path, results: Results, **more: Any) -> Page:
@@ -159,17 +154,8 @@ def test_tables_hold_the_numbers(html: str, results: Results) -> None:
         for row in one.by_reference_length:
             if row.length_ratio_low is not None:
                 assert f"{row.length_ratio:.3f} {row.length_ratio_low:.3f}–{row.length_ratio_high:.3f}" in text
-    for word in (
-        "1.20 M",
-        "0.80 M",
-        "4 min 12 s",
-        "12,346",
-        "3.00 M",
-        "512 MiB",
-        "n/a",
-        *results.first.signatures.values(),
-        *results.pairwise.tests.values(),
-    ):
+    numbers = ["1.20 M", "0.80 M", "4 min 12 s", "12,346", "3.00 M", "512 MiB", "n/a"]
+    for word in (*numbers, *results.first.signatures.values(), *results.pairwise.tests.values()):
         assert word in text
     assert '"seed": 1' in Page(html).text
     assert "sacrebleu's own test" not in text
@@ -191,9 +177,9 @@ def test_every_system_is_compared_with_every_baseline(html: str, results: Result
         assert texts.count("baseline") == 2
         for system in results.evaluations:
             if system != baseline:
-                for found in results.pairwise.differences[system, baseline].values():
-                    low, high = f"{signed(found.low)} to", f"p = {found.p_value:.4f}"
-                    assert any(low in text and text.endswith(high) for text in texts)
+                for one in results.pairwise.differences[system, baseline].values():
+                    low, p_value = f"{signed(one.low)} to", f"p = {one.p_value:.4f}"
+                    assert any(low in text and text.endswith(p_value) for text in texts)
 
 
 def test_downloads_are_the_files_themselves(html: str, results: Results) -> None:
@@ -305,7 +291,7 @@ def test_several_seeds_are_named(make_system, test_set: TestSet, tmp_path: Path)
     assert "1, 4, 7" in text
 
 
-def test_the_table_of_attention_says_where_the_cell_differs_too(make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_the_table_of_attention_names_differing_cells(make_system, test_set: TestSet, tmp_path: Path) -> None:
     fixed, transformer = make_system("gru", "fixed", 0.05), make_system("transformer", "self-attention", 0.002)
     mine = make_system("mine", "attention", 0.004)
     text = show(tmp_path, gather([fixed, mine, transformer], test_set, trials=5)).words
