@@ -87,15 +87,10 @@ class BaselineDifference:
 
 @dataclass(frozen=True)
 class PairwiseDifferences:
-    """Differences of all ordered pairs of systems.
+    """Differences of all ordered pairs of systems."""
 
-    Attributes:
-        differences: by (system, baseline) and metric.
-        tests: by metric, sacrebleu's signature of the significance test.
-    """
-
-    differences: dict[tuple[str, str], dict[str, BaselineDifference]]
-    tests: dict[str, str]
+    differences: dict[tuple[str, str], dict[str, BaselineDifference]]  # by (system, baseline) and metric
+    tests: dict[str, str]  # by metric, sacrebleu's signature of the significance test
 
 
 def compare_systems(

@@ -29,28 +29,17 @@ SETTING_KEYS = ("vocabulary", "beam", "precision")
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one task for one model on a batch of sentences of one length, the same for source and target.
-
-    Attributes:
-        family: decides colour and dash of the model's line (`s2s.evaluation.report.palette`).
-        task: one update of the weights, or decoding the batch.
-        parameters: of the model; None when it could not be measured at all.
-        batch: number of sentences.
-        length: tokens of each side.
-        seconds: the median; None: not measured.
-        memory: peak memory in MiB above that of the process without a model; None: unknown.
-        missing: reason for the lack of `seconds`.
-    """
+    """Cost of one task for one model on a batch of sentences of one length, the same for source and target."""
 
     model: str
-    family: Literal["fixed", "attention", "self-attention"]
-    task: Task
-    parameters: PositiveInt | None
-    batch: PositiveInt
-    length: PositiveInt
-    seconds: PositiveFloat | None
-    memory: NonNegativeFloat | None
-    missing: str | None
+    family: Literal["fixed", "attention", "self-attention"]  # decides the look (`s2s.evaluation.report.palette`)
+    task: Task  # one update of the weights, or decoding the batch
+    parameters: PositiveInt | None  # None: the model could not be measured at all
+    batch: PositiveInt  # sentences
+    length: PositiveInt  # tokens of each side
+    seconds: PositiveFloat | None  # the median; None: not measured
+    memory: NonNegativeFloat | None  # peak in MiB above that of the process without a model; None: unknown
+    missing: str | None  # reason for the lack of `seconds`
 
     @property
     def tokens_per_s(self) -> float | None:

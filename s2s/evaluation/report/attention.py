@@ -25,20 +25,13 @@ _SPACE = "▁"  # sentencepiece's
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Attention weights of one translation.
-
-    Attributes:
-        system: its name.
-        sentence: its index in the test set.
-        source, target: pieces of both sides, each with `</s>` as the last.
-        heads: by name, weights (target pieces, source pieces).
-    """
+    """Attention weights of one translation."""
 
     system: str
-    sentence: int
-    source: Sequence[str]
+    sentence: int  # index in the test set
+    source: Sequence[str]  # pieces, the last is `</s>`
     target: Sequence[str]
-    heads: Mapping[str, ArrayLike]
+    heads: Mapping[str, ArrayLike]  # by name, weights (target pieces, source pieces)
 
 
 def merge_pieces(pieces: Sequence[str], language: str) -> list[tuple[str, list[int]]]:

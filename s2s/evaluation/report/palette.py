@@ -48,18 +48,12 @@ _MARKERS = {"fixed": "os^Dv", "attention": "osD^v", "self-attention": "DP*X"}
 
 @dataclass(frozen=True)
 class Style:
-    """Line style of a system.
+    """Line style of a system."""
 
-    Attributes:
-        light, dark: colours for a light and a dark background.
-        text: `light`, darkened for text to a contrast of 4.5 to 1; `dark` has it already.
-        dash: on/off lengths, () for a solid line.
-    """
-
-    light: str
-    text: str
-    dark: str
-    dash: Dash
+    light: str  # colour on a light background
+    text: str  # `light`, darkened for text to a contrast of 4.5 to 1
+    dark: str  # colour of line and text on a dark background
+    dash: Dash  # on/off lengths, () for a solid line
     marker: str
 
 

@@ -28,26 +28,18 @@ from s2s.evaluation.test_set import TestSet
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a system, with its own seed; None: not measured.
-
-    Attributes:
-        tokens_per_s: target tokens per second in training.
-        tokens_seen: target tokens.
-        memory: peak memory in MiB during training.
-        threads: CPU threads in training.
-        curve: (update, seconds since the start, validation BLEU).
-    """
+    """One training of a system, with its own seed; None: not measured."""
 
     seed: int
     evaluation: Evaluation
     hypotheses: Sequence[str]
     train_seconds: float | None = None
-    tokens_per_s: float | None = None
-    tokens_seen: int | None = None
-    memory: float | None = None
-    threads: int | None = None
+    tokens_per_s: float | None = None  # target tokens in training
+    tokens_seen: int | None = None  # target tokens
+    memory: float | None = None  # peak in MiB during training
+    threads: int | None = None  # of the CPU in training
     decode_seconds: float | None = None
-    curve: Sequence[tuple[int, float, float]] = ()
+    curve: Sequence[tuple[int, float, float]] = ()  # (update, seconds since the start, validation BLEU)
 
 
 @dataclass(frozen=True)
@@ -75,21 +67,14 @@ class System:
 
 @dataclass(frozen=True)
 class Results:
-    """Systems with everything computed from them.
-
-    Attributes:
-        statistics: by system, of the translations of each training.
-        evaluations: by system, the mean over its trainings.
-        pairwise: differences of all pairs of systems on the whole test set.
-        comparisons: of `pairs_to_compare`, by length.
-    """
+    """Systems with everything computed from them."""
 
     systems: list[System]
     test: TestSet
-    statistics: dict[str, list[TranslationStatistics]]
-    evaluations: dict[str, Evaluation]
-    pairwise: PairwiseDifferences
-    comparisons: list[Comparison]
+    statistics: dict[str, list[TranslationStatistics]]  # by system, of each training
+    evaluations: dict[str, Evaluation]  # by system, the mean over its trainings
+    pairwise: PairwiseDifferences  # on the whole test set
+    comparisons: list[Comparison]  # of `pairs_to_compare`, by length
 
     @property
     def first(self) -> Evaluation:

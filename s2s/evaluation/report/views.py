@@ -44,16 +44,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row in the table of systems.
-
-    Attributes:
-        scores: by metric.
-        against: by metric, each baseline with the difference to it; None for the system itself.
-    """
+    """A row in the table of systems."""
 
     system: System
     scores: dict[Metric, Cell]
-    against: dict[Metric, list[tuple[str, BaselineDifference | None]]]
+    against: dict[Metric, list[tuple[str, BaselineDifference | None]]]  # by baseline; None: the system itself
 
 
 def system_rows(results: Results) -> list[Row]:
