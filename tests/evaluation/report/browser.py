@@ -18,17 +18,8 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TIMEOUT = 60.0  # seconds
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",  # tests often run as root
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-]
+FLAGS = ["--headless=new", "--no-sandbox", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe"]
+FLAGS += [f"--disable-{part}" for part in ("gpu", "dev-shm-usage", "background-networking", "component-update")]
 
 
 def installed() -> str | None:
@@ -57,9 +48,7 @@ class Browser:
             [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             preexec_fn=connect,
             close_fds=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
         )
         os.close(ours[0])
         os.close(theirs[1])
@@ -121,14 +110,10 @@ class Browser:
             assert time.monotonic() < end, "timeout"
             time.sleep(0.02)
 
-    def point(self, selector: str) -> None:
-        """Moves the mouse onto an element."""
-        x, y = self._middle(selector)
+    def point(self, selector: str | None) -> None:
+        """Moves the mouse onto an element, or away from all elements."""
+        x, y = self._middle(selector) if selector else (1, 1)
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-
-    def away(self) -> None:
-        """Moves the mouse away from all elements."""
-        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
 
     def click(self, selector: str) -> None:
         x, y = self._middle(selector)
@@ -163,14 +148,14 @@ class Browser:
 
     def _middle(self, selector: str) -> tuple[float, float]:
         """Scrolls to an element and returns the position of its middle in the window."""
-        box = self.run(
+        x, y = self.run(
             f"""(element => {{
                 element.scrollIntoView({{ block: "center", behavior: "instant" }});
                 const box = element.getBoundingClientRect();
                 return [box.x + box.width / 2, box.y + box.height / 2];
             }})(document.querySelector({json.dumps(selector)}))"""
         )
-        return box[0], box[1]
+        return x, y
 
     def _receive(self) -> dict[str, Any]:
         """The next message; events are recorded."""

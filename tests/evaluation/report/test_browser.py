@@ -39,11 +39,10 @@ def results(make_system, test_set: TestSet) -> Results:
 def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(0)
     maps = []
+    source, target = ([*(f"▁{side}{number}" for number in range(n)), "</s>"] for side, n in (("s", 5), ("t", 3)))
+    peaked = np.full((4, 6), 0.02)
+    peaked[np.arange(4), [2, 0, 1, 5]] = 0.9
     for sentence in (4, 9):
-        source = [f"▁s{number}" for number in range(5)] + ["</s>"]
-        target = [f"▁t{number}" for number in range(3)] + ["</s>"]
-        peaked = np.full((4, 6), 0.02)
-        peaked[np.arange(4), [2, 0, 1, 5]] = 0.9
         two = {f"layer1.head{n}": draw.dirichlet(np.ones(6), 4) for n in (1, 2)}
         maps.append(AttentionMap("gru_attention", sentence, source, target, {"attention": peaked}))
         maps.append(AttentionMap("transformer", sentence, source, target, two))
@@ -68,10 +67,8 @@ def of_each(browser: Browser, selector: str, expression: str) -> list[Any]:
 
 def visible(browser: Browser, selector: str) -> list[str]:
     """Returns the texts of the visible elements."""
-    texts = of_each(
-        browser, selector, r"element.checkVisibility() ? element.textContent.trim().replace(/\s+/g, ' ') : null"
-    )
-    return [text for text in texts if text is not None]
+    texts = of_each(browser, selector, "element.checkVisibility() ? element.textContent : null")
+    return [" ".join(text.split()) for text in texts if text is not None]
 
 
 def test_it_starts_with_the_headline(browser: Browser) -> None:
@@ -121,15 +118,17 @@ def numbers(browser: Browser) -> list[int]:
 
 def test_translations_are_searched_and_sorted(browser: Browser, results: Results) -> None:
     lengths = results.test.lengths()
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]  # 10 of 90
+    every_ninth = sorted(lengths)[::9]  # 10 of 90
+    assert [lengths[n - 1] for n in numbers(browser)] == every_ninth
     browser.click("#more")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9] + sorted(lengths)[1::9]
-    browser.choose("#order", "shortest first")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:10]
-    browser.choose("#order", "longest first")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:-11:-1]
-    browser.choose("#order", "a few of every length")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]
+    assert [lengths[n - 1] for n in numbers(browser)] == every_ninth + sorted(lengths)[1::9]
+    for order, expected in (
+        ("shortest first", sorted(lengths)[:10]),
+        ("longest first", sorted(lengths)[:-11:-1]),
+        ("a few of every length", every_ninth),
+    ):
+        browser.choose("#order", order)
+        assert [lengths[n - 1] for n in numbers(browser)] == expected
     assert visible(browser, "#save-sentences") == ["save these sentences as CSV"]
 
     browser.type("#search", "ONERROR=alert")
@@ -143,13 +142,11 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     browser.type("#search", " ")
     assert len(numbers(browser)) == 10
 
-    context = "document.createElement('canvas').getContext('2d')"
-    needed, available = of_each(
-        browser,
-        "#search",
-        f"(c => [(c.font = getComputedStyle(element).font, c.measureText(element.placeholder).width), "
-        f"element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)])({context})",
-    )[0]
+    script = """(context => [
+        (context.font = getComputedStyle(element).font, context.measureText(element.placeholder).width),
+        element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)
+    ])(document.createElement("canvas").getContext("2d"))"""
+    ((needed, available),) = of_each(browser, "#search", script)
     assert needed < available
 
     assert visible(browser, "#ahead") == []
@@ -164,9 +161,8 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     first = visible(browser, "#list h3")[0]
     assert first.endswith(f"· +{max(gaps.values()):.1f} chrF++")
     best = rows[numbers(browser)[0]]
-    assert [float(text) for text in visible(browser, "#list article:first-child .score")] == pytest.approx(
-        [best[f"{one.name} chrF++"] for one in results.systems], abs=0.051
-    )
+    scores = [float(text) for text in visible(browser, "#list article:first-child .score")]
+    assert scores == pytest.approx([best[f"{one.name} chrF++"] for one in results.systems], abs=0.051)
 
 
 def test_differences_to_the_reference_are_marked(browser: Browser, results: Results) -> None:
@@ -190,11 +186,11 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
     assert visible(browser, "#weights bdi") == ["t1", "s0"]
     shown = browser.run("getComputedStyle(document.querySelector('#source-words .word')).backgroundColor")
     assert float(shown.strip("rgba()").split(",")[3]) == pytest.approx(0.9 * 0.55, abs=0.01)
-    browser.away()
+    browser.point(None)
     touch = browser.tap if browser.width < 600 else browser.click
     touch("#source-words .word:nth-child(2)")
     browser.until(lambda: visible(browser, "#weights")[0].startswith("s1"))
-    browser.away()
+    browser.point(None)
     assert highlights(browser, "target") == [0.02, 0.02, 0.9, 0.02]
     assert visible(browser, "#weights") == ["s1 → t2 90 %"]
     browser.run("document.querySelector('#target-words .word').focus()")
@@ -250,15 +246,14 @@ def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None
     assert table["name"] == "sentences.csv"
     order = [row[0] for row in sorted(enumerate(results.test.lengths()), key=lambda row: (row[1], row[0]))]
     rows = sentence_rows(results)
-    expected = [{key: _as_script_writes(value) for key, value in rows[place].items()} for place in order]
+    # JavaScript writes whole numbers without a decimal point
+    expected = [
+        {key: int(x) if isinstance(x, float) and x.is_integer() else x for key, x in rows[place].items()}
+        for place in order
+    ]
     assert table["text"] == as_csv(expected)
     link = browser.run("document.querySelector('a[download^=length]').href")
     assert base64.b64decode(link.split("base64,")[1]).decode() == as_csv(length_rows(results))
-
-
-def _as_script_writes(value: Any) -> Any:
-    """Returns whole numbers without a decimal point."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def system_of(name: str, test: TestSet, hypotheses: list[str]) -> System:
@@ -302,12 +297,8 @@ def test_empty_text_is_named_and_no_difference_has_no_sign(
     chromium.open(path)
     assert len(visible(chromium, "#list article:first-child dd")) == 4
     assert set(visible(chromium, "#list article:first-child dd")) == {"(empty)"}
-    assert [text == "(empty)" for text in visible(chromium, "#list article:last-child dd")] == [
-        False,
-        True,
-        False,
-        True,
-    ]
+    texts = visible(chromium, "#list article:last-child dd")
+    assert [text == "(empty)" for text in texts] == [False, True, False, True]
     chromium.choose("#order", "difference in chrF++")
     chromium.choose("#ahead", "lstm")
     chromium.choose("#behind", "gru")
@@ -337,9 +328,8 @@ def test_dark_is_dark_and_paper_is_light(chromium: Browser, page: Path) -> None:
     assert dark == "rgb(22, 23, 26)"
     for on_a_colour in (".note mark", ".word.end"):
         assert of_each(chromium, on_a_colour, "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
-    assert (
-        chromium.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
-    )
+    (color,) = of_each(chromium, "html", "getComputedStyle(element).getPropertyValue('--system-0').trim()")
+    assert color == "#ff7a5c"
     chromium.open(page)
     assert chromium.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     chromium.ask("Emulation.setEmulatedMedia", media="print")
