@@ -155,11 +155,8 @@ def test_the_seed_alone_decides_the_intervals() -> None:
     assert first.bleu_low < wide.bleu_low < wide.bleu_high < first.bleu_high  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "label"), [(0, 10, "≤10"), (11, 20, "11–20"), (61, None, ">60"), (0, None, "all")]
-)
-def test_labels(low: int, high: int | None, label: str) -> None:
-    assert bin_label(low, high) == label
+def test_labels() -> None:
+    assert [bin_label(*ends) for ends in ((0, 10), (11, 20), (61, None), (0, None))] == ["≤10", "11–20", ">60", "all"]
 
 
 def test_bins_by_reference_are_those_of_the_references() -> None:

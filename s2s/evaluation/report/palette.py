@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from s2s.errors import S2SError
 
-Family = Literal["fixed", "attention", "self-attention"]
 Dash = tuple[float, ...]
 
 FAMILY_NAMES: dict[str, str] = {
@@ -67,7 +65,7 @@ def styles(families: Sequence[str]) -> list[Style]:
     result = []
     for family in families:
         if family not in _COLORS:
-            raise S2SError(f"family {family!r} of a system is not one of: {', '.join(get_args(Family))}")
+            raise S2SError(f"family {family!r} of a system is not one of: {', '.join(_COLORS)}")
         number, colors, dashes, markers = used[family], _COLORS[family], _DASHES[family], _MARKERS[family]
         used[family] += 1
         result.append(

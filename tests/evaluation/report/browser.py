@@ -18,6 +18,7 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TIMEOUT = 60.0  # seconds
+# Tests often run as root, which needs --no-sandbox.
 FLAGS = ["--headless=new", "--no-sandbox", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe"]
 FLAGS += [f"--disable-{part}" for part in ("gpu", "dev-shm-usage", "background-networking", "component-update")]
 

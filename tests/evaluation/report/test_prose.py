@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -205,27 +206,15 @@ def test_threads_are_those_of_the_trainings(numbers: list[int | None], sentence:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("format_", "texts"),
     [
-        (duration(0.84), "0.8 s"),
-        (duration(48.2), "48 s"),
-        (duration(252), "4 min 12 s"),
-        (duration(59.7), "1 min 00 s"),
-        (duration(3599.8), "1 h 00 min"),
-        (duration(3780), "1 h 03 min"),
-        (duration(None), "n/a"),
-        (quantity(12345.6), "12,346"),
-        (quantity(1.234e6), "1.23 M"),
-        (quantity(None), "n/a"),
-        (millions(834_567), "0.83 M"),
-        (millions(512), "512"),
-        (mebibytes(512.4), "512 MiB"),
-        (mebibytes(3174), "3.1 GiB"),
-        (mebibytes(None), "n/a"),
-        (signed(-0.04), "0.0"),
-        (signed(-3.21), "−3.2"),
-        (signed(3.21), "+3.2"),
+        (duration, {0.84: "0.8 s", 48.2: "48 s", 252: "4 min 12 s", 59.7: "1 min 00 s", 3599.8: "1 h 00 min"}),
+        (duration, {3780: "1 h 03 min", None: "n/a"}),
+        (quantity, {12345.6: "12,346", 1.234e6: "1.23 M", None: "n/a"}),
+        (millions, {834_567: "0.83 M", 512: "512"}),
+        (mebibytes, {512.4: "512 MiB", 3174: "3.1 GiB", None: "n/a"}),
+        (signed, {-0.04: "0.0", -3.21: "−3.2", 3.21: "+3.2"}),
     ],
 )
-def test_formats(text: str, expected: str) -> None:
-    assert text == expected
+def test_formats(format_: Callable[[float | None], str], texts: dict[float | None, str]) -> None:
+    assert {value: format_(value) for value in texts} == texts

@@ -4,12 +4,8 @@ from s2s.evaluation.report.table import align, evaluation_table, systems_table
 
 
 def test_columns_are_aligned() -> None:
-    assert align([["a", "b"], ["long", "1"], ["x", "234"]]).split("\n") == [
-        "a       b",
-        "---------",
-        "long    1",
-        "x     234",
-    ]
+    lines = align([["a", "b"], ["long", "1"], ["x", "234"]]).split("\n")
+    assert lines == ["a       b", "---------", "long    1", "x     234"]
 
 
 def test_an_evaluation_by_length(make_system) -> None:
@@ -31,10 +27,8 @@ def test_an_evaluation_by_length(make_system) -> None:
 
 
 def test_several_systems_side_by_side(make_system) -> None:
-    systems = {
-        name: make_system(name, "fixed", rate).trainings[0].evaluation for name, rate in (("lstm", 0.03), ("gru", 0.05))
-    }
-    lines = systems_table(systems).split("\n")
+    lstm, gru = (make_system("lstm", "fixed", rate).trainings[0].evaluation for rate in (0.03, 0.05))
+    lines = systems_table({"lstm": lstm, "gru": gru}).split("\n")
     assert [line.split()[0] for line in lines] == ["system", lines[1], "lstm", "gru"]
     assert "n/a" in lines[2]
-    assert f"{systems['gru'].by_length[0].bleu:.1f}" in lines[3]
+    assert f"{gru.by_length[0].bleu:.1f}" in lines[3]
