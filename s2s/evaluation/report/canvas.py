@@ -43,7 +43,7 @@ def drawing(salt: str = "s2s") -> Iterator[None]:
         yield
 
 
-def canvas(size: tuple[float, float], title: str, subtitle: str = "") -> tuple[Figure, Axes]:
+def canvas(size: tuple[float, float], title: str = "", subtitle: str = "") -> tuple[Figure, Axes]:
     """Returns an empty figure of this size (inches) with one pair of axes in the common style."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()

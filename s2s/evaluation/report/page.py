@@ -165,7 +165,7 @@ def _curves(results: Results) -> list[tuple[str, str, list[tuple[str, str]]]]:
         return []
     families = [one.family for one in results.systems]
     return [
-        (by, words, _both_widths(f"curves-{by}", families, partial(draw_curves, curves, by, legend=False)))
+        (by, words, _both_widths(f"curves-{by}", families, partial(draw_curves, curves, by)))
         for by, words in (("seconds", "time"), ("updates", "updates"))
     ]
 

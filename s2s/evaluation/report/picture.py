@@ -26,31 +26,27 @@ class Curve:
     family: str
 
 
-def draw_curves(curves: Sequence[Curve], by: str, narrow: bool = False, legend: bool = True) -> Figure:
-    """Returns the figure of learning curves by training time (`by="seconds"`) or by update (`by="updates"`)."""
+def draw_curves(curves: Sequence[Curve], by: str, narrow: bool = False) -> Figure:
+    """Returns the figure of curves by training time (`by="seconds"`) or update (`by="updates"`), without a legend."""
     if by not in ("seconds", "updates"):
         raise S2SError(f"learning curves go by seconds or by updates, not by {by!r}")
-    figure, axes = canvas((4.3, 3.2) if narrow else (9.6, 4.2), "")
+    figure, axes = canvas((4.3, 3.2) if narrow else (9.6, 4.2))
     longest = max((seconds for curve in curves for _, seconds, _ in curve.points), default=0.0)
     unit, scale = ("hours", 3600.0) if longest > 2 * 3600 else ("minutes", 60.0) if longest > 120 else ("seconds", 1.0)
     best = 1.0
     families = {curve.label: curve.family for curve in curves}
     looks = dict(zip(families, styles(list(families.values())), strict=True))
-    labelled: set[str] = set()
     for curve in curves:
         look = looks[curve.label]
         x = [seconds / scale if by == "seconds" else step for step, seconds, _ in curve.points]
         y = [bleu for *_, bleu in curve.points]
         line = {**line_style(look), "markevery": marker_step(x), "markersize": 4.5}
-        axes.plot(x, y, **line, label="" if curve.label in labelled else curve.label, zorder=3)
-        labelled.add(curve.label)
+        axes.plot(x, y, **line, zorder=3)
         best = max([best, *y])
     axes.set_ylim(0, min(best * 1.08, 104))
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{unit} of training" if by == "seconds" else "updates", color=SOFT)
     axes.set_ylabel("validation BLEU", color=SOFT)
-    if curves and legend:
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=3, labelspacing=0.7)
     return figure
 
 

@@ -46,7 +46,7 @@
     byId("list").replaceChildren(...matches.slice(0, shown).map(article));
     const count = matches.length === rows.length ? `${rows.length}` : `${matches.length} of ${rows.length}`;
     const beginning = shown < matches.length ? `, the first ${shown} of them below` : "";
-    byId("found").textContent = `${count} ${count === "1" ? "sentence" : "sentences"}${beginning}`;
+    byId("matches").textContent = `${count} ${count === "1" ? "sentence" : "sentences"}${beginning}`;
     byId("more").hidden = shown >= matches.length;
   }
 

@@ -133,7 +133,7 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
 
     browser.type("#search", "ONERROR=alert")
     assert numbers(browser) == [1]
-    assert visible(browser, "#found") == ["1 of 90 sentences"]
+    assert visible(browser, "#matches") == ["1 of 90 sentences"]
     assert EVIL in visible(browser, "#list dd")
     browser.press("Enter")
     assert browser.run("document.querySelector('#search').value") == "ONERROR=alert", "the page is still the same"

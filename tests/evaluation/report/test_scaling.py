@@ -39,7 +39,7 @@ def test_a_picture_without_memory_has_no_empty_row(scaling: Scaling) -> None:
     assert len(draw_scaling(unknown).axes) == 4
 
 
-def test_sentences_say_what_the_numbers_say(scaling: Scaling) -> None:
+def test_sentences_have_the_numbers(scaling: Scaling) -> None:
     assert growth_sentences(scaling) == [
         "From 10 to 40 tokens, 4 times as many, a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and "
         "transformer 16.0 times as long.",
@@ -63,7 +63,7 @@ def test_the_table(scaling: Scaling) -> None:
     assert [cell.memory for cell in cells["rnn"]] == ["400 MiB"] * 3
 
 
-def test_where_it_was_measured_is_said(scaling: Scaling) -> None:
+def test_the_conditions_name_the_machine(scaling: Scaling) -> None:
     assert conditions(scaling).startswith("a <processor>, 2 threads, torch 2.0, bf16: medians")
     on_gpu = replace(scaling, machine={**scaling.machine, "device": "A GPU"})
     assert conditions(on_gpu).startswith("A GPU, torch 2.0, bf16: medians")
