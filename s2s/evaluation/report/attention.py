@@ -36,12 +36,12 @@ class AttentionMap:
 
 def merge_pieces(pieces: Sequence[str], language: str) -> list[tuple[str, list[int]]]:
     """Returns each word, `</s>` included, with the indices of its pieces; pieces in languages without spaces."""
-    unspaced = is_unspaced(language)
+    no_spaces = is_unspaced(language)
     groups: list[list[int]] = []
     for index, piece in enumerate(pieces):
         before = pieces[index - 1] if index else _END
         within = _BYTE.fullmatch(piece) and _BYTE.fullmatch(before)  # bytes of one character, or of several
-        begins = piece.startswith(_SPACE) or (unspaced and before != _SPACE)
+        begins = piece.startswith(_SPACE) or (no_spaces and before != _SPACE)
         if _END in (piece, before) or (begins and not within):
             groups.append([])
         groups[-1].append(index)
