@@ -428,7 +428,7 @@ def test_scores_of_other_translations_are_not_taken_for_these(
     def broken(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "report", broken)
+    monkeypatch.setattr(evaluate, "evaluate_translations", broken)
     with pytest.raises(KeyboardInterrupt):
         evaluate.evaluate_run(run, name, test, run.config.decoding)
     assert text.exists()
