@@ -28,7 +28,7 @@ from s2s.benchmark.peers.ours import section
 from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, specification, write_batches
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError
-from s2s.evaluation.scaling import WORDS, Cost, Scaling, Task, exponents
+from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
 from s2s.models import check_model
 from s2s.schema import Bounds, PositiveFloat, PositiveInt
 
@@ -110,7 +110,7 @@ class _Measurement:
     def _give_up(self) -> None:
         limit = self.spec["memory"]
         self.missing = "needs more memory than there is" if limit is None else f"needs more than {limit:,.0f} MiB"
-        log.warning("%s, %s, %s: not measured, it %s", self.model, WORDS[self.task], self.setting, self.missing)
+        log.warning("%s, %s, %s: not measured, it %s", self.model, TASK_NAMES[self.task], self.setting, self.missing)
         self.close()
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ def measure(
 
 def count_passes(config: ScalingConfig, repetitions: int) -> int:
     """Returns the passes that `measure` reports as done: the timed ones, and one of each process for its memory."""
-    return len(config.settings()) * len(config.models) * len(WORDS) * (repetitions + 1)
+    return len(config.settings()) * len(config.models) * len(TASK_NAMES) * (repetitions + 1)
 
 
 def _costs(
@@ -162,7 +162,7 @@ def _costs(
         file = Path(name) / "batches.npz"
         write_batches(file, batches)
         for model, shape in config.models.items():
-            for task in WORDS:
+            for task in TASK_NAMES:
                 limit = config.memory or _memory_limit(device)
                 values = {"vocabulary": config.vocabulary, "precision": config.precision, "memory": limit, **sections}
                 spec = specification(task, asdict(shape), device, **values)
@@ -220,15 +220,15 @@ MEASURES: dict[str, Callable[[Cost, float | None], tuple[float | None, str]]] = 
 def table(scaling: Scaling) -> list[list[str]]:
     """Returns a block per task, batch and measure, with a line per model and a column per length."""
     lines = [["tokens", *(f"{length}" for length in scaling.lengths)]]
-    for task, words in WORDS.items():
+    for task, words in TASK_NAMES.items():
         for batch in scaling.batches:
             for title, measure_of in MEASURES.items():
                 lines.append([f"{words}, batch of {batch}: {title}", *("" for _ in scaling.lengths)])
                 for model in scaling.models:
                     costs = scaling.of(task, batch, model)
                     cells = dict.fromkeys(scaling.lengths, "")
-                    for (length, cost), exponent in zip(costs.items(), exponents(list(costs.values())), strict=True):
-                        value, form = measure_of(cost, exponent)
+                    for length, exponent in exponents(costs).items():
+                        value, form = measure_of(cost := costs[length], exponent)
                         cells[length] = "n/a" if cost.missing else "" if value is None else f"{value:{form}}"
                     lines.append([f"  {model}", *cells.values()])
     return lines

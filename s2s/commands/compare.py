@@ -29,8 +29,8 @@ from s2s.config import RunConfig
 from s2s.data.corpus import check_corpus
 from s2s.decoding.translator import check_precision
 from s2s.devices import cpu_threads, jobs_at_once, pick_device
+from s2s.durations import duration
 from s2s.errors import S2SError
-from s2s.evaluation.report.prose import duration
 from s2s.evaluation.scaling import Scaling, read_scaling
 from s2s.runs import Run, load
 from s2s.schema import NonNegativeInt, PositiveInt, checked

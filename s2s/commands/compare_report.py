@@ -18,10 +18,11 @@ from s2s.evaluation.by_length import Evaluation, hash_of_lines, hash_of_test_set
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import write_files
 from s2s.evaluation.report.page import write_page
-from s2s.evaluation.report.results import Results, System, TestSet, Training, gather
+from s2s.evaluation.report.results import Results, System, Training, gather
 from s2s.evaluation.report.sentences import by_bins, evenly
 from s2s.evaluation.report.table import systems_table
 from s2s.evaluation.scaling import Scaling
+from s2s.evaluation.test_set import TestSet
 from s2s.files import read_json
 from s2s.models import count_parameters
 from s2s.runs import Run

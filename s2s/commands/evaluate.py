@@ -20,11 +20,19 @@ from s2s.data.corpus import load_corpus
 from s2s.data.reading import read_lines
 from s2s.decoding.translator import check_precision
 from s2s.errors import S2SError
-from s2s.evaluation.by_length import SIDES, Evaluation, Side, check_scoring, hash_of_lines, report
+from s2s.evaluation.by_length import (
+    SIDES,
+    Evaluation,
+    Side,
+    check_scoring,
+    evaluate_translations,
+    hash_of_lines,
+)
 from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
-from s2s.evaluation.report.length import Series, length_picture
-from s2s.evaluation.report.results import TestSet
+from s2s.evaluation.report.length import length_picture
+from s2s.evaluation.report.prose import SystemScores
 from s2s.evaluation.report.table import evaluation_table, precisions_table
+from s2s.evaluation.test_set import TestSet
 from s2s.files import atomic_write, read_json, write_json
 from s2s.runs import Run, changed, load
 from s2s.schema import checked
@@ -121,17 +129,13 @@ def score_run(
 ) -> Evaluation:
     """Scores translations of a test set that took so many seconds, and stores the result and its picture."""
     limits = training_limits(run.directory)
-    result = report(
-        test.sources,
+    result = evaluate_translations(
+        test,
         hypotheses,
-        test.references,
-        source_language=test.source_language,
-        target_language=test.target_language,
-        config=test.config,
         training_limit=limits["source"],
         reference_limit=limits["reference"],
         decoding=dataclasses.asdict(decoding),
-        test_set=name,
+        name=name,
     )
     folder = run.directory.evaluation
     write_json(
@@ -143,7 +147,7 @@ def score_run(
             "hypotheses_sha256": hash_of_lines(hypotheses),
         },
     )
-    length_picture([Series(run.config.model["name"], result, run.model.reads)], folder / f"{name}.png")
+    length_picture([SystemScores(run.config.model["name"], run.model.reads, result)], folder / f"{name}.png")
     score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"
     log.info("%s: BLEU %s in %.0f s; wrote %s.json, .hyp, .png", name, score, seconds, folder / name)
     return result
@@ -164,13 +168,10 @@ def evaluate_precisions(
         _write_lines(run.directory.evaluation / f"{name}.{one.precision}.hyp", decoded[one.precision][0])
     result = compare_precisions(
         decoded,
-        test.sources,
-        test.references,
-        target_language=test.target_language,
-        config=test.config,
+        test,
         decoding=dataclasses.asdict(settings[0]),
         machine=facts(run.model.device),
-        test_set=name,
+        name=name,
     )
     path = run.directory.evaluation / f"{name}.precisions.json"
     write_json(path, result.to_json())

@@ -26,8 +26,8 @@ import torch
 from tqdm import tqdm
 
 from s2s.commands.console import BAD_INPUT, LineFormatter, TqdmHandler, one_line
+from s2s.durations import duration
 from s2s.errors import S2SError
-from s2s.evaluation.report.prose import duration
 from s2s.training.interrupt import Interrupted, Signals
 
 log = logging.getLogger(__name__)

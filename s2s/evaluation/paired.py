@@ -1,40 +1,46 @@
-"""Two systems on the same sentences: the difference of their scores, its interval, and whether it may be chance.
+"""Paired comparison of two systems on the same sentences: difference, bootstrap interval and p-value.
 
 Both systems are scored on the *same* bootstrap resamples, which removes the difficulty of the sentences from their
-difference. The p-value is sacrebleu's paired approximate randomisation (Riezler & Maxwell 2005): in each trial the two
-outputs of every sentence change places with probability ½; p is how often the scores then differ by more than they do.
-The same random numbers as sacrebleu's are drawn, so p is the one that `sacrebleu --paired-ar` prints, in a fraction of
-the time: sums over the swapped sentences are products with counts that are there already, once for each system and not
-for each pair.
+difference. The p-value is that of sacrebleu's paired approximate randomisation (Riezler & Maxwell 2005): each trial
+swaps the two outputs of every sentence with probability ½, and p is the share of trials whose difference exceeds the
+observed one. The random numbers are sacrebleu's, so p equals the one that `sacrebleu --paired-ar` prints. It takes a
+fraction of the time, as the sums over swapped sentences are matrix multiplications with sufficient statistics, computed
+once per system instead of once per pair.
 
-Where a model was trained several times, its score is the mean over its trainings, and all change places at once.
+The score of a model trained with several seeds is the mean over its trainings, which are all swapped together.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2s.config import EvaluationConfig
 from s2s.errors import S2SError
-from s2s.evaluation.bleu import CorpusCounts, Counted, bleu_counts, count, resamples
+from s2s.evaluation.bleu import (
+    CorpusStatistics,
+    TranslationStatistics,
+    bleu_statistics,
+    resamples,
+    translation_statistics,
+)
 from s2s.evaluation.by_length import (
     Indices,
     bin_label,
-    check_lengths,
+    bin_members,
+    check_line_counts,
     describe_intervals,
     mean,
-    members_of_bins,
     percentiles,
     tokenizer_of,
 )
+from s2s.evaluation.test_set import TestSet
 
 TRIALS = 10_000  # sacrebleu's default
 _AT_ONCE = 4_000_000  # numbers held in memory: trials × sentences
@@ -42,7 +48,7 @@ _AT_ONCE = 4_000_000  # numbers held in memory: trials × sentences
 
 @dataclass(frozen=True)
 class Difference:
-    """The score of system A minus that of system B on the same sentences, with the paired bootstrap interval."""
+    """Score of system A minus that of system B on the same sentences, with the paired bootstrap interval."""
 
     min: int
     max: int | None
@@ -59,22 +65,19 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Paired:
-    """BLEU of two systems compared on one test set."""
+class PairedComparison:
+    """Paired comparison of two systems in BLEU on one test set."""
 
     corpus: Difference
     by_length: list[Difference]  # of the source
-    p_value: float | None  # of the corpus difference; None for no sentence, 1 where it is exactly 0
-    test: str  # what made the p-value: sacrebleu's signature
+    p_value: float | None  # of the corpus difference; None without sentences, 1 where it is exactly 0
+    test: str  # sacrebleu's signature of the significance test
     intervals: str
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
-class Against:
-    """A system minus a baseline on the whole test set, in one metric."""
+class BaselineDifference:
+    """Score of a system minus that of a baseline on the whole test set, in one metric."""
 
     difference: float | None
     low: float | None
@@ -83,202 +86,191 @@ class Against:
 
 
 @dataclass(frozen=True)
-class EveryPair:
-    """All systems against all others.
+class PairwiseDifferences:
+    """Differences of all ordered pairs of systems."""
 
-    Attributes:
-        found: by (system, baseline) and metric.
-        tests: by metric, the signature of the test that made the p-values.
-    """
-
-    found: dict[tuple[str, str], dict[str, Against]]
-    tests: dict[str, str]
+    differences: dict[tuple[str, str], dict[str, BaselineDifference]]  # by (system, baseline) and metric
+    tests: dict[str, str]  # by metric, sacrebleu's signature of the significance test
 
 
-def paired(
-    sources: Sequence[str],
-    hypotheses_a: Sequence[str],
-    hypotheses_b: Sequence[str],
-    references: Sequence[str],
-    *,
-    source_language: str,
-    target_language: str,
-    config: EvaluationConfig,
-    trials: int = TRIALS,
-) -> Paired:
-    """BLEU of A minus BLEU of B, by source length and on the whole set.
+def compare_systems(
+    test: TestSet, hypotheses_a: Sequence[str], hypotheses_b: Sequence[str], trials: int = TRIALS
+) -> PairedComparison:
+    """Compares BLEU of A with BLEU of B, by source length and on the whole set.
 
     Args:
-        trials: of the test that makes the p-value.
+        trials: of the significance test.
 
     Raises:
-        S2SError: as `s2s.evaluation.by_length.report`.
+        S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
     """
-    check_lengths(sources, hypotheses_a, references)
-    check_lengths(sources, hypotheses_b, references)
-    tokenize = tokenizer_of(target_language, config)
-    a, b = ([count(one, references, tokenize)] for one in (hypotheses_a, hypotheses_b))
-    return compare_counts(a, b, sources, source_language, config, Randomization(len(sources), trials))
+    check_line_counts(test, hypotheses_a, hypotheses_b)
+    tokenize = tokenizer_of(test.target_language, test.config)
+    a, b = ([translation_statistics(one, test.references, tokenize)] for one in (hypotheses_a, hypotheses_b))
+    return compare_statistics(a, b, test, ApproximateRandomization(len(test.sources), trials))
 
 
-def compare_counts(
-    a: Sequence[Counted],
-    b: Sequence[Counted],
-    sources: Sequence[str],
-    language: str,
-    config: EvaluationConfig,
-    test: Randomization,
-) -> Paired:
-    """As `paired`, of systems whose translations (one of each training) are counted already."""
+def compare_statistics(
+    a: Sequence[TranslationStatistics],
+    b: Sequence[TranslationStatistics],
+    test: TestSet,
+    significance: ApproximateRandomization,
+) -> PairedComparison:
+    """Compares two systems given the statistics of the translations of each of their trainings."""
     bleu_a, bleu_b = [one.bleu for one in a], [one.bleu for one in b]
     by_length = [
-        _difference(low, high, chosen, bleu_a, bleu_b, config)
-        for (low, high), chosen in members_of_bins(sources, language, config.bins)
+        _difference(*members, bleu_a, bleu_b, test.config)
+        for members in bin_members(test.sources, test.source_language, test.config.bins)
     ]
-    corpus = _difference(0, None, np.arange(len(sources)), bleu_a, bleu_b, config)
-    return Paired(
-        corpus,
+    return PairedComparison(
+        _difference(0, None, np.arange(len(test.sources)), bleu_a, bleu_b, test.config),
         by_length,
-        test.p_value(bleu_a, bleu_b),
-        test.signature(bleu_a[0]),
-        describe_intervals("paired bootstrap over sentences", config),
+        significance.p_value(bleu_a, bleu_b),
+        significance.signature(bleu_a[0]),
+        describe_intervals("paired bootstrap over sentences", test.config),
     )
 
 
-def difference(
-    hypotheses_a: Sequence[str],
-    hypotheses_b: Sequence[str],
-    references: Sequence[str],
-    *,
-    target_language: str,
-    config: EvaluationConfig,
+def bleu_difference(
+    test: TestSet, hypotheses_a: Sequence[str], hypotheses_b: Sequence[str]
 ) -> tuple[Difference, str, str]:
-    """BLEU of A minus BLEU of B on the whole set, sacrebleu's signature, and what the interval is.
+    """Returns BLEU of A minus BLEU of B on the whole set, sacrebleu's signature, and the description of the interval.
 
     Raises:
-        S2SError: as `s2s.evaluation.by_length.report`.
+        S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
     """
-    check_lengths(hypotheses_b, hypotheses_a, references)
-    tokenize = tokenizer_of(target_language, config)
-    a, b = bleu_counts(hypotheses_a, references, tokenize), bleu_counts(hypotheses_b, references, tokenize)
-    whole = _difference(0, None, np.arange(len(references)), [a], [b], config)
-    return whole, a.signature, describe_intervals("paired bootstrap over sentences", config)
+    check_line_counts(test, hypotheses_a, hypotheses_b)
+    tokenize = tokenizer_of(test.target_language, test.config)
+    a, b = (bleu_statistics(one, test.references, tokenize) for one in (hypotheses_a, hypotheses_b))
+    whole = _difference(0, None, np.arange(len(test.references)), [a], [b], test.config)
+    return whole, a.signature, describe_intervals("paired bootstrap over sentences", test.config)
 
 
-def every_pair(systems: Mapping[str, Sequence[Counted]], config: EvaluationConfig, test: Randomization) -> EveryPair:
-    """BLEU and chrF++ of every system minus those of every other one.
+def pairwise_differences(
+    systems: Mapping[str, Sequence[TranslationStatistics]],
+    config: EvaluationConfig,
+    significance: ApproximateRandomization,
+) -> PairwiseDifferences:
+    """Returns BLEU and chrF++ of every system minus those of every other one.
 
     Args:
-        systems: by name, the counts of the translations of each training.
+        systems: by name, the statistics of the translations of each training.
     """
-    found: dict[tuple[str, str], dict[str, Against]] = {pair: {} for pair in itertools.permutations(systems, 2)}
+    differences: dict[tuple[str, str], dict[str, BaselineDifference]]
+    differences = {pair: {} for pair in itertools.permutations(systems, 2)}
     tests: dict[str, str] = {}
+    sentences = np.arange(significance.sentences)
     metrics: tuple[Literal["bleu", "chrf"], ...] = ("bleu", "chrf")
     for metric in metrics:
-        counts = {name: [getattr(one, metric) for one in members] for name, members in systems.items()}
-        everything = np.arange(test.sentences)
-        scores = {name: _score(members, everything) for name, members in counts.items()}
-        drawn = {name: _resampled(members, everything, config) for name, members in counts.items()}
+        statistics = {name: [getattr(one, metric) for one in trainings] for name, trainings in systems.items()}
+        scores = {name: _scores(one, sentences, config) for name, one in statistics.items()}
         for a, b in itertools.combinations(systems, 2):
-            p_value = test.p_value(counts[a], counts[b])
+            p_value = significance.p_value(statistics[a], statistics[b])
             for one, other in ((a, b), (b, a)):
-                found[one, other][metric] = Against(
-                    *_gap(scores[one], scores[other], drawn[one], drawn[other], config), p_value
-                )
-        tests[metric] = test.signature(next(iter(counts.values()))[0])
-    return EveryPair(found, tests)
+                interval = _difference_interval(scores[one], scores[other], config)
+                differences[one, other][metric] = BaselineDifference(*interval, p_value)
+        tests[metric] = significance.signature(next(iter(statistics.values()))[0])
+    return PairwiseDifferences(differences, tests)
 
 
-class Randomization:
-    """sacrebleu's paired approximate randomisation, its random numbers drawn once for all pairs.
+class ApproximateRandomization:
+    """sacrebleu's paired approximate randomisation test, with the same random numbers for all pairs of systems.
 
     Args:
         sentences: of the test set.
-        trials: how often sentences change places.
+        trials: number of random swaps.
 
     Raises:
-        S2SError: SACREBLEU_SEED, which sacrebleu reads as well, is no seed.
+        S2SError: SACREBLEU_SEED, which sacrebleu also reads, is not a seed.
     """
 
     def __init__(self, sentences: int, trials: int = TRIALS) -> None:
         self.sentences, self.trials = sentences, trials
-        self.seed = os.environ.get("SACREBLEU_SEED", "12345")  # as sacrebleu has it
+        self.seed = os.environ.get("SACREBLEU_SEED", "12345")  # sacrebleu's default
         if not (self.seed.lower() == "none" or self.seed.isdecimal()):
             raise S2SError(f"SACREBLEU_SEED={self.seed} in the environment must be a whole number or None")
         generator = np.random.default_rng(None if self.seed.lower() == "none" else int(self.seed))
-        self._first = generator.integers(2, size=(trials, sentences), dtype=bool)  # who is the first of the two
-        self._sums: dict[CorpusCounts, NDArray[np.float64]] = {}
+        self._in_first = generator.integers(2, size=(trials, sentences), dtype=bool)  # sentences of the first system
+        self._sums: dict[CorpusStatistics, NDArray[np.float64]] = {}
 
-    def signature(self, counts: CorpusCounts) -> str:
-        """sacrebleu's of the test, with the metric of these counts."""
-        signature = counts.metric.get_signature()
+    def signature(self, statistics: CorpusStatistics) -> str:
+        """Returns sacrebleu's signature of the test with the metric of these statistics."""
+        signature = statistics.metric.get_signature()
         signature.update("seed", self.seed.lower())
         signature.update("ar", self.trials)
         return str(signature)
 
-    def p_value(self, a: Sequence[CorpusCounts], b: Sequence[CorpusCounts]) -> float | None:
-        """How likely so large a difference is by chance; None for no sentence, 1 where there is no difference.
+    def p_value(self, a: Sequence[CorpusStatistics], b: Sequence[CorpusStatistics]) -> float | None:
+        """Returns the probability of so large a difference by chance; None without sentences, 1 for no difference.
 
         Args:
-            a, b: the counts of each training of two systems, as many of the one as of the other.
+            a, b: statistics of each training of the two systems, which have the same number of trainings.
         """
         if not self.sentences:
             return None
-        everything, pairs = np.arange(self.sentences), list(zip(a, b, strict=True))
-        gap = abs(mean([_score([one], everything) - _score([other], everything) for one, other in pairs]))
-        if gap == 0:  # sacrebleu counts the trials that *exceed* the difference: none do when the systems are the same
+        sentences, pairs = np.arange(self.sentences), list(zip(a, b, strict=True))
+        gap = abs(mean([_mean_score([one], sentences) - _mean_score([other], sentences) for one, other in pairs]))
+        if gap == 0:  # sacrebleu counts the trials that *exceed* the difference, and here none does
             return 1.0
-        swapped = mean([self._swapped(one, other) for one, other in pairs])
+        swapped = mean([self._swapped_differences(one, other) for one, other in pairs])
         return float(((np.abs(swapped) > gap).sum() + 1) / (self.trials + 1))
 
-    def _swapped(self, a: CorpusCounts, b: CorpusCounts) -> NDArray[np.float64]:
-        """(trials,) what the difference is after the swaps; counts are whole numbers, so their sums are exact."""
+    def _swapped_differences(self, a: CorpusStatistics, b: CorpusStatistics) -> NDArray[np.float64]:
+        """(trials,) differences after the swaps; counts are whole numbers, so their sums are exact."""
         both = a.counts.sum(0) + b.counts.sum(0)
-        first = self._of_first(a) + b.counts.sum(0) - self._of_first(b)
+        first = self._sums_of_first(a) + b.counts.sum(0) - self._sums_of_first(b)
         swapped: NDArray[np.float64] = a.scores_of_sums(first) - b.scores_of_sums(both - first)
         return swapped
 
-    def _of_first(self, counts: CorpusCounts) -> NDArray[np.float64]:
-        """(trials, C) sums over the sentences that are with the first of the two."""
-        if counts not in self._sums:
+    def _sums_of_first(self, statistics: CorpusStatistics) -> NDArray[np.float64]:
+        """(trials, C) sums of the counts over the sentences that each trial assigns to the first system."""
+        if statistics not in self._sums:
             rows = max(1, _AT_ONCE // self.sentences)
-            parts = [self._first[n : n + rows].astype(np.float64) @ counts.counts for n in range(0, self.trials, rows)]
-            self._sums[counts] = np.concatenate(parts)
-        return self._sums[counts]
+            self._sums[statistics] = np.concatenate(
+                [
+                    self._in_first[n : n + rows].astype(np.float64) @ statistics.counts
+                    for n in range(0, self.trials, rows)
+                ]
+            )
+        return self._sums[statistics]
 
 
 def _difference(
     low: int,
     high: int | None,
-    chosen: Indices,
-    a: Sequence[CorpusCounts],
-    b: Sequence[CorpusCounts],
+    sentences: Indices,
+    a: Sequence[CorpusStatistics],
+    b: Sequence[CorpusStatistics],
     config: EvaluationConfig,
 ) -> Difference:
-    if not len(chosen):
+    if not len(sentences):
         return Difference(low, high, 0, None, None, None, None, None)
-    of_a, of_b = _score(a, chosen), _score(b, chosen)
-    gap = _gap(of_a, of_b, _resampled(a, chosen, config), _resampled(b, chosen, config), config)
-    return Difference(low, high, len(chosen), of_a, of_b, *gap)
+    scores_a, scores_b = _scores(a, sentences, config), _scores(b, sentences, config)
+    interval = _difference_interval(scores_a, scores_b, config)
+    return Difference(low, high, len(sentences), scores_a[0], scores_b[0], *interval)
 
 
-def _score(members: Sequence[CorpusCounts], chosen: Indices) -> float:
-    """The mean score of the trainings on these sentences; not a number for no sentence."""
-    scores = [one.score(chosen) for one in members]
+def _mean_score(trainings: Sequence[CorpusStatistics], sentences: Indices) -> float:
+    """Mean score of the trainings on these sentences; NaN without sentences."""
+    scores = [one.score(sentences) for one in trainings]
     return float("nan") if scores[0] is None else float(mean(scores))
 
 
-def _resampled(members: Sequence[CorpusCounts], chosen: Indices, config: EvaluationConfig) -> NDArray[np.float64]:
-    """(R,) mean scores of the trainings on resamples; the draws depend on the number of sentences only."""
-    draws = resamples(len(chosen), config.bootstrap, config.seed) if len(chosen) > 1 else []
-    means = [mean([one.scores(drawn, chosen) for one in members]) for drawn in draws]
-    return np.concatenate(means) if means else np.zeros(0)
+def _scores(
+    trainings: Sequence[CorpusStatistics], sentences: Indices, config: EvaluationConfig
+) -> tuple[float, NDArray[np.float64]]:
+    """Mean score of the trainings, and their mean scores (R,) on resamples, which depend on the sentence count only."""
+    draws = resamples(len(sentences), config.bootstrap, config.seed) if len(sentences) > 1 else []
+    means = [mean([one.scores(draw, sentences) for one in trainings]) for draw in draws]
+    return _mean_score(trainings, sentences), np.concatenate(means) if means else np.zeros(0)
 
 
-def _gap(
-    a: float, b: float, drawn_a: NDArray[np.float64], drawn_b: NDArray[np.float64], config: EvaluationConfig
+def _difference_interval(
+    a: tuple[float, NDArray[np.float64]], b: tuple[float, NDArray[np.float64]], config: EvaluationConfig
 ) -> tuple[float | None, float | None, float | None]:
-    """The difference and the ends of its interval."""
-    if np.isnan(a - b):
+    """Difference of two `_scores` with the ends of its interval."""
+    (score_a, resampled_a), (score_b, resampled_b) = a, b
+    if np.isnan(score_a - score_b):
         return None, None, None
-    return (a - b, *(percentiles(drawn_a - drawn_b, config.confidence) if len(drawn_a) else (None, None)))
+    ends = percentiles(resampled_a - resampled_b, config.confidence) if len(resampled_a) else (None, None)
+    return score_a - score_b, *ends

@@ -1,8 +1,7 @@
-"""What fewer bits cost: one model's translations of a test set in several precisions, against those in the first.
+"""Quality loss at lower precision: one model's translations of a test set in several precisions, against the first.
 
-Fewer bits change the model a little: most translations stay the same, some become others, better and worse ones. What
-is left of that in BLEU is a difference with the paired bootstrap interval of `s2s.evaluation.by_length`: the same
-resamples of sentences for both sides.
+A lower precision leaves most translations unchanged and makes others better or worse. The effect on BLEU is reported
+as a difference with the paired bootstrap interval of `s2s.evaluation.paired`.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s2s.config import EvaluationConfig
 from s2s.evaluation.by_length import hash_of_test_set
-from s2s.evaluation.paired import difference
+from s2s.evaluation.paired import bleu_difference
+from s2s.evaluation.test_set import TestSet
 
 
 @dataclass(frozen=True)
 class PrecisionScore:
-    """BLEU in one precision; `difference`, its interval and `changed` are against the first of them."""
+    """BLEU in one precision; `difference`, its interval and `changed` are relative to the first precision."""
 
     precision: str
     bleu: float | None
     difference: float | None
     low: float | None
     high: float | None
-    changed: float | None  # share of the lines whose translation is another one
+    changed: float | None  # share of lines whose translation differs
     sentences_per_s: float
 
 
@@ -40,49 +39,44 @@ class PrecisionComparison:
     intervals: str
     test_set: dict[str, str]  # name, sha256 (`hash_of_test_set`)
     decoding: dict[str, Any]  # without the precision
-    machine: dict[str, Any]  # what the times were measured on, and the version of s2s
+    machine: dict[str, Any]  # on which the times were measured, with the version of s2s
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `s2s.files.write_json`."""
+        """Returns plain values for `s2s.files.write_json`."""
         return dataclasses.asdict(self)
 
 
 def compare_precisions(
-    decoded: Mapping[str, tuple[Sequence[str], float]],
-    sources: Sequence[str],
-    references: Sequence[str],
+    translations: Mapping[str, tuple[Sequence[str], float]],
+    test: TestSet,
     *,
-    target_language: str,
-    config: EvaluationConfig,
     decoding: Mapping[str, Any],
     machine: Mapping[str, Any],
-    test_set: str = "test",
+    name: str = "test",
 ) -> PrecisionComparison:
-    """Scores the same test set in several precisions.
+    """Scores the translations of one test set in several precisions.
 
     Args:
-        decoded: by precision its translations, and the seconds that they took; the first is what the others are
-            compared with.
+        translations: by precision, the hypotheses and the decoding time in seconds; the first is the baseline.
+        name: of the test set.
 
     Raises:
-        S2SError: as `s2s.evaluation.by_length.report`.
+        S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
     """
-    first, _ = next(iter(decoded.values()))
+    baseline, _ = next(iter(translations.values()))
     scores = []
     signature = intervals = ""
-    for precision, (lines, seconds) in decoded.items():
-        gap, signature, intervals = difference(lines, first, references, target_language=target_language, config=config)
-        other = sum(a != b for a, b in zip(lines, first, strict=True))
-        share = other / len(lines) if lines else None
-        scores.append(
-            PrecisionScore(precision, gap.a, gap.difference, gap.low, gap.high, share, len(lines) / max(seconds, 1e-9))
-        )
+    for precision, (hypotheses, seconds) in translations.items():
+        gap, signature, intervals = bleu_difference(test, hypotheses, baseline)
+        changed = sum(a != b for a, b in zip(hypotheses, baseline, strict=True)) / len(baseline) if baseline else None
+        speed = len(hypotheses) / max(seconds, 1e-9)
+        scores.append(PrecisionScore(precision, gap.a, gap.difference, gap.low, gap.high, changed, speed))
     return PrecisionComparison(
         scores=scores,
-        sentences=len(references),
+        sentences=len(test.references),
         signature=signature,
         intervals=intervals,
-        test_set={"name": test_set, "sha256": hash_of_test_set(sources, references)},
+        test_set={"name": name, "sha256": hash_of_test_set(test.sources, test.references)},
         decoding={key: value for key, value in decoding.items() if key != "precision"},
         machine=dict(machine),
     )

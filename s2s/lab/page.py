@@ -9,9 +9,9 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from s2s.durations import duration
 from s2s.evaluation.report.canvas import svg
 from s2s.evaluation.report.palette import styles
-from s2s.evaluation.report.prose import duration
 from s2s.files import atomic_write
 from s2s.lab.plots import FAMILIES
 from s2s.lab.results import ExperimentResult

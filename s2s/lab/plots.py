@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from s2s.evaluation.report.canvas import DPI, PAPER, SOFT, ground
+from s2s.evaluation.report.canvas import DPI, PAPER, SOFT, style_axes
 from s2s.evaluation.report.palette import Style, styles
 from s2s.evaluation.report.picture import marker_step
 from s2s.lab.statistics import Mean, mean_over_seeds
@@ -43,7 +43,7 @@ def panels(narrow: bool, *labels: tuple[str, str, str], height: float = 3.4) -> 
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
     for number, (title, x, y) in enumerate(labels, 1):
         axes = figure.add_subplot(rows, columns, number)
-        ground(axes)
+        style_axes(axes)
         axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=10)
         axes.set_xlabel(x, color=SOFT)
         axes.set_ylabel(y, color=SOFT)

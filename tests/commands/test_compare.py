@@ -94,7 +94,7 @@ def test_ladder(compared: Compared, tmp_path: Path) -> None:
     assert "lstm" in page
     assert "Each training computed with 1 CPU thread. Training multiplied matrices in fp32." in page
     assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
-    assert "How cost grows with length" not in page
+    assert "Cost by sentence length" not in page
 
 
 def test_the_page_is_there_from_the_first_model_on(compared: Compared, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_what_is_there_is_not_made_again(compared: Compared, inside: Callable[..
     )  # scores are made anew, models and translations not
     assert shorter.code == 0, shorter.stderr
     page = (report / "index.html").read_text(encoding="utf-8")
-    assert "How cost grows with length" in page
+    assert "Cost by sentence length" in page
     assert (
         "From 10 to 30 tokens, 3 times as many, a training update on 4 sentences takes rnn 3.0 times as long." in page
     )
@@ -428,7 +428,7 @@ def test_scores_of_other_translations_are_not_taken_for_these(
     def broken(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "report", broken)
+    monkeypatch.setattr(evaluate, "evaluate_translations", broken)
     with pytest.raises(KeyboardInterrupt):
         evaluate.evaluate_run(run, name, test, run.config.decoding)
     assert text.exists()

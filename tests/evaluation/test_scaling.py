@@ -16,14 +16,15 @@ def values(scaling: Scaling) -> dict[str, Any]:
 
 
 def test_exponents(scaling: Scaling) -> None:
-    assert exponents(list(scaling.of("train", 1, "rnn").values())) == [None, pytest.approx(1), pytest.approx(1)]
-    assert exponents(list(scaling.of("train", 1, "transformer").values())) == [None, pytest.approx(2), pytest.approx(2)]
-    assert exponents(list(scaling.of("train", 8, "transformer").values())) == [None, pytest.approx(2), None]
+    one, two = pytest.approx(1), pytest.approx(2)
+    assert exponents(scaling.of("train", 1, "rnn")) == {10: None, 20: one, 40: one}
+    assert exponents(scaling.of("train", 1, "transformer")) == {10: None, 20: two, 40: two}
+    assert exponents(scaling.of("train", 8, "transformer")) == {10: None, 20: two, 40: None}
 
 
-def test_only_lengths_that_all_have_count_as_measured(scaling: Scaling) -> None:
-    assert scaling.measured("train", 1) == [10, 20, 40]
-    assert scaling.measured("train", 8) == [10, 20]
+def test_common_lengths_are_those_of_all_models(scaling: Scaling) -> None:
+    assert scaling.common_lengths("train", 1) == [10, 20, 40]
+    assert scaling.common_lengths("train", 8) == [10, 20]
 
 
 def test_a_file_is_read_as_it_was_written(scaling: Scaling, values: dict[str, Any], tmp_path: Path) -> None:
@@ -32,58 +33,35 @@ def test_a_file_is_read_as_it_was_written(scaling: Scaling, values: dict[str, An
     assert read_scaling(path) == scaling
 
 
-def no_rows(values: dict[str, Any]) -> None:
-    del values["rows"]
-
-
-def other_task(values: dict[str, Any]) -> None:
-    values["config"]["task"] = "cells"
-
-
-def no_seconds(values: dict[str, Any]) -> None:
-    del values["rows"][3]["seconds"]
-
-
-def negative(values: dict[str, Any]) -> None:
-    values["rows"][0]["seconds"] = -1.0
-
-
-def no_row(values: dict[str, Any]) -> None:
-    values["rows"] = [7]
-
-
-def nothing(values: dict[str, Any]) -> None:
-    values["rows"] = []
-
-
-def twice(values: dict[str, Any]) -> None:
-    values["rows"].append(values["rows"][0])
-
-
-def no_processor(values: dict[str, Any]) -> None:
-    del values["machine"]["processor"]
-
-
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("keys", "value", "message"),
     [
-        (no_rows, "it has no rows, config and machine"),
-        (other_task, "its task is cells"),
-        (no_seconds, "missing key rows[3].seconds"),
-        (negative, "rows[0].seconds=-1.0 must be more than 0"),
-        (no_row, "missing key rows[0].model"),
-        (nothing, "no row has a time"),
-        (twice, "rows are repeated"),
-        (no_processor, "machine.processor is missing"),
+        (["rows"], None, "it has no rows, config and machine"),
+        (["config", "task"], "cells", "its task is cells"),
+        (["rows", 3, "seconds"], None, "missing key rows[3].seconds"),
+        (["rows", 0, "seconds"], -1.0, "rows[0].seconds=-1.0 must be more than 0"),
+        (["rows"], [7], "missing key rows[0].model"),
+        (["rows"], [], "no row has a time"),
+        (["rows", 1], "the first row", "rows are repeated"),
+        (["machine", "processor"], None, "machine.processor is missing"),
     ],
 )
-def test_another_file_is_refused(values: dict[str, Any], tmp_path: Path, change: Any, words: str) -> None:
+def test_other_contents_are_an_error(
+    values: dict[str, Any], tmp_path: Path, keys: list[Any], value: Any, message: str
+) -> None:
+    """A value of None stands for a missing key."""
     values = json.loads(json.dumps(values))
-    change(values)
+    *parents, last = keys
+    parent: Any = values
+    for key in parents:
+        parent = parent[key]
+    parent[last] = values["rows"][0] if value == "the first row" else value
+    if value is None:
+        del parent[last]
     path = tmp_path / "other.json"
     path.write_text(json.dumps(values))
-    with pytest.raises(S2SError) as caught:
+    with pytest.raises(S2SError) as error:
         read_scaling(path)
-    assert f"{path} is not what `python scripts/benchmark.py task=scaling output=…` writes: {words}" == str(
-        caught.value
+    assert (
+        str(error.value) == f"{path} is not what `python scripts/benchmark.py task=scaling output=…` writes: {message}"
     )

@@ -1,6 +1,6 @@
-// Attention of single translations: a word that is pointed at lights up the words of the other side.
+// Attention weights of single translations: pointing at a word highlights the words of the other side.
 if (data.attention.length) {
-  const [sentence, looking, head] = ["sentence", "looking", "head"].map(byId);
+  const [sentence, system, head] = ["sentence", "attention-system", "head"].map(byId);
   const sides = { source: byId("source-words"), target: byId("target-words") };
   let map = null;
   let weights = null; // of the chosen head: percent, a row for each word of the translation
@@ -8,7 +8,7 @@ if (data.attention.length) {
   const numbers = [...new Set(data.attention.map((one) => one.sentence))];
   const ofSentence = () => data.attention.filter((one) => one.sentence === Number(sentence.value));
 
-  /** The options of a select element; what was chosen stays chosen where it is still there. */
+  /** Sets the options of a select element and keeps the selection if it is still among them. */
   function refill(select, options) {
     const before = select.value;
     fill(select, options);
@@ -24,24 +24,24 @@ if (data.attention.length) {
     return weights[target * map.source.length + source];
   }
 
-  /** Lights up the other side of one word, and says the strongest in text. */
-  function light(side, place) {
+  /** Highlights the other side of one word and lists the highest weights as text. */
+  function highlight(side, place) {
     const other = side === "target" ? "source" : "target";
-    const shares = map[other].map((_, at) => (side === "target" ? weight(place, at) : weight(at, place)));
+    const weightsOfWord = map[other].map((_, at) => (side === "target" ? weight(place, at) : weight(at, place)));
     for (const button of sides[side].children) {
       button.classList.toggle("chosen", Number(button.dataset.place) === place);
       button.style.removeProperty("--w");
     }
     for (const button of sides[other].children) {
       button.classList.remove("chosen");
-      button.style.setProperty("--w", shares[Number(button.dataset.place)] / 100);
+      button.style.setProperty("--w", weightsOfWord[Number(button.dataset.place)] / 100);
     }
-    const strongest = shares
+    const strongest = weightsOfWord
       .map((share, at) => [share, map[other][at]])
       .filter(([share]) => share >= 5)
       .sort((a, b) => b[0] - a[0])
       .slice(0, 4);
-    // Each word is isolated, so that words that are read from right to left do not take the line with them.
+    // <bdi> isolates each word, so right-to-left words do not change the direction of the line.
     const listed = strongest.flatMap(([share, text], at) => [at ? ", " : "", make("bdi", {}, text), ` ${share} %`]);
     if (!listed.length) listed.push("nothing above 5 %");
     byId("weights").replaceChildren(make("bdi", {}, map[side][place]), side === "target" ? " ← " : " → ", ...listed);
@@ -57,8 +57,8 @@ if (data.attention.length) {
   }
 
   function draw() {
-    refill(looking, ofSentence().map((one) => [one.system, one.system]));
-    map = ofSentence().find((one) => one.system === looking.value);
+    refill(system, ofSentence().map((one) => [one.system, one.system]));
+    map = ofSentence().find((one) => one.system === system.value);
     refill(head, Object.keys(map.heads).map((name) => [name, name]));
     weights = Uint8Array.from(atob(map.heads[head.value]), (letter) => letter.charCodeAt(0));
     for (const [side, paragraph] of Object.entries(sides)) {
@@ -66,12 +66,12 @@ if (data.attention.length) {
     }
     byId("map").textContent = `test sentence ${map.sentence}, ${map.system}, ${head.value}`;
     if (byId("all-weights").open) heat();
-    light("target", 0);
+    highlight("target", 0);
   }
 
   function react(event) {
     const button = event.target.closest("button.word");
-    if (button) light(button.dataset.side, Number(button.dataset.place));
+    if (button) highlight(button.dataset.side, Number(button.dataset.place));
   }
 
   fill(sentence, numbers.map((number) => {
@@ -83,7 +83,7 @@ if (data.attention.length) {
   for (const paragraph of Object.values(sides)) {
     for (const kind of ["pointerover", "focusin", "click"]) paragraph.addEventListener(kind, react);
   }
-  for (const select of [sentence, looking, head]) select.addEventListener("change", draw);
+  for (const select of [sentence, system, head]) select.addEventListener("change", draw);
   byId("all-weights").addEventListener("toggle", () => byId("all-weights").open && heat());
   draw();
 }

@@ -1,8 +1,7 @@
-"""Attention weights for the page: pieces joined into words, weights as whole percent, one byte each.
+"""Attention weights for the page: pieces merged into words, weights in whole percent, one byte each.
 
-A word takes in what each of its source pieces gets, so columns are added up; it is written piece by piece, so rows are
-averaged. Rows still sum to 1. In languages without spaces between words the pieces themselves are shown. Of several
-heads there is the mean, too.
+The weights of the source pieces of a word are summed, and those of its target pieces are averaged, so rows still sum to
+1. Languages written without spaces keep their pieces. Several heads are preceded by their mean.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from s2s.data.lengths import is_written_without_spaces
-from s2s.evaluation.report.picture import check_weights
+from s2s.errors import S2SError
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _END = "</s>"
@@ -26,77 +25,72 @@ _SPACE = "▁"  # sentencepiece's
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """The weights of one translation.
-
-    Attributes:
-        system: by its name.
-        sentence: its index in the test set.
-        source, target: the pieces of both sides, each with `</s>` as the last.
-        heads: by name, (target pieces, source pieces).
-    """
+    """Attention weights of one translation."""
 
     system: str
-    sentence: int
-    source: Sequence[str]
+    sentence: int  # index in the test set
+    source: Sequence[str]  # pieces, the last is `</s>`
     target: Sequence[str]
-    heads: Mapping[str, ArrayLike]
+    heads: Mapping[str, ArrayLike]  # by name, weights (target pieces, source pieces)
 
 
-def words(pieces: Sequence[str], language: str) -> list[tuple[str, list[int]]]:
-    """Each word with the numbers of its pieces; in languages without spaces, each piece. The end is a word, too."""
-    unspaced = is_written_without_spaces(language)
+def merge_pieces(pieces: Sequence[str], language: str) -> list[tuple[str, list[int]]]:
+    """Returns each word, `</s>` included, with the indices of its pieces; pieces in languages without spaces."""
+    no_spaces = is_written_without_spaces(language)
     groups: list[list[int]] = []
-    for number, piece in enumerate(pieces):
-        before = pieces[number - 1] if number else _END
+    for index, piece in enumerate(pieces):
+        before = pieces[index - 1] if index else _END
         within = _BYTE.fullmatch(piece) and _BYTE.fullmatch(before)  # bytes of one character, or of several
-        begins = piece.startswith(_SPACE) or (unspaced and before != _SPACE)
+        begins = piece.startswith(_SPACE) or (no_spaces and before != _SPACE)
         if _END in (piece, before) or (begins and not within):
             groups.append([])
-        groups[-1].append(number)
-    return [(_text([pieces[number] for number in group]), group) for group in groups]
+        groups[-1].append(index)
+    return [(_text([pieces[index] for index in group]), group) for group in groups]
 
 
 def _text(pieces: Sequence[str]) -> str:
     if list(pieces) == [_END]:
         return "(end)"
     text = b"".join(
-        bytes([int(found[1], 16)]) if (found := _BYTE.fullmatch(piece)) else piece.encode("utf-8", "replace")
+        bytes([int(byte[1], 16)]) if (byte := _BYTE.fullmatch(piece)) else piece.encode("utf-8", "replace")
         for piece in pieces
     )
     return text.decode("utf-8", "replace").replace(_SPACE, " ").strip() or "␣"
 
 
-def packed(one: AttentionMap, source_language: str, target_language: str) -> dict[str, Any]:
-    """A map for the page: words of both sides, and by head the weights in percent, row after row, as base64 of bytes.
+def _matrix(weights: ArrayLike, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
+    """The weights as an array (T, S)."""
+    matrix = np.asarray(weights, dtype=np.float64)
+    if matrix.shape != (len(target), len(source)) or not matrix.size:
+        raise S2SError(
+            f"attention weights of shape {matrix.shape} do not fit {len(target)} target × {len(source)} source pieces"
+        )
+    return matrix
+
+
+def encode_map(one: AttentionMap, source_language: str, target_language: str) -> dict[str, Any]:
+    """Returns a map as JSON for the page: words of both sides, and by head the weights (target, source) as base64.
 
     Raises:
-        S2SError: the weights do not fit the pieces.
+        S2SError: the shape of the weights does not match the pieces.
     """
-    sides = words(one.source, source_language), words(one.target, target_language)
-    heads = {_head(name): check_weights(weights, one.source, one.target) for name, weights in one.heads.items()}
+    source, target = merge_pieces(one.source, source_language), merge_pieces(one.target, target_language)
+    heads = {
+        re.sub(r"layer(\d+)\.head(\d+)", r"layer \1, head \2", name): _matrix(weights, one.source, one.target)
+        for name, weights in one.heads.items()
+    }
     if len(heads) > 1:
         heads = {f"mean of {len(heads)} heads": np.mean(list(heads.values()), axis=0), **heads}
+    encoded = {}
+    for name, matrix in heads.items():
+        columns = np.stack([matrix[:, group].sum(1) for _, group in source], axis=1)
+        words = np.stack([columns[group].mean(0) for _, group in target])
+        percent = np.clip(np.rint(100 * words), 0, 100).astype(np.uint8)
+        encoded[name] = base64.b64encode(percent.tobytes()).decode()
     return {
         "system": one.system,
         "sentence": one.sentence + 1,
-        "source": [text for text, _ in sides[0]],
-        "target": [text for text, _ in sides[1]],
-        "heads": {name: _bytes(_joined(matrix, *sides)) for name, matrix in heads.items()},
+        "source": [text for text, _ in source],
+        "target": [text for text, _ in target],
+        "heads": encoded,
     }
-
-
-def _head(name: str) -> str:
-    """`layer 1, head 2` of `layer1.head2`."""
-    return re.sub(r"layer(\d+)\.head(\d+)", r"layer \1, head \2", name)
-
-
-def _joined(
-    matrix: np.ndarray, source: Sequence[tuple[str, list[int]]], target: Sequence[tuple[str, list[int]]]
-) -> np.ndarray:
-    columns = np.stack([matrix[:, group].sum(1) for _, group in source], axis=1)
-    return np.stack([columns[group].mean(0) for _, group in target])
-
-
-def _bytes(matrix: np.ndarray) -> str:
-    percent = np.clip(np.rint(100 * matrix), 0, 100).astype(np.uint8)
-    return base64.b64encode(percent.tobytes()).decode()

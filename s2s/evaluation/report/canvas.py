@@ -1,7 +1,6 @@
-"""The ground that pictures are drawn on: figures, fonts, neutral colours, and writing them as PNG, SVG or page text.
+"""Canvas of all pictures: figures, fonts and neutral colours, written as PNG, SVG or inline SVG.
 
-Figures are matplotlib's own objects, without a display and without pyplot's global state; the same figure gives the
-same bytes.
+Figures are matplotlib's own, without a display or pyplot's global state. The same figure gives the same bytes.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", 
 
 @contextmanager
 def drawing(salt: str = "s2s") -> Iterator[None]:
-    """matplotlib's settings while one figure is made and written: what it has no other place for."""
+    """Sets matplotlib's global settings while a figure is drawn and written."""
     installed = set(font_manager.get_font_names())
     settings: dict[str, Any] = {
         "font.family": [name for name in _FONTS if name in installed] or ["sans-serif"],
         "font.size": 10,
-        "text.parse_math": False,  # a `$` in a piece or a label is a dollar
+        "text.parse_math": False,  # a `$` in a piece or a label is literal
         "text.color": INK,
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
@@ -44,28 +43,38 @@ def drawing(salt: str = "s2s") -> Iterator[None]:
         yield
 
 
-def canvas(size: tuple[float, float], title: str, subtitle: str = "") -> tuple[Figure, Axes]:
-    """An empty figure of this size (inches) with one pair of axes in the common look."""
+def canvas(size: tuple[float, float], title: str = "", subtitle: str = "") -> tuple[Figure, Axes]:
+    """Returns an empty figure of this size (inches) with one pair of axes in the common style."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
-    ground(axes)
+    style_axes(axes)
     if title:
         axes.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=34 if subtitle else 14, color=INK)
-        axes.annotate(
-            subtitle,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 20),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=SOFT,
-            annotation_clip=False,
-        )
+        annotate(axes, subtitle, (0, 1), (0, 20), xycoords="axes fraction", fontsize=8.5)
     return figure, axes
 
 
-def ground(axes: Axes) -> None:
-    """The common look of a pair of axes: a base line, and soft lines across."""
+def annotate(axes: Axes, text: str, position: tuple[float, float], offset: tuple[float, float], **style: Any) -> None:
+    """Writes a text at an offset in points from a position, also outside of the axes."""
+    axes.annotate(
+        text, position, xytext=offset, textcoords="offset points", annotation_clip=False, **{"color": SOFT, **style}
+    )
+
+
+def spread_labels(heights: Sequence[float], step: float, bottom: float) -> list[float]:
+    """Returns falling label heights moved at least `step` apart, the lowest at `bottom` or above it."""
+    heights = list(heights)
+    for number in range(1, len(heights)):
+        heights[number] = min(heights[number], heights[number - 1] - step)
+    if heights and heights[-1] < bottom:
+        heights[-1] = bottom
+        for number in range(len(heights) - 2, -1, -1):
+            heights[number] = max(heights[number], heights[number + 1] + step)
+    return heights
+
+
+def style_axes(axes: Axes) -> None:
+    """Sets the common style of a pair of axes: a base line and soft horizontal grid lines."""
     axes.set_facecolor("none")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -76,7 +85,7 @@ def ground(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as PNG or SVG, by the extension; S2SError for another one, or where it cannot be written."""
+    """Writes the figure as PNG or SVG, by the extension; raises S2SError for others or if it cannot be written."""
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("png", "svg"):
         raise S2SError(f"{path}: a picture is written as .png or .svg")
@@ -89,12 +98,12 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str) -> str:
-    """A drawn figure as an `<svg>` element for a page: colours as CSS variables, text in the page's font.
+    """Returns a figure as an inline `<svg>` element with CSS variables as colours and the page's font.
 
     Args:
-        draw: makes the figure.
-        families: of the systems that may be in it, in order; system number i has the colour `var(--system-i)`, and in
-            text `var(--system-i-text)`.
+        draw: returns the figure.
+        families: of the systems in it, in order; system i has the colour `var(--system-i)` and, in text,
+            `var(--system-i-text)`.
         salt: distinct for each picture of a page, so that their ids differ.
     """
     with drawing(salt):
@@ -102,7 +111,9 @@ def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str) -> str:
         draw().savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)  # the style would rule the whole page
+    text = re.sub(
+        r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL
+    )  # a <style> element applies to the whole page
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", text)
     text = re.sub(r"(font: [^;'\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--font)", text)
@@ -112,5 +123,5 @@ def svg(draw: Callable[[], Figure], families: Sequence[str], salt: str) -> str:
         variables.setdefault(look.text, f"--system-{number}-text")
     for color, name in variables.items():
         text = text.replace(color, f"var({name})")
-    # what is left of the ids comes from the salt
-    return re.sub(r' id="([^"]*)"', lambda found: found[0] if f"#{found[1]}" in text else "", text)
+    # only ids that are referenced remain; they come from the salt
+    return re.sub(r' id="([^"]*)"', lambda match: match[0] if f"#{match[1]}" in text else "", text)

@@ -1,6 +1,6 @@
 "use strict";
-// What the reader can choose on the page. Without this script it shows the first view of everything. Tables and
-// pictures of all choices are there already; here they are shown and hidden. Text is only ever set as text.
+// Controls of the page. Tables and pictures of all choices are in the page already; the script shows and hides them.
+// Without it the page shows the first view of everything. Text is only ever set as text.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 document.documentElement.classList.add("js");
@@ -15,7 +15,7 @@ function make(tag, attributes, ...children) {
   return element;
 }
 
-/** A system's name behind its line. */
+/** A system's line and name. */
 function who(system) {
   const templates = [...document.querySelectorAll("template[data-who]")];
   return templates.find((one) => one.dataset.who === system).content.cloneNode(true);
@@ -34,10 +34,10 @@ function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// Enter in a field must not load the page anew.
+// Enter in a field must not reload the page.
 for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
 
-// Radio buttons choose which of the views of their section is to be seen.
+// Radio buttons choose the visible view of their section.
 for (const form of document.querySelectorAll("form.switch")) {
   const section = byId(form.dataset.switch);
   const show = () => {
@@ -58,7 +58,7 @@ if (baseline) {
   show();
 }
 
-/** A picture of the page as a file of its own: colours and fonts in place of the page's variables. */
+/** A picture of the page as a standalone SVG, with the values of the page's CSS variables. */
 function standalone(svg) {
   const values = getComputedStyle(document.documentElement);
   const [, , width, height] = svg.getAttribute("viewBox").split(/\s+/).map(Number);
@@ -94,7 +94,7 @@ addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details.numbers")) details.open = true;
 });
 
-// A page that still lacks systems reloads itself, but not under the hands of somebody who reads it.
+// An incomplete page reloads itself, unless the reader has just used it.
 const status = document.querySelector("[data-reload]");
 if (status) {
   const wait = 1000 * Number(status.dataset.reload);

@@ -1,8 +1,8 @@
-"""How a system looks in every picture and on the page: one colour, one dash, one marker, fixed by its family.
+"""Palette: the colour, dash and marker of a system in every picture and on the page, fixed by its family.
 
-Systems with a fixed-size encoding are warm and dashed, those with attention cool and solid, self-attention violet. The
-hues are told apart with the common kinds of colour blindness (after P. Tol's "vibrant" and "muted" schemes), and no
-difference rests on colour alone.
+Systems with a fixed-length context vector are warm and dashed, those with attention cool and solid, and those with
+self-attention violet. The hues suit the common kinds of colour blindness (after P. Tol's "vibrant" and "muted"
+schemes), and no difference relies on colour alone.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from s2s.errors import S2SError
 
-Family = Literal["fixed", "attention", "self-attention"]
 Dash = tuple[float, ...]
 
-FAMILY_WORDS: dict[str, str] = {
-    "fixed": "fixed-size encoding",
+FAMILY_NAMES: dict[str, str] = {
+    "fixed": "fixed-length context vector",
     "attention": "attention",
     "self-attention": "self-attention",
 }
@@ -48,34 +46,28 @@ _MARKERS = {"fixed": "os^Dv", "attention": "osD^v", "self-attention": "DP*X"}
 
 @dataclass(frozen=True)
 class Style:
-    """How a system is drawn.
+    """Line style of a system."""
 
-    Attributes:
-        light, dark: colours for a light and a dark background.
-        text: `light`, as dark as letters need to be read (a contrast of 4.5 to 1); `dark` is light enough.
-        dash: on/off lengths, () for a solid line.
-    """
-
-    light: str
-    text: str
-    dark: str
-    dash: Dash
+    light: str  # colour on a light background
+    text: str  # `light`, darkened for text to a contrast of 4.5 to 1
+    dark: str  # colour of line and text on a dark background
+    dash: Dash  # on/off lengths, () for a solid line
     marker: str
 
 
 def styles(families: Sequence[str]) -> list[Style]:
-    """The styles of systems with these families, in order; systems of one family differ from each other.
+    """Returns the styles of systems with these families, in order, with distinct styles within a family.
 
     Raises:
         S2SError: an unknown family.
     """
-    seen: Counter[str] = Counter()
+    used: Counter[str] = Counter()
     result = []
     for family in families:
         if family not in _COLORS:
-            raise S2SError(f"family {family!r} of a system is not one of: {', '.join(get_args(Family))}")
-        number, colors, dashes, markers = seen[family], _COLORS[family], _DASHES[family], _MARKERS[family]
-        seen[family] += 1
+            raise S2SError(f"family {family!r} of a system is not one of: {', '.join(_COLORS)}")
+        number, colors, dashes, markers = used[family], _COLORS[family], _DASHES[family], _MARKERS[family]
+        used[family] += 1
         result.append(
             Style(*colors[number % len(colors)], dashes[number % len(dashes)], markers[number % len(markers)])
         )
@@ -95,7 +87,7 @@ _MARKER_PATHS = {
 
 
 def swatch(style: Style, number: int) -> str:
-    """A small `<svg>` of a system's line and marker in the colour `var(--system-<number>)`, for legends and tables."""
+    """Returns a small `<svg>` of a line and marker in the colour `var(--system-<number>)`, for legends and tables."""
     dash = f' stroke-dasharray="{" ".join(f"{2 * part:g}" for part in style.dash)}"' if style.dash else ""
     color = f"var(--system-{number})"
     return (

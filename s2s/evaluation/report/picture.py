@@ -1,32 +1,24 @@
-"""Pictures of results: learning curves, attention weights; `s2s.evaluation.report.length` has that of scores by length.
-
-Each function `…_picture` writes one file, PNG or SVG by its extension; each `draw_…` returns the matplotlib figure,
-which the report page turns into an element of its own (`s2s.evaluation.report.canvas.svg`).
-"""
+"""Picture of learning curves, and the line style of systems in all pictures."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from s2s.errors import S2SError
-from s2s.evaluation.report.canvas import DPI, GRID, PAPER, SOFT, canvas, drawing, save
+from s2s.evaluation.report.canvas import PAPER, SOFT, canvas
 from s2s.evaluation.report.palette import Style, styles
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Validation BLEU during training: points are (update, seconds since the start, BLEU).
+    """Learning curve with points (update, seconds since the start, validation BLEU).
 
-    Several curves of one label are trainings of one system.
+    Curves with the same label are trainings of one system.
     """
 
     label: str
@@ -34,87 +26,37 @@ class Curve:
     family: str
 
 
-def curves_picture(curves: Sequence[Curve], path: Path, by: str = "seconds", title: str = "Validation BLEU") -> None:
-    """Learning curves by training time (`by="seconds"`) or by update (`by="updates"`)."""
-    with drawing():
-        save(draw_curves(curves, by, title), path)
-
-
-def attention_picture(
-    weights: ArrayLike, source_pieces: Sequence[str], target_pieces: Sequence[str], path: Path, title: str = ""
-) -> None:
-    """Attention weights (target pieces, source pieces) as a heat map; each row shows where one piece was written from.
-
-    Raises:
-        S2SError: the shape does not fit the pieces; the file cannot be written.
-    """
-    matrix = check_weights(weights, source_pieces, target_pieces)
-    rows, columns = matrix.shape
-    with drawing():
-        figure = Figure(figsize=(1.8 + 0.3 * columns, 1.8 + 0.3 * rows), dpi=DPI, layout="constrained", facecolor=PAPER)
-        axes = figure.add_subplot()
-        ramp = LinearSegmentedColormap.from_list("weights", [PAPER, "#5cb8ff", "#0b3c6f"])
-        axes.imshow(matrix, cmap=ramp, vmin=0, vmax=1, aspect="equal", interpolation="nearest")
-        axes.set_xticks(range(columns), list(source_pieces), rotation=90)
-        axes.set_yticks(range(rows), list(target_pieces))
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0)
-        axes.set_xlabel("source", color=SOFT)
-        axes.xaxis.set_label_position("top")
-        axes.set_ylabel("target", color=SOFT)
-        if title:
-            axes.set_title(title, loc="left", fontweight="bold")
-        for side in axes.spines.values():
-            side.set_color(GRID)
-        save(figure, path)
-
-
-def check_weights(weights: ArrayLike, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> np.ndarray:
-    """The weights as an array (T, S), or S2SError where they do not fit the pieces."""
-    matrix = np.asarray(weights, dtype=np.float64)
-    if matrix.shape != (len(target_pieces), len(source_pieces)) or not matrix.size:
-        raise S2SError(
-            f"attention weights of shape {matrix.shape} do not fit "
-            f"{len(target_pieces)} target × {len(source_pieces)} source pieces"
-        )
-    return matrix
-
-
-def draw_curves(curves: Sequence[Curve], by: str, title: str = "", narrow: bool = False, legend: bool = True) -> Figure:
-    """The figure of `curves_picture`; without `legend` it needs one beside it."""
+def draw_curves(curves: Sequence[Curve], by: str, narrow: bool = False) -> Figure:
+    """Returns the figure of curves by training time (`by="seconds"`) or update (`by="updates"`), without a legend."""
     if by not in ("seconds", "updates"):
         raise S2SError(f"learning curves go by seconds or by updates, not by {by!r}")
-    figure, axes = canvas((4.3, 3.2) if narrow else (9.6, 4.2), title)
+    figure, axes = canvas((4.3, 3.2) if narrow else (9.6, 4.2))
     longest = max((seconds for curve in curves for _, seconds, _ in curve.points), default=0.0)
     unit, scale = ("hours", 3600.0) if longest > 2 * 3600 else ("minutes", 60.0) if longest > 120 else ("seconds", 1.0)
     best = 1.0
     families = {curve.label: curve.family for curve in curves}
     looks = dict(zip(families, styles(list(families.values())), strict=True))
-    named: set[str] = set()
     for curve in curves:
         look = looks[curve.label]
         x = [seconds / scale if by == "seconds" else step for step, seconds, _ in curve.points]
         y = [bleu for *_, bleu in curve.points]
         line = {**line_style(look), "markevery": marker_step(x), "markersize": 4.5}
-        axes.plot(x, y, **line, label="" if curve.label in named else curve.label, zorder=3)
-        named.add(curve.label)
+        axes.plot(x, y, **line, zorder=3)
         best = max([best, *y])
     axes.set_ylim(0, min(best * 1.08, 104))
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{unit} of training" if by == "seconds" else "updates", color=SOFT)
     axes.set_ylabel("validation BLEU", color=SOFT)
-    if curves and legend:
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=3, labelspacing=0.7)
     return figure
 
 
 def marker_step(points: Sequence[float]) -> int:
-    """How many points it is from one marker of a line to the next: at most a dozen of them, however many points."""
+    """Returns the number of points per marker, for at most a dozen markers on a line."""
     return math.ceil(len(points) / 12) or 1
 
 
 def line_style(look: Style) -> dict[str, Any]:
-    """How matplotlib draws the line of a system."""
+    """Returns matplotlib's line properties for a system."""
     return {
         "color": look.light,
         "linewidth": 2.0,

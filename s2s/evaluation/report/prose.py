@@ -1,9 +1,9 @@
-"""Sentences and number formats of the report page: only what the numbers support.
+"""Sentences and number formats of the report page; the sentences claim only what the numbers support.
 
-The headline compares two systems, if possible one with attention and its like on a fixed-size encoding, on the longest
-sentences that are still within the training limit (beyond it, extrapolation is measured too) and on the shortest. A
-length bin carries a sentence only if it has enough sentences; where too few have, the headline is about the whole test
-set. What is called a difference is decided from the numbers as they are printed.
+The headline compares two systems, if possible with the same cell, with attention and with a fixed-length context
+vector. It is about the longest sentences within the training limit (beyond it, extrapolation is measured too) and the
+shortest. It uses only bins with enough sentences; with fewer than two of them it is about the whole test set. Whether
+there is a difference is decided from the numbers as printed.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from s2s.evaluation.by_length import Evaluation, LengthBin
-from s2s.evaluation.paired import Difference, Paired
-from s2s.evaluation.report.palette import FAMILY_WORDS
+from s2s.evaluation.paired import Difference, PairedComparison
+from s2s.evaluation.report.palette import FAMILY_NAMES
 
-ENOUGH = 20  # sentences: the BLEU of fewer says more about these than about a system
-LEARNED = 5.0  # BLEU: below it a system has hardly begun to translate
+MIN_SENTENCES = 20  # BLEU of fewer sentences depends more on them than on the system
+MIN_BLEU = 5.0  # below it a system has hardly learned to translate
 
-Apart = Literal["attention", "attention and cell", "architecture"]
+Contrast = Literal["attention", "attention and cell", "architecture"]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What the prose needs of a system."""
+class SystemScores:
+    """Scores of a system; its family decides colour and dash in pictures (`palette`)."""
 
     name: str
     family: str
     evaluation: Evaluation
+    seeds: Sequence[Evaluation] = ()  # of several trainings; `evaluation` is their mean
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Pair:
     """Two systems to compare, `a` minus `b`.
 
     Attributes:
-        apart: what tells them apart: `a` has recurrent attention and `b` a fixed-size encoding, with the same cell or
-            with another; or anything else.
+        contrast: the difference between them. With "attention", `a` has recurrent attention and `b` a fixed-length
+            context vector, on the same cell; with "attention and cell", on different cells.
     """
 
     a: str
     b: str
-    apart: Apart
+    contrast: Contrast
 
 
 @dataclass(frozen=True)
@@ -50,113 +51,121 @@ class Comparison:
     """A pair with its differences."""
 
     pair: Pair
-    paired: Paired
+    paired: PairedComparison
 
 
-def pairs_to_compare(systems: Sequence[Scored]) -> list[Pair]:
-    """`lstm_attention` with `lstm`, and so on; the headline is about the first, that of the best fixed-size system.
+def pairs_to_compare(systems: Sequence[SystemScores]) -> list[Pair]:
+    """Returns `lstm_attention` with `lstm` etc.; the headline uses the first pair, that of the best fixed system.
 
-    Where no two systems differ in attention alone there is one pair: the best fixed-size system with the best one with
-    attention, or else with self-attention; or else the best with the second best.
+    Without two systems that differ in attention only, there is one pair: the best fixed system with the best system
+    with attention, or else with self-attention; or else the best with the second best.
     """
-    fixed, attention, transformers = (ranked(systems, family) for family in FAMILY_WORDS)
-    found = [
+    fixed, attention, transformers = (rank_by_bleu(systems, family) for family in FAMILY_NAMES)
+    pairs = [
         Pair(other.name, one.name, "attention")
         for one in fixed
         for other in attention
         if other.name.startswith(f"{one.name}_")
     ]
-    if found:
-        return found
+    if pairs:
+        return pairs
     if fixed and attention:
         return [Pair(attention[0].name, fixed[0].name, "attention and cell")]
     if fixed and transformers:
         return [Pair(transformers[0].name, fixed[0].name, "architecture")]
-    best = ranked(systems)
+    best = rank_by_bleu(systems)
     return [Pair(best[0].name, best[1].name, "architecture")] if len(best) > 1 else []
 
 
-def ranked(systems: Sequence[Scored], family: str | None = None) -> list[Scored]:
-    """All, or those of a family, the best on the whole test set first."""
-    chosen = [one for one in systems if family in (None, one.family)]
-    return sorted(chosen, key=lambda one: -(one.evaluation.bleu or 0.0))
+def rank_by_bleu(systems: Sequence[SystemScores], family: str | None = None) -> list[SystemScores]:
+    """Returns all systems or those of a family, the best on the whole test set first."""
+    members = [system for system in systems if family in (None, system.family)]
+    return sorted(members, key=lambda system: -(system.evaluation.bleu or 0.0))
 
 
-def telling(evaluation: Evaluation) -> list[LengthBin]:
-    """The bins within the training limit that have enough sentences, and not all of them; the shortest first."""
+def informative_bins(evaluation: Evaluation) -> list[LengthBin]:
+    """Returns the bins within the training limit with enough, but not all, of the sentences; the shortest first."""
     limit = evaluation.training_limit
     return [
         row
         for row in evaluation.by_length
         if row.low is not None
-        and ENOUGH <= row.sentences < evaluation.sentences
+        and MIN_SENTENCES <= row.sentences < evaluation.sentences
         and (limit is None or (row.max is not None and row.max <= limit))
     ]
 
 
 def headline(
-    systems: Sequence[Scored], comparisons: Sequence[Comparison], confidence: float, seeds: int = 1
+    systems: Sequence[SystemScores], comparisons: Sequence[Comparison], confidence: float, seeds: int = 1
 ) -> list[str]:
-    """A few sentences that answer: what does length do to these systems?
+    """Returns a few sentences on the effect of sentence length on these systems.
 
     Args:
         comparisons: of `pairs_to_compare`.
-        seeds: how many trainings each score is the mean of.
+        seeds: number of trainings that each score is the mean of.
     """
-    found = _compared(systems, comparisons[0], confidence, seeds) if comparisons else [_overall(systems[0])]
-    bins = telling(systems[0].evaluation)
+    sentences = _compared(systems, comparisons[0], confidence, seeds) if comparisons else [_overall(systems[0])]
+    bins = informative_bins(systems[0].evaluation)
     if len(bins) > 1:
-        found += _changes(systems, bins[0], bins[-1])
-    elif comparisons:  # what else there is to say about the whole test set
+        sentences += _changes(systems, bins[0], bins[-1])
+    elif comparisons:  # fill up with other systems on the whole test set
         pair = comparisons[0].pair
-        others = [one for one in ranked(systems) if one.name not in (pair.a, pair.b)]
-        found += [_overall(one) for one in others[: 3 - len(found)]]
-    return found + _little_learned(systems)
+        others = [system for system in rank_by_bleu(systems) if system.name not in (pair.a, pair.b)]
+        sentences += [_overall(system) for system in others[: 3 - len(sentences)]]
+    best = rank_by_bleu(systems)[0].evaluation.bleu
+    if best is not None and best < MIN_BLEU:
+        models, them = ("model has", "its architecture") if len(systems) == 1 else ("models have", "the architectures")
+        sentences.append(f"The {models} learned little, so this says little about {them}.")
+    return sentences
 
 
-def _compared(systems: Sequence[Scored], comparison: Comparison, confidence: float, seeds: int) -> list[str]:
+def _compared(systems: Sequence[SystemScores], comparison: Comparison, confidence: float, seeds: int) -> list[str]:
     """The difference on long and on short sentences; with fewer than two bins, on the whole test set and in the bin."""
-    first, paired = systems[0].evaluation, comparison.paired
-    bins = telling(first)
-    places = [(f"sentences of {place(row, first.length_unit)}", difference_in(paired, row)) for row in bins]
-    places = [places[-1], places[0]] if len(bins) > 1 else [("the whole test set", paired.corpus), *places]
+    evaluation, paired = systems[0].evaluation, comparison.paired
+    parts = [
+        (f"sentences of {bin_size(row, evaluation.length_unit)}", difference_in(paired, row))
+        for row in informative_bins(evaluation)
+    ]
+    parts = [parts[-1], parts[0]] if len(parts) > 1 else [("the whole test set", paired.corpus), *parts]
     return [
-        _gap(comparison.pair, found, systems, confidence, f"On {where}", seeds if not number else 1)
-        for number, (where, found) in enumerate(places)
+        _gap(comparison.pair, difference, systems, confidence, f"On {part}", seeds if not number else 1)
+        for number, (part, difference) in enumerate(parts)
     ]
 
 
-def _gap(pair: Pair, found: Difference, systems: Sequence[Scored], confidence: float, opening: str, seeds: int) -> str:
+def _gap(
+    pair: Pair, scores: Difference, systems: Sequence[SystemScores], confidence: float, opening: str, seeds: int
+) -> str:
     families = {system.name: system.family for system in systems}
     b = _described(pair.b, families[pair.b])
     a = pair.a if families[pair.a] == families[pair.b] else _described(pair.a, families[pair.a])
-    a += " (another cell, too)" if pair.apart == "attention and cell" else ""
+    a += " (another cell, too)" if pair.contrast == "attention and cell" else ""
     means = f" (means of {seeds} trainings)" if seeds > 1 else ""
-    text = f"{opening}, {b} reaches {found.b:.1f} BLEU and {a} {found.a:.1f}{means}"
-    if found.difference is None or found.low is None or found.high is None:
+    text = f"{opening}, {b} reaches {scores.b:.1f} BLEU and {a} {scores.a:.1f}{means}"
+    if scores.difference is None or scores.low is None or scores.high is None:
         return f"{text}."
-    if found.difference == found.low == found.high == 0:
+    if scores.difference == scores.low == scores.high == 0:
         return f"{text}: the same."
-    gap, low, high = (rounded(value) for value in (found.difference, found.low, found.high))
-    interval = f"{100 * confidence:g} % paired interval {signed(low)} to {signed(high)}"
+    gap, low, high = (rounded(value) for value in (scores.difference, scores.low, scores.high))
+    kind = f"{100 * confidence:g} % paired interval"
     if gap == 0:
-        return f"{text}: no difference ({interval})."
+        return f"{text}: no difference ({kind} {signed(low)} to {signed(high)})."
     if low <= 0 <= high:
-        return f"{text}: a difference of {signed(gap)} that the choice of test sentences can explain ({interval})."
+        why = f"that the choice of test sentences can explain ({kind} {signed(low)} to {signed(high)})"
+        return f"{text}: a difference of {signed(gap)} {why}."
     near, far = sorted((abs(low), abs(high)))
-    plain = f"{100 * confidence:g} % paired interval {near:.1f} to {far:.1f}"
-    return f"{text}: {pair.a} is {abs(gap):.1f} {'ahead' if gap > 0 else 'behind'} ({plain})."
+    return f"{text}: {pair.a} is {abs(gap):.1f} {'ahead' if gap > 0 else 'behind'} ({kind} {near:.1f} to {far:.1f})."
 
 
 def _described(name: str, family: str) -> str:
-    """`gru on a fixed-size encoding`, `transformer with self-attention`; `gru_attention` says it already."""
-    words = FAMILY_WORDS[family]
-    return f"{name} on a {words}" if family == "fixed" else name if words in name else f"{name} with {words}"
+    """`gru with a fixed-length context vector`, `transformer with self-attention`; `gru_attention` as it is."""
+    words = FAMILY_NAMES[family]
+    return f"{name} with a {words}" if family == "fixed" else name if words in name else f"{name} with {words}"
 
 
-def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin) -> list[str]:
+def _changes(systems: Sequence[SystemScores], short: LengthBin, long: LengthBin) -> list[str]:
     unit, parts = systems[0].evaluation.length_unit, []
-    for family, words in FAMILY_WORDS.items():
+    for family, words in FAMILY_NAMES.items():
         changes = []
         for system in (s for s in systems if s.family == family):
             by_min = {row.min: row.bleu for row in system.evaluation.by_length}
@@ -168,59 +177,52 @@ def _changes(systems: Sequence[Scored], short: LengthBin, long: LengthBin) -> li
             parts.append(f"by {low}{'' if low == high else f' to {high}'} with {'a ' * (family == 'fixed')}{words}")
     if not parts:
         return []
-    return [f"From {place(short, unit)} to {place(long, unit)}, BLEU changes {listed(parts)}."]
+    return [f"From {bin_size(short, unit)} to {bin_size(long, unit)}, BLEU changes {join_list(parts)}."]
 
 
-def _little_learned(systems: Sequence[Scored]) -> list[str]:
-    best = ranked(systems)[0].evaluation.bleu
-    if best is None or best >= LEARNED:
-        return []
-    if len(systems) == 1:
-        return ["The model has learned little, so this says little about its architecture."]
-    return ["The models have learned little, so this says little about the architectures."]
-
-
-def _overall(system: Scored) -> str:
+def _overall(system: SystemScores) -> str:
     one = system.evaluation
     if one.bleu is None:
         return f"{system.name} has no test sentence to be scored on."
-    known = one.bleu_low is not None and one.bleu_high is not None
-    interval = f" (interval {one.bleu_low:.1f} to {one.bleu_high:.1f})" if known else ""
+    has_interval = one.bleu_low is not None and one.bleu_high is not None
+    interval = f" (interval {one.bleu_low:.1f} to {one.bleu_high:.1f})" if has_interval else ""
     number = f"{one.sentences:,} sentence{'' if one.sentences == 1 else 's'}"
     return f"{system.name} reaches {one.bleu:.1f} BLEU{interval} on {number}."
 
 
-def between_seeds(seeds: Sequence[int], spreads: Mapping[str, float]) -> str:
-    """What changes from one training to the next, a sentence; empty for one seed.
+def seed_variation(seeds: Sequence[int], scores: Mapping[str, Sequence[float | None]]) -> str:
+    """Returns a sentence on the variation between seeds; empty for one seed.
 
     Args:
-        spreads: by system, the most minus the least BLEU of its trainings.
+        scores: by system, BLEU of its trainings; None without sentences.
     """
+    spreads = {
+        name: max(bleu) - min(bleu) for name, each in scores.items() if (bleu := [b for b in each if b is not None])
+    }
     if len(seeds) < 2 or not spreads:
         return ""
     least, most = min(spreads, key=lambda name: spreads[name]), max(spreads, key=lambda name: spreads[name])
-    span = (
-        f"{spreads[least]:.1f}" if least == most else f"{spreads[least]:.1f} ({least}) to {spreads[most]:.1f} ({most})"
-    )
+    span = f"{spreads[least]:.1f}"
+    span += "" if least == most else f" ({least}) to {spreads[most]:.1f} ({most})"
     return (
-        f"Each model was trained with the seeds {listed([str(seed) for seed in seeds])}, and its scores are means over "
-        f"them. Between the best and the worst of the seeds, BLEU of the whole test set differs by {span}."
+        f"Each model was trained with the seeds {join_list([str(seed) for seed in seeds])}, and its scores are means "
+        f"over them. Between the best and the worst of the seeds, BLEU of the whole test set differs by {span}."
     )
 
 
-def threads(of: Sequence[int | None]) -> str:
-    """What the times of trainings hang on, a sentence; empty where one does not say how many CPU threads it had."""
-    known = [number for number in of if number is not None]
-    if not known or len(known) < len(of):
+def threads_note(threads: Sequence[int | None]) -> str:
+    """Returns a sentence on the CPU threads of the trainings; empty where one is unknown."""
+    numbers = [number for number in threads if number is not None]
+    if not numbers or len(numbers) < len(threads):
         return ""
-    least, most = min(known), max(known)
+    least, most = min(numbers), max(numbers)
     if least == most:
         return f"Each training computed with {least} CPU thread{'' if least == 1 else 's'}."
     return f"Trainings computed with {least} to {most} CPU threads, so their times and speeds cannot be compared."
 
 
-def precision(configs: Mapping[str, Mapping[str, Any]]) -> str:
-    """In which dtype the systems were trained, a sentence; empty where one does not say."""
+def precision_note(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns a sentence on the training precision of the systems; empty where one is unknown."""
     dtypes = {name: config.get("training", {}).get("precision") for name, config in configs.items()}
     if None in dtypes.values():
         return ""
@@ -230,61 +232,46 @@ def precision(configs: Mapping[str, Mapping[str, Any]]) -> str:
     return f"Training multiplied matrices in different dtypes, so times and speeds cannot be compared: {each}."
 
 
-def rows_to_show(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:
-    """The ends of what the headline is about, or the shortest bin; the longest of all, and the whole set."""
-    found: list[tuple[str, Difference]] = []
-    usable = [row for row in evaluation.by_length if row.low is not None]
-    if len(usable) > 1:
-        bins = telling(evaluation) or usable
-        for row in dict.fromkeys([bins[0], bins[-1], usable[-1]]):
-            found.append((span_words(row, evaluation.length_unit), difference_in(comparison.paired, row)))
-    return [*found, ("whole test set", comparison.paired.corpus)]
+def pair_table_rows(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:
+    """Returns the two bins of the headline (or the shortest bin), the longest bin, and the whole set."""
+    rows: list[tuple[str, Difference]] = []
+    bins = [row for row in evaluation.by_length if row.low is not None]
+    if len(bins) > 1:
+        ends = informative_bins(evaluation) or bins
+        for row in dict.fromkeys([ends[0], ends[-1], bins[-1]]):
+            rows.append((length_range(row, evaluation.length_unit), difference_in(comparison.paired, row)))
+    return [*rows, ("whole test set", comparison.paired.corpus)]
 
 
-def difference_in(paired: Paired, row: LengthBin) -> Difference:
-    """The difference in the same bin."""
-    return next(found for found in paired.by_length if found.min == row.min and found.max == row.max)
+def difference_in(paired: PairedComparison, row: LengthBin) -> Difference:
+    """Returns the difference in the same bin."""
+    return next(other for other in paired.by_length if other.min == row.min and other.max == row.max)
 
 
-def span_words(row: LengthBin | Difference, unit: str) -> str:
-    """`up to 10 words`, `11–20 words`, `more than 60 words`."""
+def length_range(row: LengthBin, unit: str) -> str:
+    """Returns `up to 10 words`, `11–20 words`, `more than 60 words`."""
     if row.max is None:
         return f"more than {row.min - 1} {unit}" if row.min else f"any number of {unit}"
     return f"{row.min}–{row.max} {unit}" if row.min else f"up to {row.max} {unit}"
 
 
-def place(row: LengthBin, unit: str) -> str:
-    """`11–20 words (n = 50)`, with spaces that no line ends at in the number."""
-    return f"{span_words(row, unit)} (n\u00a0=\u00a0{row.sentences:,})"
+def bin_size(row: LengthBin, unit: str) -> str:
+    """Returns `11–20 words (n = 50)`, with non-breaking spaces around the equals sign."""
+    return f"{length_range(row, unit)} (n\u00a0=\u00a0{row.sentences:,})"
 
 
 def rounded(value: float) -> float:
-    """As it is printed, with one digit; never −0.0."""
+    """Returns the value as printed, with one digit; never −0.0."""
     return round(value, 1) + 0.0
 
 
 def signed(value: float) -> str:
-    """`+1.2`, `−0.3`, `0.0`: with a real minus sign."""
+    """Returns `+1.2`, `−0.3`, `0.0`, with a real minus sign."""
     return f"{rounded(value):+.1f}".replace("-", "−") if rounded(value) else "0.0"
 
 
-def duration(seconds: float | None) -> str:
-    """`0.8 s`, `48 s`, `4 min 12 s`, `1 h 03 min`."""
-    if seconds is None:
-        return "n/a"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def quantity(value: float | None) -> str:
-    """`812`, `12,300`, `1.23 M`."""
+    """Returns `812`, `12,300`, `1.23 M`."""
     if value is None:
         return "n/a"
     if value < 1e6:
@@ -293,19 +280,19 @@ def quantity(value: float | None) -> str:
 
 
 def millions(value: float) -> str:
-    """`0.83 M`, `12.3 M`; a small number in full."""
+    """Returns `0.83 M`, `12.3 M`; small numbers in full."""
     if value < 1e5:
         return f"{value:,.0f}"
     return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"
 
 
 def mebibytes(value: float | None) -> str:
-    """`412 MiB`, `3.1 GiB`."""
+    """Returns `412 MiB`, `3.1 GiB`."""
     if value is None:
         return "n/a"
     return f"{value:,.0f} MiB" if value < 2048 else f"{value / 1024:,.1f} GiB"
 
 
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+def join_list(parts: Sequence[str]) -> str:
+    """Returns `a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,50 +1,45 @@
-"""What a report is about: systems, the test set that all of them translated, and everything that follows from both.
+"""Results of a report: the systems, their common test set, and all comparisons between them.
 
-A system is one model with all of its trainings, which differ in the seed. Scores of a system are means over its
-trainings; all comparisons are made here, once, and pictures, tables, files and page show them.
+A system is one model with all of its trainings, which differ in the seed. Its scores are means over the trainings. All
+comparisons are computed here, once; pictures, tables, files and the page show them.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from s2s.config import EvaluationConfig
-from s2s.data.lengths import length_in_words
 from s2s.errors import S2SError
-from s2s.evaluation.bleu import Counted, count
+from s2s.evaluation.bleu import TranslationStatistics, translation_statistics
 from s2s.evaluation.by_length import Evaluation, hash_of_test_set, mean, mean_of_seeds, tokenizer_of
-from s2s.evaluation.paired import TRIALS, EveryPair, Randomization, compare_counts, every_pair
-from s2s.evaluation.report.length import Series
-from s2s.evaluation.report.prose import Comparison, Scored, pairs_to_compare, ranked
+from s2s.evaluation.paired import (
+    TRIALS,
+    ApproximateRandomization,
+    PairwiseDifferences,
+    compare_statistics,
+    pairwise_differences,
+)
+from s2s.evaluation.report.prose import Comparison, SystemScores, pairs_to_compare, rank_by_bleu
+from s2s.evaluation.test_set import TestSet
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a system, with its own seed; what was not measured is None.
-
-    Attributes:
-        tokens_per_s: target tokens, in training.
-        tokens_seen: target tokens.
-        memory: MiB at most while it trained.
-        threads: of the CPU, in training.
-        curve: (update, seconds since the start, validation BLEU).
-    """
+    """One training of a system, with its own seed; None: not measured."""
 
     seed: int
     evaluation: Evaluation
     hypotheses: Sequence[str]
     train_seconds: float | None = None
-    tokens_per_s: float | None = None
-    tokens_seen: int | None = None
-    memory: float | None = None
-    threads: int | None = None
+    tokens_per_s: float | None = None  # target tokens in training
+    tokens_seen: int | None = None  # target tokens
+    memory: float | None = None  # peak in MiB during training
+    threads: int | None = None  # of the CPU in training
     decode_seconds: float | None = None
-    curve: Sequence[tuple[int, float, float]] = ()
+    curve: Sequence[tuple[int, float, float]] = ()  # (update, seconds since the start, validation BLEU)
 
 
 @dataclass(frozen=True)
@@ -59,139 +54,103 @@ class System:
     trainings: Sequence[Training]
 
     def mean(self, name: str) -> float | None:
-        """Over the trainings, of one of the numbers of `Training`; None where one has none."""
-        values = [getattr(one, name) for one in self.trainings]
+        """Returns the mean of a field of `Training` over the trainings; None where one of them is None."""
+        values = [getattr(training, name) for training in self.trainings]
         return None if None in values else float(mean(values))
 
     @property
     def memory(self) -> float | None:
-        """MiB at most, in any of the trainings."""
-        values = [one.memory for one in self.trainings if one.memory is not None]
+        """Peak memory in MiB over all trainings."""
+        values = [training.memory for training in self.trainings if training.memory is not None]
         return max(values) if len(values) == len(self.trainings) else None
 
 
 @dataclass(frozen=True)
-class TestSet:
-    """What all systems of a report translated, and how they were scored."""
-
-    __test__ = False  # not a test of pytest's
-
-    sources: Sequence[str]
-    references: Sequence[str]
-    source_language: str
-    target_language: str
-    config: EvaluationConfig
-
-    def lengths(self) -> list[int]:
-        """Of the sources, in the unit of the evaluation."""
-        return [length_in_words(text, self.source_language) for text in self.sources]
-
-
-@dataclass(frozen=True)
 class Results:
-    """Systems, and what was computed of them.
-
-    Attributes:
-        counts: by system, of the translations of each training.
-        evaluations: by system, the mean over its trainings.
-        pairs: every system against every other one, on the whole test set.
-        comparisons: of `pairs_to_compare`, by length.
-    """
+    """Systems with everything computed from them."""
 
     systems: list[System]
     test: TestSet
-    counts: dict[str, list[Counted]]
-    evaluations: dict[str, Evaluation]
-    pairs: EveryPair
-    comparisons: list[Comparison]
+    statistics: dict[str, list[TranslationStatistics]]  # by system, of each training
+    evaluations: dict[str, Evaluation]  # by system, the mean over its trainings
+    pairwise: PairwiseDifferences  # on the whole test set
+    comparisons: list[Comparison]  # of `pairs_to_compare`, by length
 
     @property
     def first(self) -> Evaluation:
-        """One evaluation, for what all of them have in common."""
+        """Evaluation of the first system, for the properties that all share."""
         return self.evaluations[self.systems[0].name]
 
     @property
     def seeds(self) -> list[int]:
-        return [one.seed for one in self.systems[0].trainings]
+        return [training.seed for training in self.systems[0].trainings]
 
     @property
-    def scored(self) -> list[Scored]:
-        return [Scored(one.name, one.family, self.evaluations[one.name]) for one in self.systems]
-
-    @property
-    def series(self) -> list[Series]:
-        """For the length picture."""
-        several = len(self.seeds) > 1
-        return [
-            Series(
-                one.name,
-                self.evaluations[one.name],
-                one.family,
-                [training.evaluation for training in one.trainings] if several else (),
-            )
-            for one in self.systems
-        ]
+    def scores(self) -> list[SystemScores]:
+        return _system_scores(self.systems, self.evaluations)
 
     @property
     def baseline(self) -> str:
-        """The system that others are compared with unless another is chosen: the best one on a fixed-size encoding."""
-        fixed = ranked(self.scored, "fixed")
+        """Default baseline of the page: the best system with a fixed-length context vector, or else the first."""
+        fixed = rank_by_bleu(self.scores, "fixed")
         return fixed[0].name if fixed else self.systems[0].name
 
 
 def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Results:
-    """Counts, means over seeds and comparisons.
+    """Computes statistics, means over seeds and comparisons.
 
     Args:
-        trials: of the tests of significance.
+        trials: of the significance tests.
 
     Raises:
-        S2SError: no system, two of one name, different seeds, or one that was evaluated on another test set.
+        S2SError: no system, two of one name, different seeds, or a system evaluated on another test set.
     """
     _check(systems, test)
-    tokenize = tokenizer_of(test.target_language, test.config)
-    counts = {
-        one.name: [_counted(tuple(training.hypotheses), tuple(test.references), tokenize) for training in one.trainings]
-        for one in systems
+    tokenize, references = tokenizer_of(test.target_language, test.config), tuple(test.references)
+    statistics = {
+        system.name: [_cached_statistics(tuple(one.hypotheses), references, tokenize) for one in system.trainings]
+        for system in systems
     }
     evaluations = {
-        one.name: mean_of_seeds(
-            [training.evaluation for training in one.trainings],
-            counts[one.name],
-            test.sources,
-            test.references,
-            test.config,
-        )
-        for one in systems
+        system.name: mean_of_seeds([one.evaluation for one in system.trainings], statistics[system.name], test)
+        for system in systems
     }
-    chance = Randomization(len(test.sources), trials)
+    significance = ApproximateRandomization(len(test.sources), trials)
     comparisons = [
-        Comparison(
-            pair,
-            compare_counts(counts[pair.a], counts[pair.b], test.sources, test.source_language, test.config, chance),
-        )
-        for pair in pairs_to_compare([Scored(one.name, one.family, evaluations[one.name]) for one in systems])
+        Comparison(pair, compare_statistics(statistics[pair.a], statistics[pair.b], test, significance))
+        for pair in pairs_to_compare(_system_scores(systems, evaluations))
     ]
-    return Results(list(systems), test, counts, evaluations, every_pair(counts, test.config, chance), comparisons)
+    pairwise = pairwise_differences(statistics, test.config, significance)
+    return Results(list(systems), test, statistics, evaluations, pairwise, comparisons)
 
 
-_counted = lru_cache(maxsize=64)(count)  # a page that is written again with one more system counts only that one
+_cached_statistics = lru_cache(maxsize=64)(translation_statistics)  # a rewritten page counts only its new system
+
+
+def _system_scores(systems: Sequence[System], evaluations: Mapping[str, Evaluation]) -> list[SystemScores]:
+    return [
+        SystemScores(
+            system.name,
+            system.family,
+            evaluations[system.name],
+            [one.evaluation for one in system.trainings] if len(system.trainings) > 1 else (),
+        )
+        for system in systems
+    ]
 
 
 def _check(systems: Sequence[System], test: TestSet) -> None:
     if not systems:
         raise S2SError("a report page needs at least one evaluated system")
-    repeated = [name for name, times in Counter(one.name for one in systems).items() if times > 1]
+    repeated = [name for name, times in Counter(system.name for system in systems).items() if times > 1]
     if repeated:
         raise S2SError(f"systems of a report page must differ in name: {', '.join(repeated)} repeated")
-    digest = hash_of_test_set(test.sources, test.references)
-    for one, training in itertools.chain(*(zip(itertools.repeat(one), one.trainings) for one in systems)):
+    digest, sentences = hash_of_test_set(test.sources, test.references), len(test.sources)
+    for name, training in ((system.name, training) for system in systems for training in system.trainings):
         if training.evaluation.test_set["sha256"] != digest:
-            raise S2SError(f"{one.name} was evaluated on another test set than the page's: evaluate it again")
-        if len(training.hypotheses) != len(test.sources):
-            raise S2SError(
-                f"{one.name} has {len(training.hypotheses)} hypotheses for {len(test.sources)} test sentences"
-            )
-    seeds = {tuple(training.seed for training in one.trainings) for one in systems}
+            raise S2SError(f"{name} was evaluated on another test set than the page's: evaluate it again")
+        if len(training.hypotheses) != sentences:
+            raise S2SError(f"{name} has {len(training.hypotheses)} hypotheses for {sentences} test sentences")
+    seeds = {tuple(training.seed for training in system.trainings) for system in systems}
     if len(seeds) > 1 or () in seeds:
         raise S2SError("systems of a report page must be trained with the same seeds")

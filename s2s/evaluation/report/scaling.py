@@ -1,8 +1,7 @@
-"""How cost grows with length, for people: a picture, a few sentences, and the table of the report page.
+"""Growth of cost with length: a picture, a few sentences, and the table of the report page.
 
-Both axes of the picture are logarithmic, so that a power of the length is a straight line; the dotted one has the slope
-of a cost in proportion to the length. A column for each number of sentences in the batch, a row for each cost, with one
-scale throughout the row.
+Both axes of the picture are logarithmic, so a power of the length is a straight line; the dotted line has the slope of
+linear growth. There is a column for each batch size and a row with a common scale for each measure.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from s2s.evaluation.report.canvas import DPI, INK, PAPER, SOFT, drawing, ground, save
-from s2s.evaluation.report.palette import FAMILY_WORDS, Style, styles
+from s2s.evaluation.report.canvas import DPI, INK, PAPER, SOFT, annotate, drawing, save, spread_labels, style_axes
+from s2s.evaluation.report.palette import FAMILY_NAMES, Style, styles
 from s2s.evaluation.report.picture import line_style
-from s2s.evaluation.report.prose import listed
-from s2s.evaluation.scaling import WORDS, Cost, Scaling, Task, exponents
+from s2s.evaluation.report.prose import join_list
+from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,12 @@ class _Measure:
     title: str
     task: Task
     value: Callable[[Cost], float | None]
-    words: Callable[[float], str]  # of a number on the axis
+    tick: Callable[[float], str]  # label of a value on the axis
 
 
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:g} s" if seconds >= 1 else f"{1000 * seconds:g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:g} µs"
-    )
+    scale, unit = (1, "s") if seconds >= 1 else (1000, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    return f"{scale * seconds:g} {unit}"
 
 
 def _size(mebibytes: float) -> str:
@@ -56,8 +55,8 @@ _MEASURES = (
 )
 
 
-def scaling_picture(scaling: Scaling, path: Path, title: str = "How cost grows with length") -> None:
-    """Time of training and decoding, and memory, by length; PNG or SVG by the extension.
+def scaling_picture(scaling: Scaling, path: Path, title: str = "Cost by sentence length") -> None:
+    """Writes time of training and decoding, and memory, by length; PNG or SVG by the extension.
 
     Raises:
         S2SError: the file cannot be written.
@@ -69,16 +68,15 @@ def scaling_picture(scaling: Scaling, path: Path, title: str = "How cost grows w
 def draw_scaling(
     scaling: Scaling, title: str = "", narrow: bool = False, looks: Mapping[str, Style] | None = None
 ) -> Figure:
-    """The figure of `scaling_picture`.
+    """Returns the figure of `scaling_picture`.
 
     Args:
-        narrow: for a phone: one panel below the other, no labels at the lines.
-        looks: of the models, where they have some already; None for a picture that stands alone.
+        narrow: for a phone: one panel below the other, without labels at the lines.
+        looks: styles of the models on the page; None for a picture of its own.
     """
     families = scaling.models
     looks = looks or dict(zip(families, styles(list(families.values())), strict=True))
-    drawn = [_lines(scaling, measure) for measure in _MEASURES]
-    rows = [(measure, lines) for measure, lines in zip(_MEASURES, drawn, strict=True) if lines]
+    rows = [(measure, lines) for measure in _MEASURES if (lines := _lines(scaling, measure))]
     batches = [batch for batch in scaling.batches if any(batch in lines for _, lines in rows)]
     panels = [(measure, lines, batch) for measure, lines in rows for batch in batches]
     columns = 1 if narrow else len(batches)
@@ -87,33 +85,25 @@ def draw_scaling(
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor=PAPER)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13, color=INK)
-        figure.supxlabel("dotted: in proportion to the length", x=0.01, ha="left", fontsize=8.5, color=SOFT)
+        figure.supxlabel("dotted: linear growth", x=0.01, ha="left", fontsize=8.5, color=SOFT)
     for number, (measure, lines, batch) in enumerate(panels):
         axes = figure.add_subplot(high, columns, number + 1)
-        ground(axes)
+        style_axes(axes)
         if narrow:
             axes.set_title(f"{measure.title}, {_sentences(batch)}", loc="left", fontsize=9.5, color=INK)
         elif number < columns:
             axes.set_title(
                 f"batch of {_sentences(batch)}", loc="left", fontsize=9.5, fontweight="bold", color=INK, pad=22
             )
-        _draw(axes, lines.get(batch, {}), looks)
+        for model, points in lines.get(batch, {}).items():
+            axes.plot(*zip(*points, strict=True), **{**line_style(looks[model]), "markersize": 5.0}, zorder=3)
         values = [value for one in lines.values() for points in one.values() for _, value in points]
-        _scales(axes, scaling.lengths, values, measure.words)
+        _scales(axes, scaling.lengths, values, measure.tick)
         first, last = number % columns == 0, number % columns == columns - 1
         if not first:
             axes.tick_params(labelleft=False)
         elif not narrow:
-            axes.annotate(
-                measure.title,
-                (0, 1),
-                xycoords="axes fraction",
-                xytext=(0, 7),
-                textcoords="offset points",
-                fontsize=9.5,
-                color=SOFT,
-                annotation_clip=False,
-            )
+            annotate(axes, measure.title, (0, 1), (0, 7), xycoords="axes fraction", fontsize=9.5)
         if number >= len(panels) - columns:
             axes.set_xlabel("tokens", color=SOFT)
         if last and not narrow:
@@ -125,24 +115,19 @@ Points = list[tuple[int, float]]
 
 
 def _lines(scaling: Scaling, measure: _Measure) -> dict[int, dict[str, Points]]:
-    """(length, value) of each model, by batch; without what was not measured."""
-    found: dict[int, dict[str, Points]] = {}
+    """The measured points (length, value) of each model, by batch."""
+    lines: dict[int, dict[str, Points]] = {}
     for batch in scaling.batches:
         for model in scaling.models:
             costs = scaling.of(measure.task, batch, model).items()
             points = [(length, value) for length, cost in costs if (value := measure.value(cost))]
             if points:
-                found.setdefault(batch, {})[model] = points
-    return found
+                lines.setdefault(batch, {})[model] = points
+    return lines
 
 
-def _draw(axes: Axes, lines: dict[str, Points], looks: Mapping[str, Style]) -> None:
-    for model, points in lines.items():
-        axes.plot(*zip(*points, strict=True), **{**line_style(looks[model]), "markersize": 5.0}, zorder=3)
-
-
-def _scales(axes: Axes, lengths: Sequence[int], values: Sequence[float], words: Callable[[float], str]) -> None:
-    """Logarithmic axes around all values of a row, with the lengths that were measured and round numbers as ticks."""
+def _scales(axes: Axes, lengths: Sequence[int], values: Sequence[float], tick: Callable[[float], str]) -> None:
+    """Sets logarithmic axes around all values of a row, with the measured lengths and round numbers as ticks."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     left, right = lengths[0] / 1.25, lengths[-1] * 1.25
@@ -152,10 +137,11 @@ def _scales(axes: Axes, lengths: Sequence[int], values: Sequence[float], words: 
     decades = range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)) + 1)
     span = math.log10(top / bottom)
     digits = (1,) if span > 3.2 else (1, 3) if span > 1.3 else (1, 2, 5)
-    shown = [length for n, length in enumerate(lengths) if not n or _apart(lengths, n, right / left)]
+    room = 0.09 * math.log(right / left)  # for the number of a tick beside the one before it
+    shown = [lengths[0], *(length for before, length in pairwise(lengths) if math.log(length / before) > room)]
     for axis, ticks, text in (
         (axes.xaxis, shown, lambda value: f"{value:g}"),
-        (axes.yaxis, [digit * 10.0**decade for decade in decades for digit in digits], words),
+        (axes.yaxis, [digit * 10.0**decade for decade in decades for digit in digits], tick),
     ):
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(FuncFormatter(lambda value, _, text=text: text(value)))
@@ -166,78 +152,52 @@ def _scales(axes: Axes, lengths: Sequence[int], values: Sequence[float], words: 
         axes.plot([left, right], ends, ":", color=SOFT, linewidth=0.8, alpha=0.6, zorder=1)
 
 
-def _apart(lengths: Sequence[int], number: int, span: float) -> bool:
-    """Whether a tick has room for its number; the one before it may have none then."""
-    return math.log(lengths[number] / lengths[number - 1]) > 0.09 * math.log(span)
-
-
 def _label(axes: Axes, lines: dict[str, Points], looks: Mapping[str, Style], families: dict[str, str]) -> None:
-    """Names at the right edge, joined to the ends of their lines, moved apart where they would overlap."""
+    """Writes the names at the right edge, joined to the ends of their lines, moved apart where they would overlap."""
     low, high = (math.log(limit) for limit in axes.get_ylim())
     left, right = (math.log(limit) for limit in axes.get_xlim())
     ends = {
         model: ((math.log(points[-1][0]) - left) / (right - left), (math.log(points[-1][1]) - low) / (high - low))
         for model, points in lines.items()
     }
-    # One that has no line here has one further left, and its name here all the same.
+    # A model without a line in this panel has one further left and is named here, too.
     order = sorted(families, key=lambda model: -ends[model][1] if model in ends else math.inf)
     step = min(0.22, 1 / len(order))
-    places = [ends[model][1] if model in ends else 0.0 for model in order]
-    for number in range(1, len(places)):
-        places[number] = min(places[number], places[number - 1] - step)
-    lift = max(0.0, 0.06 - places[-1])
-    if lift:
-        places[-1] = 0.06
-        for number in range(len(places) - 2, -1, -1):
-            places[number] = max(places[number], places[number + 1] + step)
-    for model, place in zip(order, places, strict=True):
+    heights = spread_labels([ends[model][1] if model in ends else 0.0 for model in order], step, 0.06)
+    for model, height in zip(order, heights, strict=True):
         if model in ends:
             x, y = ends[model]
             leader: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.55, "clip_on": False, "transform": axes.transAxes}
-            axes.plot([x, 1.0, 1.05], [y, y, place], color=looks[model].light, **leader)
-        _beside(axes, f"{model} ", place, 1, color=looks[model].text, fontsize=9.5, fontweight="bold", va="bottom")
-        if len(order) < 5:  # more have no room for a second line
-            _beside(axes, f"{FAMILY_WORDS[families[model]]} ", place, -1, color=SOFT, fontsize=8, va="top")
+            axes.plot([x, 1.0, 1.05], [y, y, height], color=looks[model].light, **leader)
+        place, style = (1.07, height), {"xycoords": "axes fraction", "va": "bottom", "fontsize": 9.5}
+        annotate(axes, f"{model} ", place, (0, 1), **style, color=looks[model].text, fontweight="bold")
+        if len(order) < 5:  # more leave no room for a second line
+            family = f"{FAMILY_NAMES[families[model]]} "
+            annotate(axes, family, place, (0, -1), **{**style, "va": "top", "fontsize": 8})
 
 
-def _beside(axes: Axes, text: str, place: float, points: float, **look: Any) -> None:
-    at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate(text, (1.07, place), xytext=(0, points), **at, **look)
-
-
-def sentences(scaling: Scaling) -> list[str]:
-    """What the numbers say, whatever they are: growth of training, the wait for each token, growth of decoding."""
-    found = []
+def growth_sentences(scaling: Scaling) -> list[str]:
+    """Returns sentences on the growth of training time, the time per further token, and the growth of decoding time."""
+    sentences = []
     for task, start in (("train", "a training update on {} takes"), ("decode", "decoding {} takes")):
-        spans = {batch: lengths for batch in scaling.batches if len(lengths := scaling.measured(task, batch)) > 1}
+        spans = {batch: lengths for batch in scaling.batches if len(lengths := scaling.common_lengths(task, batch)) > 1}
         if not spans:
             continue
         batch = max(spans, key=lambda batch: (spans[batch][-1] / spans[batch][0], batch))
         short, long = spans[batch][0], spans[batch][-1]
-        ends = _ends(scaling, task, batch, short, long)
-        times = [f"{model} {last / first:.1f}" for model, (first, last) in ends.items()]
+        first, last = (scaling.seconds(task, batch, length) for length in (short, long))
+        times = [f"{model} {last[model] / first[model]:.1f}" for model in scaling.models]
         opening = f"From {short} to {long} tokens, {long / short:.3g} times as many,"
-        found.append(f"{opening} {start.format(_sentences(batch))} {listed(times)} times as long.")
-        if task == "train":  # where the fewest sentences hide the wait least
+        sentences.append(f"{opening} {start.format(_sentences(batch))} {join_list(times)} times as long.")
+        if task == "train":  # the smallest batch shows the time per token best
             batch = min(spans)
             short, long = spans[batch][0], spans[batch][-1]
-            ends = _ends(scaling, task, batch, short, long)
-            adds = [f"{_milliseconds((b - a) / (long - short))} with {model}" for model, (a, b) in ends.items()]
+            first, last = (scaling.seconds(task, batch, length) for length in (short, long))
+            slopes = {model: (last[model] - first[model]) / (long - short) for model in scaling.models}
+            adds = [f"{_milliseconds(slope)} with {model}" for model, slope in slopes.items()]
             opening = f"On {_sentences(batch)}, each further token adds to the time of an update"
-            found.append(f"{opening} {listed(adds)} (mean from {short} to {long} tokens).")
-    return found
-
-
-def _ends(scaling: Scaling, task: str, batch: int, short: int, long: int) -> dict[str, tuple[float, float]]:
-    """Seconds of each model at two lengths."""
-    found = {}
-    for model in scaling.models:
-        costs = scaling.of(task, batch, model)
-        first, last = costs[short].seconds, costs[long].seconds
-        assert first is not None  # both are among `measured`
-        assert last is not None
-        found[model] = (first, last)
-    return found
+            sentences.append(f"{opening} {join_list(adds)} (mean from {short} to {long} tokens).")
+    return sentences
 
 
 def _sentences(batch: int) -> str:
@@ -251,7 +211,7 @@ def _milliseconds(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cost in the page's table."""
+    """Cost in the page's table."""
 
     time: str
     exponent: str  # of its growth since the length before
@@ -260,25 +220,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """One kind of work on one batch: a row of cells for each model, a column for each length."""
+    """Part of the table for one task and batch size: a row for each model, a column for each length."""
 
     title: str
     rows: list[tuple[str, list[Cell]]]
 
 
 def blocks(scaling: Scaling) -> list[Block]:
-    """The table of the page; a setting that was left out is empty, one that could not be measured n/a."""
-    found = []
-    for task, words in WORDS.items():
+    """Returns the table of the page; a setting left out is empty, one that could not be measured is n/a."""
+    table = []
+    for task, name in TASK_NAMES.items():
         for batch in scaling.batches:
             rows = []
             for model in scaling.models:
                 costs = scaling.of(task, batch, model)
-                grown = dict(zip(costs, exponents(list(costs.values())), strict=True))
-                cells = [_cell(costs.get(length), grown.get(length)) for length in scaling.lengths]
-                rows.append((model, cells))
-            found.append(Block(f"{words}, {_sentences(batch)}", rows))
-    return found
+                growth = exponents(costs)
+                rows.append((model, [_cell(costs.get(length), growth.get(length)) for length in scaling.lengths]))
+            table.append(Block(f"{name}, {_sentences(batch)}", rows))
+    return table
 
 
 def _cell(cost: Cost | None, exponent: float | None) -> Cell:
@@ -291,8 +250,8 @@ def _cell(cost: Cost | None, exponent: float | None) -> Cell:
     )
 
 
-def how(scaling: Scaling) -> str:
-    """What a reader has to know of the measurement, a sentence."""
+def conditions(scaling: Scaling) -> str:
+    """Returns the conditions of the measurement, a sentence."""
     machine, settings = scaling.machine, scaling.config["scaling"]
     threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
     place = machine["device"] if machine["device"] != "cpu" else f"{machine['processor']}, {threads}"

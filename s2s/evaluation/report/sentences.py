@@ -1,7 +1,7 @@
-"""Single sentences for the page: which of them it has room for, how well each was translated, and what is different.
+"""Translations of single sentences for the page: selection, sentence scores and differences to the reference.
 
-Each translation has the chrF++ of its sentence alone. Differences to the reference are found by aligning the words of
-both (characters in languages without spaces between words): what is left over on the side of the translation is marked.
+Each translation has its sentence-level chrF++. The differences come from an alignment of the words of translation and
+reference (characters in languages written without spaces); unaligned text of the translation is marked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from s2s.data.lengths import is_written_without_spaces, length_in_words
-from s2s.evaluation.by_length import assign
+from s2s.evaluation.by_length import assign_bins
 from s2s.evaluation.report.results import Results
 
 _WORDS = re.compile(r"\s*\S+|\s+$")
@@ -22,41 +22,40 @@ _CHARACTERS = re.compile(r"\s*(?:[A-Za-z0-9]+|\S)|\s+$")
 
 
 def evenly(bins: Sequence[Sequence[int]], count: int) -> list[int]:
-    """At most `count` members, about as many from each bin, spread over each bin from its first to its last.
+    """Returns at most `count` members, about as many from each bin, evenly spaced within the bin.
 
     Args:
         bins: members in an order, such as that of their lengths.
     """
-    chosen: list[int] = []
-    for number, members in enumerate(sorted(bins, key=len)):  # what a small bin has no use for goes to the larger ones
-        share = min(len(members), (count - len(chosen)) // (len(bins) - number))
-        chosen += [members[(2 * place + 1) * len(members) // (2 * share)] for place in range(share)]
-    return chosen
+    selection: list[int] = []
+    for number, members in enumerate(sorted(bins, key=len)):  # larger bins get the unused share of smaller ones
+        share = min(len(members), (count - len(selection)) // (len(bins) - number))
+        selection += [members[(2 * place + 1) * len(members) // (2 * share)] for place in range(share)]
+    return selection
 
 
 def by_bins(lengths: Sequence[int], bins: Sequence[int], longest: int | None = None) -> list[list[int]]:
-    """The sentences of each length bin, the shortest first; none longer than `longest`."""
+    """Returns the sentences of each length bin, the shortest first, without those longer than `longest`."""
     return [
         sorted((int(i) for i in members if longest is None or lengths[i] <= longest), key=lambda i: (lengths[i], i))
-        for members in assign(lengths, bins)
+        for members in assign_bins(lengths, bins)
     ]
 
 
 def differences(output: str, reference: str, language: str) -> list[str]:
-    """The output in pieces, in turn as the reference has it and not; joined, they are the output.
+    """Returns the output in pieces that alternately match the reference and differ from it.
 
-    The first piece is as in the reference and may be empty. An empty piece of the other kind stands where the output
-    lacks words of the reference.
+    The first piece matches and may be empty. An empty differing piece marks missing words of the reference. The
+    concatenation of all pieces is the output.
     """
     pattern = _CHARACTERS if is_written_without_spaces(language) else _WORDS
-    ours, theirs = pattern.findall(output), pattern.findall(reference)
-    matcher = difflib.SequenceMatcher(
-        None, [word.strip() for word in ours], [word.strip() for word in theirs], autojunk=False
-    )
+    words = pattern.findall(output)
+    a, b = ([word.strip() for word in side] for side in (words, pattern.findall(reference)))
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
     pieces = [""]
     for tag, start, end, _, _ in matcher.get_opcodes():
-        text = "".join(ours[start:end])
-        if tag != "equal":  # white space before what is marked is not marked
+        text = "".join(words[start:end])
+        if tag != "equal":  # leading white space is not marked
             marked = text.lstrip()
             pieces[-1] += text[: len(text) - len(marked)]
             pieces += [marked] if marked or not text else []
@@ -68,19 +67,16 @@ def differences(output: str, reference: str, language: str) -> list[str]:
 
 
 def sentence_scores(results: Results) -> dict[str, list[float]]:
-    """By system, the chrF++ of each sentence of its first training."""
-    found = {}
-    for system in results.systems:
-        counts = results.counts[system.name][0].chrf
-        found[system.name] = [round(float(score), 2) for score in counts.scores_of_sums(counts.counts)]
-    return found
+    """Returns by system the chrF++ of each sentence of its first training."""
+    chrf = {system.name: results.statistics[system.name][0].chrf for system in results.systems}
+    return {name: [round(float(score), 2) for score in one.scores_of_sums(one.counts)] for name, one in chrf.items()}
 
 
-def for_the_page(results: Results, budget: int) -> list[list[Any]]:
-    """Sentences, the shortest first; where there is no room for all, about as many are left out in each length bin.
+def page_sentences(results: Results, budget: int) -> list[list[Any]]:
+    """Returns sentences, the shortest first; beyond the budget, about as many of each length bin.
 
     Args:
-        budget: bytes of JSON that the page has room for.
+        budget: bytes of JSON.
 
     Returns:
         rows of number, source length, reference length, source, reference, scores by system, outputs by system.
@@ -103,16 +99,16 @@ def for_the_page(results: Results, budget: int) -> list[list[Any]]:
 
     @cache
     def size(i: int) -> int:
-        return 1 + len(as_script(row(i)).encode("utf-8", "replace"))
+        return 1 + len(script_json(row(i)).encode("utf-8", "replace"))
 
     low, high = 0, len(lengths)
-    while low < high:  # the largest number that there is room for
+    while low < high:  # the largest number within the budget
         middle = (low + high + 1) // 2
         fits = sum(size(i) for i in evenly(bins, middle)) <= budget
         low, high = (middle, high) if fits else (low, middle - 1)
     return [row(i) for i in sorted(evenly(bins, low), key=lambda i: (lengths[i], i))]
 
 
-def as_script(data: Any) -> str:
-    """JSON that stands in a `<script>`: nothing in it can end the element or begin another."""
+def script_json(data: Any) -> str:
+    """Returns JSON for a `<script>` element, without any `<` that could end it or begin another."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

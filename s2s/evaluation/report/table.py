@@ -1,11 +1,10 @@
-"""Evaluations as plain text for the terminal: aligned columns, `n/a` where a number has nothing to come from."""
+"""Evaluations as plain-text tables for the terminal; `n/a` where a number is undefined."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin
-from s2s.evaluation.paired import Paired
 from s2s.evaluation.precisions import PrecisionComparison
 
 
@@ -14,40 +13,34 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:
-    """` [low, high]`, or nothing where there is no interval."""
+    """Returns ` [low, high]`, or an empty text without an interval."""
     return "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
-    """One system as a whole, by source length and by reference length."""
+    """Returns the scores of one system by source length, by reference length and as a whole."""
     metrics = ["sentences", "BLEU", "chrF++", "length ratio"]
     whole = ["whole set", f"{evaluation.sentences:,}", *_scores(evaluation)]
-    tables = []
+    tables, notes = [], [f"[low, high]: {evaluation.intervals}"]
     for side in SIDES:
-        along = evaluation.along(side)
-        rows = [[row.label, f"{row.sentences:,}", *_scores(row)] for row in along.bins]
-        tables.append(align([[f"{side} {along.unit}", *metrics], *rows, whole]))
-    notes = [f"[low, high]: {evaluation.intervals}"]
-    for side in SIDES:
-        along = evaluation.along(side)
-        if along.limit is not None:
-            notes.append(f"longest {side} in training: {along.limit} {along.unit}")
+        axis = evaluation.bins_by(side)
+        rows = [[row.label, f"{row.sentences:,}", *_scores(row)] for row in axis.bins]
+        tables.append(align([[f"{side} {axis.unit}", *metrics], *rows, whole]))
+        if axis.limit is not None:
+            notes.append(f"longest {side} in training: {axis.limit} {axis.unit}")
     notes += [f"{name}: {signature}" for name, signature in evaluation.signatures.items()]
     return "\n".join([tables[0], "", tables[1], *notes])
 
 
 def _scores(row: Evaluation | LengthBin) -> list[str]:
-    """BLEU, chrF++ and length ratio, the first two with their intervals."""
-    bleu, chrf, ratio = row.of("bleu"), row.of("chrf"), row.of("length_ratio")
-    return [
-        number(bleu.value) + interval(bleu.low, bleu.high),
-        number(chrf.value) + interval(chrf.low, chrf.high),
-        number(ratio.value, 2),
-    ]
+    """BLEU and chrF++ with their intervals, and the length ratio."""
+    bleu, chrf = row.estimate("bleu"), row.estimate("chrf")
+    scores = [number(score.value) + interval(score.low, score.high) for score in (bleu, chrf)]
+    return [*scores, number(row.length_ratio, 2)]
 
 
 def systems_table(systems: Mapping[str, Evaluation]) -> str:
-    """BLEU of several systems: as a whole, then by source length; chrF++ at the end."""
+    """Returns the scores of several systems: BLEU as a whole and by source length, then chrF++."""
     labels = list(dict.fromkeys(row.label for one in systems.values() for row in one.by_length))
     unit = next((one.length_unit for one in systems.values()), "words")
     rows = [["system", "BLEU", *(f"{label} {unit}" for label in labels), "chrF++"]]
@@ -64,21 +57,10 @@ def systems_table(systems: Mapping[str, Evaluation]) -> str:
     return align(rows)
 
 
-def paired_table(paired: Paired, a: str, b: str) -> str:
-    """BLEU of `a` minus BLEU of `b` by source length and as a whole."""
-    rows = [["length", "sentences", a, b, f"{a} − {b}"]]
-    for row in [*paired.by_length, paired.corpus]:
-        label = "whole set" if row is paired.corpus else row.label
-        gap = "n/a" if row.difference is None else f"{row.difference:+.1f}{interval(row.low, row.high)}"
-        rows.append([label, f"{row.sentences:,}", number(row.a), number(row.b), gap])
-    p_value = "n/a" if paired.p_value is None else f"{paired.p_value:.4f}"
-    return "\n".join([align(rows), f"[low, high]: {paired.intervals}", f"whole set: p = {p_value} ({paired.test})"])
-
-
 def precisions_table(comparison: PrecisionComparison) -> str:
-    """A line for each precision; what is against the first of them is left out in its own."""
+    """Returns a line for each precision, with the difference to the first precision in all others."""
     first = comparison.scores[0].precision
-    rows = [["precision", "BLEU", f"− {first}", "other lines", "sentences/s"]]
+    rows = [["precision", "BLEU", f"− {first}", "changed lines", "sentences/s"]]
     for score in comparison.scores:
         gap = "n/a" if score.difference is None else f"{score.difference:+.2f}{interval(score.low, score.high, 2)}"
         share = "n/a" if score.changed is None else f"{100 * score.changed:.1f} %"
@@ -88,7 +70,7 @@ def precisions_table(comparison: PrecisionComparison) -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to one width: the first to the left, the others to the right; a rule below the first row."""
+    """Returns aligned columns, the first to the left, the others to the right, with a rule below the first row."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(pairs))

@@ -9,16 +9,16 @@
     return { number, length, referenceLength, source, reference, scores, pieces, outputs, text };
   });
   const { source, target } = data.languages;
-  let found = rows;
+  let matches = rows;
   let shown = STEP;
 
-  /** What rounds to 0.0 has no sign. */
+  /** A value that rounds to 0.0 has no sign. */
   const signed = (value) => (value.toFixed(1) * 1 ? (value > 0 ? "+" : "−") : "") + Math.abs(value).toFixed(1);
   const gap = (row) => row.scores[ahead.selectedIndex] - row.scores[behind.selectedIndex];
 
   const orEmpty = (text, children = [text]) => (text.trim() ? children : [make("span", { class: "soft" }, "(empty)")]);
 
-  /** Pieces in turn as the reference has them and not. */
+  /** Pieces that alternately match the reference and differ from it. */
   function marked(pieces) {
     return pieces.map((piece, place) => {
       if (place % 2 === 0) return piece;
@@ -43,14 +43,14 @@
   }
 
   function draw() {
-    byId("list").replaceChildren(...found.slice(0, shown).map(article));
-    const count = found.length === rows.length ? `${rows.length}` : `${found.length} of ${rows.length}`;
-    const beginning = shown < found.length ? `, the first ${shown} of them below` : "";
-    byId("found").textContent = `${count} ${count === "1" ? "sentence" : "sentences"}${beginning}`;
-    byId("more").hidden = shown >= found.length;
+    byId("list").replaceChildren(...matches.slice(0, shown).map(article));
+    const count = matches.length === rows.length ? `${rows.length}` : `${matches.length} of ${rows.length}`;
+    const beginning = shown < matches.length ? `, the first ${shown} of them below` : "";
+    byId("matches").textContent = `${count} ${count === "1" ? "sentence" : "sentences"}${beginning}`;
+    byId("more").hidden = shown >= matches.length;
   }
 
-  /** Of rows from short to long: a few of all lengths, again from short to long; then a few more. */
+  /** Orders rows from short to long in rounds: each round has a few of all lengths. */
   function spread(sorted) {
     const every = Math.ceil(sorted.length / STEP);
     const order = sorted.map((_, place) => place).sort((a, b) => (a % every) - (b % every) || a - b);
@@ -58,17 +58,17 @@
   }
 
   function choose() {
-    const wanted = search.value.trim().toLowerCase();
-    found = rows.filter((row) => row.text.includes(wanted));
-    if (order.value === "spread") found = spread(found);
-    if (order.value === "long") found.sort((a, b) => b.length - a.length);
-    if (order.value === "difference") found.sort((a, b) => gap(b) - gap(a));
+    const query = search.value.trim().toLowerCase();
+    matches = rows.filter((row) => row.text.includes(query));
+    if (order.value === "spread") matches = spread(matches);
+    if (order.value === "long") matches.sort((a, b) => b.length - a.length);
+    if (order.value === "difference") matches.sort((a, b) => gap(b) - gap(a));
     byId("which").hidden = order.value !== "difference";
     shown = STEP;
     draw();
   }
 
-  /** The sentences of the page as the file beside it has them. */
+  /** The matching sentences in the format of sentences.csv. */
   function table() {
     const head = ["sentence", "source_length", "reference_length", "source", "reference", ...systems.flatMap((one) => [one, `${one} chrF++`])];
     const quoted = (value) => (/[",\r\n]/.test(value) ? `"${`${value}`.replaceAll('"', '""')}"` : `${value}`);
@@ -80,7 +80,7 @@
       row.reference,
       ...row.outputs.flatMap((output, place) => [output, row.scores[place]]),
     ];
-    return [head, ...found.map(cells)].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
+    return [head, ...matches.map(cells)].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
   }
 
   [ahead.selectedIndex, behind.selectedIndex] = data.pair.map((one) => systems.indexOf(one));

@@ -1,116 +1,108 @@
-"""The tables of the page, ready to be shown: systems with what they are worth and what they took, and scores by length.
+"""Tables of the page as values: scores and cost of the systems, and scores by length.
 
-Everything that a choice on the page can bring up is in them, each baseline and each view, so that the page's script
-only has to show and to hide.
+They hold every baseline and every view that can be chosen on the page, so its script only shows and hides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from s2s.evaluation.bleu import Metric
-from s2s.evaluation.by_length import Evaluation, Measured
-from s2s.evaluation.paired import Against
+from s2s.evaluation.by_length import Estimate
+from s2s.evaluation.paired import BaselineDifference
 from s2s.evaluation.report.length import View
 from s2s.evaluation.report.results import Results, System
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A score with its interval over sentences, and the least and the most of several seeds."""
+    """A score with its interval over sentences, and its minimum and maximum over several seeds."""
 
-    score: Measured
+    score: Estimate
     seeds: tuple[float, float] | None
     digits: int
 
     @property
     def value(self) -> str:
-        return self._text(self.score.value)
+        return "n/a" if self.score.value is None else f"{self.score.value:.{self.digits}f}"
 
     @property
     def interval(self) -> str:
-        """`12.3–14.5`, empty where there is none."""
+        """`12.3–14.5`, empty without an interval."""
         if self.score.low is None or self.score.high is None:
             return ""
-        return f"{self._text(self.score.low)}–{self._text(self.score.high)}"
+        return self._span(self.score.low, self.score.high)
 
     @property
     def range(self) -> str:
-        """`12.3–14.5` from seed to seed, empty for one seed."""
-        return "" if self.seeds is None else "–".join(self._text(end) for end in self.seeds)
+        """`12.3–14.5` over the seeds, empty for one seed."""
+        return "" if self.seeds is None else self._span(*self.seeds)
 
-    def _text(self, value: float | None) -> str:
-        return "n/a" if value is None else f"{value:.{self.digits}f}"
+    def _span(self, low: float, high: float) -> str:
+        return f"{low:.{self.digits}f}–{high:.{self.digits}f}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A system in the table of systems.
-
-    Attributes:
-        scores: by metric.
-        against: by metric and baseline; None where it is the baseline.
-    """
+    """A row in the table of systems."""
 
     system: System
     scores: dict[Metric, Cell]
-    against: dict[Metric, list[tuple[str, Against | None]]]
+    against: dict[Metric, list[tuple[str, BaselineDifference | None]]]  # by baseline; None: the system itself
 
 
 def system_rows(results: Results) -> list[Row]:
     metrics: tuple[Metric, ...] = ("bleu", "chrf")
-    names = [one.name for one in results.systems]
-    rows = []
-    for one in results.systems:
-        trainings = [training.evaluation for training in one.trainings]
-        scores = {
-            metric: _cell(results.evaluations[one.name].of(metric), [t.of(metric) for t in trainings], metric)
-            for metric in metrics
-        }
-        against = {
-            metric: [
-                (other, None if other == one.name else results.pairs.found[one.name, other][metric]) for other in names
-            ]
-            for metric in metrics
-        }
-        rows.append(Row(one, scores, against))
-    return rows
+    differences = results.pairwise.differences
+    return [
+        Row(
+            system,
+            {
+                metric: _cell(
+                    results.evaluations[system.name].estimate(metric),
+                    [one.evaluation.estimate(metric) for one in system.trainings],
+                    metric,
+                )
+                for metric in metrics
+            },
+            {
+                metric: [
+                    (other.name, None if other is system else differences[system.name, other.name][metric])
+                    for other in results.systems
+                ]
+                for metric in metrics
+            },
+        )
+        for system in results.systems
+    ]
 
 
 @dataclass(frozen=True)
 class LengthRow:
-    """A bin in the table of a view, or the whole set at its end; a cell for each system."""
+    """A bin, or the whole set, in the table of a view: a cell for each system."""
 
     label: str
     sentences: int
-    beyond: bool  # longer than anything in training
+    beyond: bool  # longer than all training text
     cells: list[Cell]
 
 
 def view_table(results: Results, view: View) -> list[LengthRow]:
-    """The rows of the table below a length picture."""
-    along = results.first.along(view.side)
-    rows = []
-    for number, found in enumerate(along.bins):
-
-        def of_bin(evaluation: Evaluation, number: int = number) -> Measured:
-            return evaluation.along(view.side).bins[number].of(view.metric)
-
-        beyond = along.limit is not None and found.min > along.limit
-        rows.append(LengthRow(found.label, found.sentences, beyond, _cells(results, view, of_bin)))
-    whole = _cells(results, view, lambda evaluation: evaluation.of(view.metric))
-    return [*rows, LengthRow("whole set", results.first.sentences, False, whole)]
-
-
-def _cells(results: Results, view: View, of: Callable[[Evaluation], Measured]) -> list[Cell]:
-    return [
-        _cell(of(results.evaluations[one.name]), [of(t.evaluation) for t in one.trainings], view.metric)
-        for one in results.systems
-    ]
+    """Returns the rows of the table below a length picture: the bins, then the whole set."""
+    axis = results.first.bins_by(view.side)
+    rows = [(row.label, row.sentences, axis.limit is not None and row.min > axis.limit) for row in axis.bins]
+    rows.append(("whole set", results.first.sentences, False))
+    columns = []
+    for system in results.systems:
+        estimates = [
+            [row.estimate(view.metric) for row in (*evaluation.bins_by(view.side).bins, evaluation)]
+            for evaluation in (results.evaluations[system.name], *(one.evaluation for one in system.trainings))
+        ]
+        columns.append([_cell(mean, seeds, view.metric) for mean, *seeds in zip(*estimates, strict=True)])
+    return [LengthRow(*row, list(cells)) for row, cells in zip(rows, zip(*columns, strict=True), strict=True)]
 
 
-def _cell(score: Measured, seeds: list[Measured], metric: Metric) -> Cell:
+def _cell(score: Estimate, seeds: list[Estimate], metric: Metric) -> Cell:
     values = [one.value for one in seeds if one.value is not None]
     ends = (min(values), max(values)) if len(values) > 1 else None
     return Cell(score, ends, 3 if metric == "length_ratio" else 1)

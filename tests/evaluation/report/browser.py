@@ -1,12 +1,10 @@
-"""A headless Chromium that tests drive: pages are opened, pointed at, typed into and asked, as by a reader.
+"""Headless Chromium for tests, driven over the DevTools protocol without further dependencies.
 
-It speaks the browser's own protocol (https://chromedevtools.github.io/devtools-protocol) over two pipes: messages are
-JSON, each ended by a zero byte. Nothing has to be installed but the browser.
+The protocol (https://chromedevtools.github.io/devtools-protocol) uses two pipes. Each JSON message ends in a zero byte.
 """
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -19,22 +17,14 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE = 60.0  # seconds until an answer that does not come is a failure
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",  # a test often runs as root
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-]
+TIMEOUT = 60.0  # seconds
+# Tests often run as root, which needs --no-sandbox.
+FLAGS = ["--headless=new", "--no-sandbox", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe"]
+FLAGS += [f"--disable-{part}" for part in ("gpu", "dev-shm-usage", "background-networking", "component-update")]
 
 
 def installed() -> str | None:
-    """The path of a browser that speaks the protocol."""
+    """Returns the path of a Chromium-based browser."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
@@ -42,8 +32,8 @@ class Browser:
     """One browser with one page.
 
     Attributes:
-        problems: what the page has written to its console, and exceptions of its script.
-        requests: addresses that it has asked for.
+        problems: console output and script exceptions of the page.
+        requests: addresses requested by the page.
         width: of the window, in CSS pixels.
     """
 
@@ -59,9 +49,7 @@ class Browser:
             [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             preexec_fn=connect,
             close_fds=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
         )
         os.close(ours[0])
         os.close(theirs[1])
@@ -85,21 +73,20 @@ class Browser:
             self._process.wait()
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Sends a command and returns its result; what happens meanwhile is noted."""
+        """Sends a command and returns its result; events in between are recorded."""
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._next()
+            answer = self._receive()
             if answer.get("id") == self._count:
                 assert "error" not in answer, (method, answer["error"])
-                result: dict[str, Any] = answer["result"]
-                return result
+                return dict(answer["result"])
 
     def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Shows a file in a window of this size; `problems` and `requests` are those of this page."""
+        """Opens a file in a window of this size and clears `problems` and `requests`."""
         self.width, phone = width, width < 600
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -112,26 +99,22 @@ class Browser:
         self.until(lambda: self.run("document.readyState") == "complete" and self.run("location.protocol") == "file:")
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page."""
+        """Returns the value of an expression in the page."""
         answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, (script, answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def until(self, true: Callable[[], bool]) -> None:
-        """Waits for the page to get there."""
-        end = time.monotonic() + PATIENCE
-        while not true():
-            assert time.monotonic() < end, "the page did not get there"
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until the condition holds."""
+        end = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < end, "timeout"
             time.sleep(0.02)
 
-    def point(self, selector: str) -> None:
-        """Moves the mouse onto an element."""
-        x, y = self._middle(selector)
+    def point(self, selector: str | None) -> None:
+        """Moves the mouse onto an element, or away from all elements."""
+        x, y = self._middle(selector) if selector else (1, 1)
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-
-    def away(self) -> None:
-        """Moves the mouse off everything."""
-        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
 
     def click(self, selector: str) -> None:
         x, y = self._middle(selector)
@@ -150,41 +133,35 @@ class Browser:
             self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
 
     def type(self, selector: str, text: str) -> None:
-        """Types into a field, in place of what is there."""
+        """Replaces the text of a field."""
         self.run(f"(e => {{ e.focus(); e.select(); }})(document.querySelector({json.dumps(selector)}))")
         self.ask("Input.insertText", text=text)
 
     def choose(self, selector: str, option: str) -> None:
-        """Chooses an option of a select element by its text, as the browser's own menu does."""
+        """Chooses an option of a select element by its text, with the events of the browser's menu."""
         self.run(
             f"""(select => {{
-                const found = [...select.options].find(one => one.text === {json.dumps(option)});
-                select.value = found.value;
+                select.value = [...select.options].find(one => one.text === {json.dumps(option)}).value;
                 select.dispatchEvent(new Event("input", {{ bubbles: true }}));
                 select.dispatchEvent(new Event("change", {{ bubbles: true }}));
             }})(document.querySelector({json.dumps(selector)}))"""
         )
 
-    def screenshot(self, path: Path, whole: bool = True) -> None:
-        """A picture of the page, PNG."""
-        answer = self.ask("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(answer["data"]))
-
     def _middle(self, selector: str) -> tuple[float, float]:
-        """The place in the window of the middle of an element, which is scrolled to."""
-        box = self.run(
+        """Scrolls to an element and returns the position of its middle in the window."""
+        x, y = self.run(
             f"""(element => {{
                 element.scrollIntoView({{ block: "center", behavior: "instant" }});
                 const box = element.getBoundingClientRect();
                 return [box.x + box.width / 2, box.y + box.height / 2];
             }})(document.querySelector({json.dumps(selector)}))"""
         )
-        return box[0], box[1]
+        return x, y
 
-    def _next(self) -> dict[str, Any]:
-        """The next message; events are noted."""
+    def _receive(self) -> dict[str, Any]:
+        """The next message; events are recorded."""
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            ready, _, _ = select.select([self._read], [], [], TIMEOUT)
             assert ready, "the browser does not answer"
             part = os.read(self._read, 1 << 20)
             assert part, "the browser has ended"

@@ -1,16 +1,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from s2s.config import EvaluationConfig
-from s2s.evaluation.by_length import report
-from s2s.evaluation.report.results import System, TestSet, Training
+from s2s.evaluation.by_length import evaluate_translations
+from s2s.evaluation.report.results import System, Training
+from s2s.evaluation.test_set import TestSet
+from tests.evaluation.corpora import WORDS, random_texts
+from tests.evaluation.report.browser import NAMES, Browser, installed
 
-WORDS = ["der", "die", "Hund", "läuft", "schnell", "nach", "Hause", "und", "bellt", "laut", "im", "Garten"]
 MakeSystem = Callable[..., System]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = installed()
+    if program is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)}")
+    browser = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -18,16 +30,13 @@ def test_set() -> TestSet:
     """90 sentences of 1 to 18 words, none of 11 to 12, in bins 5, 10, 12 and more."""
     draw = random.Random(0)
     lengths = [draw.choice([*range(1, 11), *range(13, 19)]) for _ in range(90)]
-    sources, references = (
-        [" ".join(draw.choice(WORDS) for _ in range(length)) + "." for length in lengths] for _ in range(2)
-    )
     config = EvaluationConfig(bins=[5, 10, 12], bootstrap=100, confidence=0.95, tokenize=None, force=False, seed=5)
-    return TestSet(sources, references, "en", "de", config)
+    return random_texts(lengths, draw, config)
 
 
 @pytest.fixture(scope="session")
 def make_system(test_set: TestSet) -> MakeSystem:
-    """make_system(name, family, rate): a system that gets a word wrong with probability rate × length."""
+    """make_system(name, family, rate): a system with wrong words at a probability of rate × length."""
 
     def make(
         name: str,
@@ -44,16 +53,8 @@ def make_system(test_set: TestSet) -> MakeSystem:
                 " ".join(draw.choice(WORDS) if draw.random() < rate * len(line.split()) else w for w in line.split())
                 for line in test_set.references
             ]
-            evaluation = report(
-                test_set.sources,
-                outputs,
-                test_set.references,
-                source_language="en",
-                target_language="de",
-                config=test_set.config,
-                training_limit=limit,
-                reference_limit=limit,
-                decoding={"strategy": "greedy"},
+            evaluation = evaluate_translations(
+                test_set, outputs, training_limit=limit, reference_limit=limit, decoding={"strategy": "greedy"}
             )
             trainings.append(
                 Training(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s2s.errors import S2SError
-from s2s.evaluation.report.attention import AttentionMap, packed, words
+from s2s.evaluation.report.attention import AttentionMap, encode_map, merge_pieces
 
 
 @pytest.mark.parametrize(
@@ -22,33 +22,33 @@ from s2s.evaluation.report.attention import AttentionMap, packed, words
     ],
 )
 def test_pieces_become_words(pieces: list[str], language: str, expected: list[str]) -> None:
-    found = words(pieces, language)
-    assert [text for text, _ in found] == expected
-    assert [number for _, group in found for number in group] == list(range(len(pieces)))
+    words = merge_pieces(pieces, language)
+    assert [text for text, _ in words] == expected
+    assert [number for _, group in words for number in group] == list(range(len(pieces)))
 
 
-def unpacked(one: dict[str, object], head: str) -> np.ndarray:
+def decoded_weights(one: dict[str, object], head: str) -> np.ndarray:
     values = np.frombuffer(base64.b64decode(one["heads"][head]), dtype=np.uint8)  # type: ignore[index]
     return values.reshape(len(one["target"]), len(one["source"]))  # type: ignore[arg-type]
 
 
-def test_what_the_pieces_of_a_word_get_is_added_up_and_where_they_look_is_averaged() -> None:
+def test_weights_are_summed_over_source_pieces_and_averaged_over_target_pieces() -> None:
     source, target = ["▁dog", "s", "▁run", "</s>"], ["▁Hun", "de", "</s>"]
     first = np.array([[0.5, 0.3, 0.2, 0.0], [0.1, 0.1, 0.8, 0.0], [0, 0, 0, 1.0]])
     second = np.array([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0, 0, 0, 1.0]])
     heads = {"layer1.head1": first, "layer1.head2": second}
-    one = packed(AttentionMap("transformer", 4, source, target, heads), "en", "de")
+    one = encode_map(AttentionMap("transformer", 4, source, target, heads), "en", "de")
     assert (one["system"], one["sentence"]) == ("transformer", 5)
     assert (one["source"], one["target"]) == (["dogs", "run", "(end)"], ["Hunde", "(end)"])
     assert list(one["heads"]) == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
-    assert unpacked(one, "layer 1, head 1").tolist() == [[50, 50, 0], [0, 0, 100]]
-    assert unpacked(one, "mean of 2 heads").tolist() == [[25, 75, 0], [0, 0, 100]]
+    assert decoded_weights(one, "layer 1, head 1").tolist() == [[50, 50, 0], [0, 0, 100]]
+    assert decoded_weights(one, "mean of 2 heads").tolist() == [[25, 75, 0], [0, 0, 100]]
 
 
-def test_a_single_head_is_not_averaged_and_must_fit() -> None:
+def test_a_single_head_is_not_averaged_and_its_shape_is_checked() -> None:
     weights = {"attention": np.array([[0.994, 0.006]])}
-    one = packed(AttentionMap("gru", 0, ["▁a", "</s>"], ["</s>"], weights), "en", "de")
+    one = encode_map(AttentionMap("gru", 0, ["▁a", "</s>"], ["</s>"], weights), "en", "de")
     assert list(one["heads"]) == ["attention"]
-    assert unpacked(one, "attention").tolist() == [[99, 1]]
+    assert decoded_weights(one, "attention").tolist() == [[99, 1]]
     with pytest.raises(S2SError, match="1 target × 1 source"):
-        packed(AttentionMap("gru", 0, ["</s>"], ["</s>"], weights), "en", "de")
+        encode_map(AttentionMap("gru", 0, ["</s>"], ["</s>"], weights), "en", "de")

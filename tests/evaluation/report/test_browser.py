@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader can do with it, on a desk and on a phone."""
+"""The page in a real browser, on a desktop and on a phone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2s.evaluation.by_length import report
+from s2s.evaluation.by_length import evaluate_translations
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import as_csv, length_rows, sentence_rows
 from s2s.evaluation.report.page import write_page
-from s2s.evaluation.report.results import Results, System, TestSet, Training, gather
-from tests.evaluation.report.browser import NAMES, Browser, installed
-
-pytestmark = pytest.mark.skipif(installed() is None, reason=f"no browser is installed: none of {', '.join(NAMES)}")
+from s2s.evaluation.report.results import Results, System, Training, gather
+from s2s.evaluation.test_set import TestSet
+from tests.evaluation.report.browser import Browser
 
 EVIL = '<img src=x onerror=alert(1)> \\u003c/script> & "b"'
-SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +39,10 @@ def results(make_system, test_set: TestSet) -> Results:
 def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(0)
     maps = []
+    source, target = ([*(f"▁{side}{number}" for number in range(n)), "</s>"] for side, n in (("s", 5), ("t", 3)))
+    peaked = np.full((4, 6), 0.02)
+    peaked[np.arange(4), [2, 0, 1, 5]] = 0.9
     for sentence in (4, 9):
-        source = [f"▁s{number}" for number in range(5)] + ["</s>"]
-        target = [f"▁t{number}" for number in range(3)] + ["</s>"]
-        peaked = np.full((4, 6), 0.02)
-        peaked[np.arange(4), [2, 0, 1, 5]] = 0.9
         two = {f"layer1.head{n}": draw.dirichlet(np.ones(6), 4) for n in (1, 2)}
         maps.append(AttentionMap("gru_attention", sentence, source, target, {"attention": peaked}))
         maps.append(AttentionMap("transformer", sentence, source, target, two))
@@ -53,47 +51,34 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(str(installed()), tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
 @pytest.fixture(params=SIZES)
-def browser(started: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """The page, just opened; afterwards it must have asked for nothing but itself and complained of nothing."""
-    started.open(page, *SIZES[request.param])
-    yield started
-    assert started.problems == []
-    assert [one for one in started.requests if not one.startswith("data:")] == [page.as_uri()]
+def browser(chromium: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """The page, freshly opened; it must request nothing but itself and report no problem."""
+    chromium.open(page, *SIZES[request.param])
+    yield chromium
+    assert chromium.problems == []
+    assert [one for one in chromium.requests if not one.startswith("data:")] == [page.as_uri()]
 
 
 def of_each(browser: Browser, selector: str, expression: str) -> list[Any]:
-    """An expression of each `element`."""
-    found: list[Any] = browser.run(
-        f"[...document.querySelectorAll({json.dumps(selector)})].map(element => {expression})"
-    )
-    return found
+    """Returns the value of an expression for each `element`."""
+    return list(browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(element => {expression})"))
 
 
 def visible(browser: Browser, selector: str) -> list[str]:
-    """The texts of the elements that can be seen."""
-    found: list[str] = browser.run(
-        f"""[...document.querySelectorAll({json.dumps(selector)})]
-            .filter(one => one.checkVisibility()).map(one => one.textContent.trim().replace(/\\s+/g, " "))"""
-    )
-    return found
+    """Returns the texts of the visible elements."""
+    texts = of_each(browser, selector, "element.checkVisibility() ? element.textContent : null")
+    return [" ".join(text.split()) for text in texts if text is not None]
 
 
-def test_it_opens_on_the_answer(browser: Browser) -> None:
+def test_it_starts_with_the_headline(browser: Browser) -> None:
     assert visible(browser, "h1") == ["A page"]
     assert len(visible(browser, ".answer p")) == 3
     (picture,) = visible(browser, "#lengths .picture")
     assert "BLEU" in picture
     assert "words in the source" in picture
     assert browser.run("document.querySelector('#lengths .picture svg').getBoundingClientRect().top < 900")
-    # Nothing but tables, which scroll by themselves, is wider than the window.
+    # Only tables, which scroll, are wider than the window.
     assert browser.run("document.documentElement.scrollWidth") <= browser.width
 
 
@@ -114,19 +99,16 @@ def test_the_picture_is_switched(browser: Browser, results: Results) -> None:
 
 
 def test_a_baseline_is_chosen(browser: Browser, results: Results) -> None:
-    def cells() -> list[str]:
-        return visible(browser, "#systems tbody [data-baseline]")
-
-    before = cells()
-    assert results.baseline == "lstm"  # the best on a fixed-size encoding
+    before = visible(browser, "#systems tbody [data-baseline]")
+    assert results.baseline == "lstm"  # the best with a fixed-length context vector
     assert [place for place, text in enumerate(before) if text == "baseline"] == [0, 1]
     assert len(before) == 8
     browser.choose("#baseline", "transformer")
-    after = cells()
+    after = visible(browser, "#systems tbody [data-baseline]")
     assert [place for place, text in enumerate(after) if text == "baseline"] == [6, 7]
-    found = results.pairs.found["lstm", "transformer"]["bleu"]
-    assert after[0].startswith(f"−{-found.difference:.1f} −")  # type: ignore[operator]
-    assert after[0].endswith(f"p = {found.p_value:.4f}")
+    difference = results.pairwise.differences["lstm", "transformer"]["bleu"]
+    assert after[0].startswith(f"−{-difference.difference:.1f} −")  # type: ignore[operator]
+    assert after[0].endswith(f"p = {difference.p_value:.4f}")
     assert visible(browser, "[data-name-of-baseline]") == ["transformer"] * 2
 
 
@@ -136,20 +118,22 @@ def numbers(browser: Browser) -> list[int]:
 
 def test_translations_are_searched_and_sorted(browser: Browser, results: Results) -> None:
     lengths = results.test.lengths()
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]  # 10 of 90
+    every_ninth = sorted(lengths)[::9]  # 10 of 90
+    assert [lengths[n - 1] for n in numbers(browser)] == every_ninth
     browser.click("#more")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9] + sorted(lengths)[1::9]
-    browser.choose("#order", "shortest first")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:10]
-    browser.choose("#order", "longest first")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[:-11:-1]
-    browser.choose("#order", "a few of every length")
-    assert [lengths[n - 1] for n in numbers(browser)] == sorted(lengths)[::9]
-    assert visible(browser, "#save-sentences") == ["save what was found as CSV"]
+    assert [lengths[n - 1] for n in numbers(browser)] == every_ninth + sorted(lengths)[1::9]
+    for order, expected in (
+        ("shortest first", sorted(lengths)[:10]),
+        ("longest first", sorted(lengths)[:-11:-1]),
+        ("a few of every length", every_ninth),
+    ):
+        browser.choose("#order", order)
+        assert [lengths[n - 1] for n in numbers(browser)] == expected
+    assert visible(browser, "#save-sentences") == ["save these sentences as CSV"]
 
     browser.type("#search", "ONERROR=alert")
     assert numbers(browser) == [1]
-    assert visible(browser, "#found") == ["1 of 90 sentences"]
+    assert visible(browser, "#matches") == ["1 of 90 sentences"]
     assert EVIL in visible(browser, "#list dd")
     browser.press("Enter")
     assert browser.run("document.querySelector('#search').value") == "ONERROR=alert", "the page is still the same"
@@ -158,14 +142,12 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     browser.type("#search", " ")
     assert len(numbers(browser)) == 10
 
-    drawn = "document.createElement('canvas').getContext('2d')"
-    wanted, there = of_each(
-        browser,
-        "#search",
-        f"(c => [(c.font = getComputedStyle(element).font, c.measureText(element.placeholder).width), "
-        f"element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)])({drawn})",
-    )[0]
-    assert wanted < there
+    script = """(context => [
+        (context.font = getComputedStyle(element).font, context.measureText(element.placeholder).width),
+        element.clientWidth - 2 * parseFloat(getComputedStyle(element).paddingLeft)
+    ])(document.createElement("canvas").getContext("2d"))"""
+    ((needed, available),) = of_each(browser, "#search", script)
+    assert needed < available
 
     assert visible(browser, "#ahead") == []
     browser.choose("#order", "difference in chrF++")
@@ -179,43 +161,37 @@ def test_translations_are_searched_and_sorted(browser: Browser, results: Results
     first = visible(browser, "#list h3")[0]
     assert first.endswith(f"· +{max(gaps.values()):.1f} chrF++")
     best = rows[numbers(browser)[0]]
-    assert [float(text) for text in visible(browser, "#list article:first-child .score")] == pytest.approx(
-        [best[f"{one.name} chrF++"] for one in results.systems], abs=0.051
-    )
+    scores = [float(text) for text in visible(browser, "#list article:first-child .score")]
+    assert scores == pytest.approx([best[f"{one.name} chrF++"] for one in results.systems], abs=0.051)
 
 
 def test_differences_to_the_reference_are_marked(browser: Browser, results: Results) -> None:
     browser.choose("#order", "shortest first")
     browser.type("#search", "onerror=alert")
-    marked = browser.run(
-        "[...document.querySelectorAll('#list dd:last-child mark')].map(one => one.textContent).join('')"
-    )
+    marked = "".join(of_each(browser, "#list dd:last-child mark", "element.textContent"))
     assert marked.replace(" ", "") == EVIL.replace(" ", "")
     assert visible(browser, "#list dd.reference mark") == []
 
 
-def lit(browser: Browser, side: str) -> list[float]:
-    found: list[float] = browser.run(
-        f"[...document.querySelectorAll('#{side}-words .word')].map(one => Number(one.style.getPropertyValue('--w')))"
-    )
-    return found
+def highlights(browser: Browser, side: str) -> list[float]:
+    return of_each(browser, f"#{side}-words .word", "Number(element.style.getPropertyValue('--w'))")
 
 
 def test_attention_follows_the_pointer(browser: Browser) -> None:
     assert visible(browser, "#target-words .word") == ["t0", "t1", "t2", "(end)"]
-    assert lit(browser, "source") == [0.02, 0.02, 0.9, 0.02, 0.02, 0.02]  # of the first word, before any is chosen
+    assert highlights(browser, "source") == [0.02, 0.02, 0.9, 0.02, 0.02, 0.02]  # of the first word by default
     browser.point("#target-words .word:nth-child(2)")
-    assert lit(browser, "source") == [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]
+    assert highlights(browser, "source") == [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]
     assert visible(browser, "#weights") == ["t1 ← s0 90 %"]
     assert visible(browser, "#weights bdi") == ["t1", "s0"]
     shown = browser.run("getComputedStyle(document.querySelector('#source-words .word')).backgroundColor")
     assert float(shown.strip("rgba()").split(",")[3]) == pytest.approx(0.9 * 0.55, abs=0.01)
-    browser.away()
+    browser.point(None)
     touch = browser.tap if browser.width < 600 else browser.click
     touch("#source-words .word:nth-child(2)")
     browser.until(lambda: visible(browser, "#weights")[0].startswith("s1"))
-    browser.away()
-    assert lit(browser, "target") == [0.02, 0.02, 0.9, 0.02]
+    browser.point(None)
+    assert highlights(browser, "target") == [0.02, 0.02, 0.9, 0.02]
     assert visible(browser, "#weights") == ["s1 → t2 90 %"]
     browser.run("document.querySelector('#target-words .word').focus()")
     browser.press("Tab")
@@ -223,18 +199,17 @@ def test_attention_follows_the_pointer(browser: Browser) -> None:
 
     chosen = of_each(browser, "#sentence option", "element.text")
     assert [text.split(": ")[0].split(" · ")[1] for text in chosen] == ["test sentence 10", "test sentence 5"]
-    browser.choose("#looking", "transformer")
-    options = browser.run("[...document.querySelectorAll('#head option')].map(one => one.text)")
-    assert options == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
-    mean = lit(browser, "source")
+    browser.choose("#attention-system", "transformer")
+    assert of_each(browser, "#head option", "element.text") == ["mean of 2 heads", "layer 1, head 1", "layer 1, head 2"]
+    mean = highlights(browser, "source")
     browser.choose("#head", "layer 1, head 2")
-    second = lit(browser, "source")
+    second = highlights(browser, "source")
     assert second != mean
     assert sum(second) == pytest.approx(1, abs=0.03)
     browser.run("document.querySelector('#sentence').selectedIndex = 1")
     browser.run("document.querySelector('#sentence').dispatchEvent(new Event('change'))")
-    assert browser.run("document.querySelector('#head').value") == "layer 1, head 2"  # a choice stays
-    assert lit(browser, "source") != second
+    assert browser.run("document.querySelector('#head').value") == "layer 1, head 2"  # the choice is kept
+    assert highlights(browser, "source") != second
     browser.click("#all-weights summary")
     browser.until(lambda: len(visible(browser, "#heat tbody td")) == 24)
 
@@ -248,17 +223,14 @@ def test_learning_curves_are_switched(browser: Browser) -> None:
 
 
 def saved(browser: Browser, selector: str) -> dict[str, Any]:
-    """What a button or link would save: its name, kind and text."""
+    """Returns name, kind and text of the file that a button or link saves."""
     browser.run(
         """URL.createObjectURL = blob => { window.made = blob; return "#"; };
            HTMLAnchorElement.prototype.click = function () { window.saved = this.download; }; window.saved = null;"""
     )
     browser.run(f"document.querySelector({json.dumps(selector)}).click()")
     browser.until(lambda: bool(browser.run("window.saved")))
-    found: dict[str, Any] = browser.run(
-        "made.text().then(text => ({ name: saved, kind: made.type, size: made.size, text }))"
-    )
-    return found
+    return dict(browser.run("made.text().then(text => ({ name: saved, kind: made.type, size: made.size, text }))"))
 
 
 def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None:
@@ -274,107 +246,102 @@ def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None
     assert table["name"] == "sentences.csv"
     order = [row[0] for row in sorted(enumerate(results.test.lengths()), key=lambda row: (row[1], row[0]))]
     rows = sentence_rows(results)
-    expected = [{key: _as_script_writes(value) for key, value in rows[place].items()} for place in order]
+    # JavaScript writes whole numbers without a decimal point
+    expected = [
+        {key: int(x) if isinstance(x, float) and x.is_integer() else x for key, x in rows[place].items()}
+        for place in order
+    ]
     assert table["text"] == as_csv(expected)
     link = browser.run("document.querySelector('a[download^=length]').href")
     assert base64.b64decode(link.split("base64,")[1]).decode() == as_csv(length_rows(results))
 
 
-def _as_script_writes(value: Any) -> Any:
-    """A whole number without its decimal point."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def system_of(name: str, test: TestSet, hypotheses: list[str]) -> System:
+    evaluation = evaluate_translations(test, hypotheses, training_limit=None, decoding={})
+    return System(name, "fixed", 9, 9, {}, [Training(1, evaluation, hypotheses)])
 
 
-def test_text_from_right_to_left_stands_on_the_right(started: Browser, make_system, test_set, tmp_path: Path) -> None:
+def test_text_from_right_to_left_is_aligned_right(chromium: Browser, make_system, test_set, tmp_path: Path) -> None:
     arabic = replace(test_set, target_language="ar", references=["ذهب الرجل إلى البيت."] * len(test_set.sources))
     outputs = ["ذهب الكلب إلى البيت."] * len(test_set.sources)
-    evaluation = report(
-        arabic.sources, outputs, arabic.references, source_language="en", target_language="ar", config=arabic.config,
-        training_limit=None, decoding={},
-    )  # fmt: skip
-    system = System("lstm", "fixed", 9, 9, {}, [Training(1, evaluation, outputs)])
+    system = system_of("lstm", arabic, outputs)
     pieces = ["▁ذهب", "▁الكلب", "</s>"]
     weights = np.array([[0.3, 0.7], [0.7, 0.3], [0.5, 0.5]])
     maps = [AttentionMap("lstm", 3, ["▁a", "</s>"], pieces, {"attention": weights})]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather([system], arabic, trials=5), attentions=maps)
-    started.open(path)
+    chromium.open(path)
 
     def directions(selector: str) -> set[str]:
-        found = f"[...document.querySelectorAll({json.dumps(selector)})].map(one => getComputedStyle(one).direction)"
-        return set(started.run(found))
+        return set(of_each(chromium, selector, "getComputedStyle(element).direction"))
 
     assert directions("#list dd:not(:first-of-type)") == directions("#target-words") == {"rtl"}
     assert directions("#list dd:first-of-type") == directions("#source-words") == {"ltr"}
-    started.point("#source-words .word")  # a line from left to right, whatever its words
-    assert visible(started, "#weights") == ["a → الكلب 70 %, (end) 50 %, ذهب 30 %"]
-    left = of_each(started, "#weights bdi", "element.getBoundingClientRect().left")
+    chromium.point("#source-words .word")  # a line from left to right, whatever its words
+    assert visible(chromium, "#weights") == ["a → الكلب 70 %, (end) 50 %, ذهب 30 %"]
+    left = of_each(chromium, "#weights bdi", "element.getBoundingClientRect().left")
     assert left == sorted(left)
-    assert started.run("document.querySelector('#sentence option').text").endswith(": \u2068a\u2069")
+    assert chromium.run("document.querySelector('#sentence option').text").endswith(": \u2068a\u2069")
 
 
-def test_what_is_empty_is_said_to_be_and_what_is_not_different_has_no_sign(
-    started: Browser, test_set: TestSet, tmp_path: Path
+def test_empty_text_is_named_and_no_difference_has_no_sign(
+    chromium: Browser, test_set: TestSet, tmp_path: Path
 ) -> None:
     long = " ".join(test_set.references * 4)
     odd = replace(test_set, sources=["", "a " * 7, "b " * 14], references=["", long, ""])
-    systems = []
-    for name, outputs in (("gru", ["", long, "x"]), ("lstm", ["", f"{long}n", " "])):
-        evaluation = report(
-            odd.sources, outputs, odd.references, source_language="en", target_language="de", config=odd.config,
-            training_limit=None, decoding={},
-        )  # fmt: skip
-        systems.append(System(name, "fixed", 9, 9, {}, [Training(1, evaluation, outputs)]))
+    systems = [system_of("gru", odd, ["", long, "x"]), system_of("lstm", odd, ["", f"{long}n", " "])]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather(systems, odd, trials=5))
     samples = path.read_text(encoding="utf-8").split('<div id="list">')[1].split("</div>")[0]  # without the script
     assert samples.count("(empty)") == 6
-    started.open(path)
-    assert len(visible(started, "#list article:first-child dd")) == 4
-    assert set(visible(started, "#list article:first-child dd")) == {"(empty)"}
-    assert [text == "(empty)" for text in visible(started, "#list article:last-child dd")] == [False, True, False, True]
-    started.choose("#order", "difference in chrF++")
-    started.choose("#ahead", "lstm")
-    started.choose("#behind", "gru")
-    assert {text.split(" · ")[-1] for text in visible(started, "#list h3")} == {"0.0 chrF++"}
+    chromium.open(path)
+    assert len(visible(chromium, "#list article:first-child dd")) == 4
+    assert set(visible(chromium, "#list article:first-child dd")) == {"(empty)"}
+    texts = visible(chromium, "#list article:last-child dd")
+    assert [text == "(empty)" for text in texts] == [False, True, False, True]
+    chromium.choose("#order", "difference in chrF++")
+    chromium.choose("#ahead", "lstm")
+    chromium.choose("#behind", "gru")
+    assert {text.split(" · ")[-1] for text in visible(chromium, "#list h3")} == {"0.0 chrF++"}
 
 
-def test_long_names_do_not_widen_the_page(started: Browser, make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_long_names_do_not_widen_the_page(chromium: Browser, make_system, test_set: TestSet, tmp_path: Path) -> None:
     name = "lstm_with_a_name_that_is_longer_than_a_phone_is_wide_and_has_no_space"
     systems = [make_system(name, "fixed", 0.05), make_system(f"{name}_attention", "attention", 0.004)]
     maps = [AttentionMap(f"{name}_attention", 3, ["▁a", "</s>"], ["</s>"], {"attention": np.full((1, 2), 0.5)})]
     path = tmp_path / "index.html"
     write_page(path, "A page", gather(systems, test_set, trials=5), attentions=maps)
     for width, height in SIZES.values():
-        started.open(path, width, height)
-        started.choose("#order", "difference in chrF++")
-        assert started.run("document.documentElement.scrollWidth") <= width
-        boxes = of_each(started, "#list dd", "element.getBoundingClientRect().width")
+        chromium.open(path, width, height)
+        chromium.choose("#order", "difference in chrF++")
+        assert chromium.run("document.documentElement.scrollWidth") <= width
+        boxes = of_each(chromium, "#list dd", "element.getBoundingClientRect().width")
         assert min(boxes) > width / 2  # room for the translations beside the names
-        names = of_each(started, "#systems tbody th", "element.getBoundingClientRect().width")
+        names = of_each(chromium, "#systems tbody th", "element.getBoundingClientRect().width")
         assert max(names) < 0.6 * width  # room for the numbers beside the column that stays
         assert max(names) > 0.3 * width
 
 
-def test_dark_is_dark_and_paper_is_light(started: Browser, page: Path) -> None:
-    started.open(page, dark=True)
-    dark = started.run("getComputedStyle(document.body).backgroundColor")
+def test_dark_is_dark_and_paper_is_light(chromium: Browser, page: Path) -> None:
+    chromium.open(page, dark=True)
+    dark = chromium.run("getComputedStyle(document.body).backgroundColor")
     assert dark == "rgb(22, 23, 26)"
     for on_a_colour in (".note mark", ".word.end"):
-        assert of_each(started, on_a_colour, "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
-    assert started.run("getComputedStyle(document.documentElement).getPropertyValue('--system-0')").strip() == "#ff7a5c"
-    started.open(page)
-    assert started.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    started.ask("Emulation.setEmulatedMedia", media="print")
-    assert visible(started, ".controls") == []
-    assert visible(started, "#map") == ["test sentence 10, gru_attention, attention"]
-    beyond = of_each(started, "tr.beyond > th", "getComputedStyle(element).borderLeftWidth")
-    assert set(beyond) == {"3px"}  # many printers leave out what is shaded
-    assert set(of_each(started, ".scroll + .note", "getComputedStyle(element).breakBefore")) == {"avoid"}
-    assert set(of_each(started, "h3, h2 + .note", "getComputedStyle(element).breakAfter")) == {"avoid"}
-    started.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
-    started.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
-    assert len(visible(started, ".bins")) == 1
-    assert started.run("document.documentElement.scrollWidth") <= 740  # a sheet of A4
-    started.ask("Emulation.setEmulatedMedia", media="")
-    assert visible(started, "#map") == []
+        assert of_each(chromium, on_a_colour, "getComputedStyle(element).color")[0] == "rgb(236, 236, 239)"
+    (color,) = of_each(chromium, "html", "getComputedStyle(element).getPropertyValue('--system-0').trim()")
+    assert color == "#ff7a5c"
+    chromium.open(page)
+    assert chromium.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    chromium.ask("Emulation.setEmulatedMedia", media="print")
+    assert visible(chromium, ".controls") == []
+    assert visible(chromium, "#map") == ["test sentence 10, gru_attention, attention"]
+    beyond = of_each(chromium, "tr.beyond > th", "getComputedStyle(element).borderLeftWidth")
+    assert set(beyond) == {"3px"}  # many printers omit shading
+    assert set(of_each(chromium, ".scroll + .note", "getComputedStyle(element).breakBefore")) == {"avoid"}
+    assert set(of_each(chromium, "h3, h2 + .note", "getComputedStyle(element).breakAfter")) == {"avoid"}
+    chromium.run("dispatchEvent(new Event('beforeprint'))")  # opens the table
+    chromium.ask("Emulation.setDeviceMetricsOverride", width=740, height=1050, deviceScaleFactor=1, mobile=False)
+    assert len(visible(chromium, ".bins")) == 1
+    assert chromium.run("document.documentElement.scrollWidth") <= 740  # a sheet of A4
+    chromium.ask("Emulation.setEmulatedMedia", media="")
+    assert visible(chromium, "#map") == []

@@ -15,7 +15,8 @@ from s2s.evaluation.report.files import (
     system_rows,
     write_files,
 )
-from s2s.evaluation.report.results import Results, TestSet, gather
+from s2s.evaluation.report.results import Results, gather
+from s2s.evaluation.test_set import TestSet
 
 TABLES = ("length", "systems", "pairs", "pairs_by_length", "curves")
 EVIL = 'a "quoted", line\u2028 and \ud800'
@@ -55,7 +56,7 @@ def test_all_files_are_written(results: Results, tmp_path: Path) -> None:
     assert len(sentences) == 90
 
 
-def test_a_line_of_csv_is_a_row_whatever_is_in_it(results: Results) -> None:
+def test_csv_keeps_any_text(results: Results) -> None:
     rows = sentence_rows(results)
     read = list(csv.DictReader(io.StringIO(as_csv(rows), newline="")))
     assert [row["gru_attention"] for row in read] == [row["gru_attention"] for row in rows]
@@ -66,10 +67,8 @@ def test_the_pairs_of_the_page_are_compared_in_every_bin(results: Results) -> No
     rows = pair_by_length_rows(results)
     assert {(row["system"], row["baseline"]) for row in rows} == {("gru_attention", "lstm")}
     bins = results.evaluations["lstm"].by_length
-    assert [(row["min"], row["max"], row["sentences"]) for row in rows] == [
-        (one.min, one.max, one.sentences) for one in bins
-    ]
     for row, one, other in zip(rows, results.evaluations["gru_attention"].by_length, bins, strict=True):
+        assert (row["min"], row["max"], row["sentences"]) == (other.min, other.max, other.sentences)
         assert (row["system_bleu"], row["baseline_bleu"]) == pytest.approx((one.bleu, other.bleu))
         if one.sentences:
             assert row["difference"] == pytest.approx(one.bleu - other.bleu)
@@ -78,18 +77,18 @@ def test_the_pairs_of_the_page_are_compared_in_every_bin(results: Results) -> No
             assert row["difference"] is None
 
 
-def test_means_stand_before_their_seeds(results: Results) -> None:
+def test_means_precede_their_seeds(results: Results) -> None:
     rows = system_rows(results)
     assert [(row["system"], row["seed"]) for row in rows[:3]] == [("lstm", "mean"), ("lstm", 3), ("lstm", 5)]
     mean, first, second = rows[:3]
     assert mean["bleu"] == pytest.approx((first["bleu"] + second["bleu"]) / 2)
     assert mean["bleu_low"] < mean["bleu"] < mean["bleu_high"]
     assert (mean["train_seconds"], mean["memory_mib"]) == (252.5, 513)
-    bins = [row for row in length_rows(results) if (row["system"], row["metric"]) == ("lstm", "length_ratio")]
-    by_seed = {
-        seed: [row["value"] for row in bins if row["seed"] == seed and row["length_of"] == "reference"]
+    keys, key = ("system", "metric", "length_of", "seed"), ("lstm", "length_ratio", "reference")
+    by_seed = (
+        [row["value"] for row in length_rows(results) if tuple(row[name] for name in keys) == (*key, seed)]
         for seed in ("mean", 3, 5)
-    }
-    for mean, *each in zip(*by_seed.values(), strict=True):
+    )
+    for mean, *each in zip(*by_seed, strict=True):
         assert (mean is None) == (None in each)
         assert mean is None or mean == pytest.approx(sum(each) / 2)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,22 +11,21 @@ import pytest
 from matplotlib.image import imread
 
 from s2s.errors import S2SError
-from s2s.evaluation.report.length import VIEWS, Series, View, draw_length, length_picture
+from s2s.evaluation.report.length import VIEWS, View, draw_length, length_picture
 from s2s.evaluation.report.palette import styles
+from s2s.evaluation.report.prose import SystemScores
 
 
 @pytest.fixture(scope="module")
-def series(make_system) -> list[Series]:
+def systems(make_system) -> list[SystemScores]:
     plan = [("lstm", "fixed", 0.05), ("lstm_attention", "attention", 0.004), ("$cost$", "self-attention", 0.006)]
-    return [
-        Series(name, make_system(name, family, rate).trainings[0].evaluation, family) for name, family, rate in plan
-    ]
+    return [SystemScores(*one[:2], make_system(*one).trainings[0].evaluation) for one in plan]
 
 
-def test_the_length_picture_is_large_enough_and_repeats_byte_for_byte(series: list[Series], tmp_path: Path) -> None:
+def test_the_picture_is_large_and_repeats_byte_for_byte(systems: list[SystemScores], tmp_path: Path) -> None:
     for number in (1, 2):
-        length_picture(series, tmp_path / f"{number}.png")
-        length_picture(series, tmp_path / f"{number}.svg")
+        length_picture(systems, tmp_path / f"{number}.png")
+        length_picture(systems, tmp_path / f"{number}.svg")
     image = imread(tmp_path / "1.png")
     assert image.shape[1] >= 1200
     assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
@@ -33,18 +33,8 @@ def test_the_length_picture_is_large_enough_and_repeats_byte_for_byte(series: li
     assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
     ElementTree.parse(tmp_path / "1.svg")
     text = (tmp_path / "1.svg").read_text(encoding="utf-8")
-    for word in ("lstm_attention", "$cost$", "fixed-size encoding", "n = 0", "11–12", "words in the source"):
+    for word in ("lstm_attention", "$cost$", "fixed-length context vector", "n = 0", "11–12", "words in the source"):
         assert word in text
-
-
-def test_the_picture_shows_the_numbers(series: list[Series]) -> None:
-    axes = draw_length(series).axes[0]
-    scored = [row.bleu for row in series[0].evaluation.by_length if row.bleu is not None]
-    drawn = [list(line.get_ydata()) for line in axes.lines]
-    assert scored in drawn
-    assert len(scored) == 3  # the empty bin has no point
-    row = series[0].evaluation.by_length[0]
-    assert [row.low, row.high] in drawn
 
 
 @pytest.mark.parametrize(
@@ -52,23 +42,27 @@ def test_the_picture_shows_the_numbers(series: list[Series]) -> None:
     [
         (10, 1.5, 2, "longest in training: 10"),
         (5, 0.5, 3, "longest in training: 5"),
-        (8, 1.5, 2, "longest in training: 8"),  # all points of a bin stand on the side of its shortest sentences
+        (8, 1.5, 2, "longest in training: 8"),  # all points of a bin are on one side of the limit
         (12, 2.5, 1, "longest in training: 12"),
         (40, None, 0, "longest in training: 40 →"),  # in the open last bin
         (None, None, 0, None),
     ],
 )
 def test_the_training_limit_is_drawn_between_bins(
-    limit: int | None, position: float | None, shaded: int, label: str | None, series: list[Series]
+    limit: int | None, position: float | None, shaded: int, label: str | None, systems: list[SystemScores]
 ) -> None:
-    moved = [replace(one, evaluation=replace(one.evaluation, training_limit=limit)) for one in series]
-    assert marked(moved) == (position, shaded, label)
+    assert drawn_limit([changed(one, training_limit=limit) for one in systems]) == (position, shaded, label)
 
 
-def marked(series: list[Series]) -> tuple[float | None, float, str | None]:
-    """The training limit of a picture: where its line is, how many bins are shaded, what is written."""
+def changed(system: SystemScores, **fields: Any) -> SystemScores:
+    """Returns a system with other values of some fields of its evaluation."""
+    return replace(system, evaluation=replace(system.evaluation, **fields))
+
+
+def drawn_limit(systems: list[SystemScores]) -> tuple[float | None, float, str | None]:
+    """Returns the position of the training limit in the picture, the number of shaded bins, and the label."""
     for narrow in (False, True):
-        axes = draw_length(series, narrow=narrow).axes[0]
+        axes = draw_length(systems, narrow=narrow).axes[0]
         vertical = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
         shaded = sum(patch.get_width() for patch in axes.patches)
         labels = [text for text in axes.texts if "training" in text.get_text()]
@@ -80,29 +74,27 @@ def marked(series: list[Series]) -> tuple[float | None, float, str | None]:
     return vertical[0] if vertical else None, shaded, labels[0].get_text() if labels else None
 
 
-def test_the_limit_may_be_at_the_end_of_the_last_bin_or_beyond_it(series: list[Series]) -> None:
-    first = series[0].evaluation
+def test_the_limit_may_be_at_the_end_of_the_last_bin_or_beyond_it(systems: list[SystemScores]) -> None:
+    first = systems[0].evaluation
     empty = [replace(row, sentences=0, bleu=None, low=None, high=None) for row in first.by_length]
     shown = [*first.by_length[:2], *empty[2:]]  # nothing is longer than 10
     for limit, expected in ((10, (1.5, 0, "longest in training: 10")), (12, (None, 0, "longest in training: 12 →"))):
-        one = replace(series[0], evaluation=replace(first, by_length=shown, training_limit=limit))
-        assert marked([one]) == expected
+        assert drawn_limit([changed(systems[0], by_length=shown, training_limit=limit)]) == expected
 
 
-def test_names_at_the_lines_are_in_the_colour_for_text(series: list[Series]) -> None:
-    second = replace(series[0], label="gru")
-    labels = {text.get_text(): text.get_color() for text in draw_length([series[0], second]).axes[0].texts}
+def test_names_at_the_lines_are_in_the_colour_for_text(systems: list[SystemScores]) -> None:
+    second = replace(systems[0], name="gru")
+    labels = {text.get_text(): text.get_color() for text in draw_length([systems[0], second]).axes[0].texts}
     look = styles(["fixed", "fixed"])[1]
     assert labels["gru"] == look.text != look.light
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-def test_labels_of_many_bins_do_not_overlap(series: list[Series], narrow: bool) -> None:
-    row = series[0].evaluation.by_length[0]
+def test_labels_of_many_bins_do_not_overlap(systems: list[SystemScores], narrow: bool) -> None:
+    row = systems[0].evaluation.by_length[0]
     for count, least in ((7, 7), (14, 6), (30, 6)):
         bins = [replace(row, min=11 + 2 * n, max=12 + 2 * n, sentences=1234) for n in range(count)]
-        one = replace(series[0], evaluation=replace(series[0].evaluation, by_length=bins, training_limit=None))
-        figure = draw_length([one], narrow=narrow)
+        figure = draw_length([changed(systems[0], by_length=bins, training_limit=None)], narrow=narrow)
         figure.draw_without_rendering()
         axes = figure.axes[0]
         sizes = [text for text in axes.texts if text.get_text().startswith("n")]
@@ -114,38 +106,41 @@ def test_labels_of_many_bins_do_not_overlap(series: list[Series], narrow: bool) 
             assert all(left.x1 < right.x0 for left, right in itertools.pairwise(ends))
 
 
-def test_systems_on_other_sentences_or_bins_do_not_share_a_picture(series: list[Series], tmp_path: Path) -> None:
-    other = replace(series[1].evaluation, test_set={"name": "test", "sha256": "0"})
-    with pytest.raises(S2SError, match="different test sets"):
-        length_picture([series[0], replace(series[1], evaluation=other)], tmp_path / "a.png")
-    bins = replace(series[1].evaluation, by_length=series[1].evaluation.by_length[:2])
-    with pytest.raises(S2SError, match=r"different evaluation\.bins"):
-        length_picture([series[0], replace(series[1], evaluation=bins)], tmp_path / "a.png")
-    with pytest.raises(S2SError, match="at least one"):
-        length_picture([], tmp_path / "a.png")
-    with pytest.raises(S2SError, match=r"\.png or \.svg"):
-        length_picture(series, tmp_path / "a.bmp")
+def test_systems_on_other_sentences_or_bins_do_not_share_a_picture(systems: list[SystemScores], tmp_path: Path) -> None:
+    first, second, _ = systems
+    other = changed(second, test_set={"name": "test", "sha256": "0"})
+    bins = changed(second, by_length=second.evaluation.by_length[:2])
+    for pictured, name, message in (
+        ([first, other], "a.png", "different test sets"),
+        ([first, bins], "a.png", r"different evaluation\.bins"),
+        ([], "a.png", "at least one"),
+        (systems, "a.bmp", r"\.png or \.svg"),
+    ):
+        with pytest.raises(S2SError, match=message):
+            length_picture(pictured, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.stem)
-def test_each_view_shows_its_own_numbers(series: list[Series], view: View) -> None:
-    axes = draw_length(series, view).axes[0]
-    rows = [row.of(view.metric) for row in series[0].evaluation.along(view.side).bins]
+def test_each_view_shows_its_own_numbers(systems: list[SystemScores], view: View) -> None:
+    axes = draw_length(systems, view).axes[0]
+    rows = [row.estimate(view.metric) for row in systems[0].evaluation.bins_by(view.side).bins]
+    values = [row.value for row in rows if row.value is not None]
     drawn = [list(line.get_ydata()) for line in axes.lines]
-    assert [row.value for row in rows if row.value is not None] in drawn
+    assert values in drawn
+    assert len(values) == 3  # the empty bin has no point
     for row in rows:
         assert row.value is None or [row.low, row.high] in drawn
     assert axes.get_ylabel() == {"bleu": "BLEU", "chrf": "chrF++", "length_ratio": "length ratio"}[view.metric]
     assert axes.get_xlabel() == f"words in the {view.side} (n: sentences)"
 
 
-def test_each_side_has_its_own_limit_and_numbers_of_sentences(series: list[Series]) -> None:
-    first = series[0].evaluation
+def test_each_side_has_its_own_limit_and_numbers_of_sentences(systems: list[SystemScores]) -> None:
+    first = systems[0].evaluation
     by_reference = [replace(row, sentences=row.sentences + 1000) for row in first.by_length]
-    moved = replace(first, by_reference_length=by_reference, training_limit=5, reference_limit=8)
+    moved = changed(systems[0], by_reference_length=by_reference, training_limit=5, reference_limit=8)
     for side, limit, extra in (("source", 0.5, 0), ("reference", 1.5, 1000)):
-        axes = draw_length([replace(series[0], evaluation=moved)], View("bleu", side)).axes[0]
+        axes = draw_length([moved], View("bleu", side)).axes[0]
         vertical = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
         assert vertical == [pytest.approx(limit)]
         assert f"n = {first.by_length[0].sentences + extra:,}" in [text.get_text() for text in axes.texts]
@@ -154,11 +149,9 @@ def test_each_side_has_its_own_limit_and_numbers_of_sentences(series: list[Serie
 def test_seeds_are_circles_around_their_mean(make_system) -> None:
     trained = make_system("lstm", "fixed", 0.03, seeds=(1, 2, 3))
     evaluations = [training.evaluation for training in trained.trainings]
-    one = Series("lstm", evaluations[0], "fixed", evaluations)
-    figure = draw_length([one], title="t")
-    drawn = [list(line.get_ydata()) for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    one = SystemScores("lstm", "fixed", evaluations[0], evaluations)
+    several, mean = (draw_length([system], title="t").axes[0] for system in (one, replace(one, seeds=())))
+    drawn = [list(line.get_ydata()) for line in several.lines if line.get_linestyle() == "None"]
     assert drawn == [[row.bleu for row in each.by_length if row.bleu is not None] for each in evaluations]
-    assert any("circles: single seeds" in text.get_text() for text in figure.axes[0].texts)
-    assert not any(
-        "circles" in text.get_text() for text in draw_length([replace(one, seeds=())], title="t").axes[0].texts
-    )
+    assert any("circles: single seeds" in text.get_text() for text in several.texts)
+    assert not any("circles" in text.get_text() for text in mean.texts)

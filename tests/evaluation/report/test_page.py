@@ -16,20 +16,22 @@ import numpy as np
 import pytest
 
 from s2s.errors import S2SError
+from s2s.evaluation.by_length import Estimate
 from s2s.evaluation.report import page as page_module
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import tables
 from s2s.evaluation.report.page import write_page
 from s2s.evaluation.report.prose import signed
-from s2s.evaluation.report.results import Results, TestSet, gather
+from s2s.evaluation.report.results import Results, System, gather
 from s2s.evaluation.scaling import Scaling
+from s2s.evaluation.test_set import TestSet
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = "<script>alert('a')</script> & \"b\""
 
 
 class Page(HTMLParser):
-    """Checks that elements nest; collects text, element names, scripts and what would be fetched."""
+    """HTML parser that checks the nesting and collects text, element names, scripts and external addresses."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -45,18 +47,14 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
-        given = dict(attributes)
-        if tag == "a" and given.get("download"):
-            self.links[str(given["download"])] = str(given["href"])
+        values = {name: str(value) for name, value in attributes}
+        if tag == "a" and values.get("download"):
+            self.links[values["download"]] = values["href"]
         if tag == "script":
             self.scripts.append("")
-        for name, value in attributes:
-            if name == "id":
-                self.ids.append(str(value))
-            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and not str(value).startswith(
-                ("#", "data:")
-            ):
-                self.fetched.append(str(value))
+        self.ids += [values["id"]] if "id" in values else []
+        addresses = [values.get(name, "#") for name in ("src", "href", "xlink:href", "srcset", "data", "action")]
+        self.fetched += [address for address in addresses if not address.startswith(("#", "data:"))]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -80,13 +78,17 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.scripts[0])
-        return found
+        return dict(json.loads(self.scripts[0]))
 
 
 def show(path: Path, results: Results, **more: Any) -> Page:
     write_page(path / "a.html", "t", results, **more)
     return Page((path / "a.html").read_text(encoding="utf-8"))
+
+
+def changed(system: System, **fields: Any) -> System:
+    """Returns a system with other values of some fields of its only training."""
+    return replace(system, trainings=[replace(system.trainings[0], **fields)])
 
 
 @pytest.fixture(scope="module")
@@ -116,23 +118,25 @@ def html(results: Results, maps: list[AttentionMap], scaling: Scaling, tmp_path_
     return path.read_text(encoding="utf-8")
 
 
-def test_it_is_whole_html(html: str) -> None:
-    page = Page(html)
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_it_is_well_formed_html(page: Page) -> None:
     assert page.open == []
     assert page.names.count("html") == page.names.count("h1") == 1
     assert page.names.count("svg") >= 16  # six views and two curves, each for two widths
     assert len(page.ids) == len(set(page.ids)), "ids of pictures collide"
 
 
-def test_it_needs_no_network(html: str) -> None:
-    page = Page(html)
+def test_it_needs_no_network(html: str, page: Page) -> None:
     assert page.fetched == []
     assert not re.search(r"https?://|url\((?!#)|@import", html)
     assert not {"link", "iframe", "object", "img"} & set(page.names)
 
 
-def test_only_the_pages_own_script_may_run(html: str) -> None:
-    page = Page(html)
+def test_only_the_pages_own_script_may_run(html: str, page: Page) -> None:
     assert len(page.scripts) == 2
     assert html.count("<script") == 2  # the data that is not run, and the script
     digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
@@ -141,8 +145,7 @@ def test_only_the_pages_own_script_may_run(html: str) -> None:
     assert "innerHTML" not in page.scripts[1]
 
 
-def test_text_of_systems_and_pieces_is_escaped(html: str) -> None:
-    page = Page(html)
+def test_text_of_systems_and_pieces_is_escaped(html: str, page: Page) -> None:
     assert "<script>alert" not in html
     assert any(EVIL in ["".join(pieces) for pieces in row[-1]] for row in page.data["sentences"])
     assert page.data["attention"][0]["source"] == ["a", "<b>", "(end)"]
@@ -150,27 +153,22 @@ def test_text_of_systems_and_pieces_is_escaped(html: str) -> None:
     assert "python compare.py < x" in page.text
 
 
-def test_tables_hold_the_numbers(html: str, results: Results) -> None:
-    text = Page(html).words
+def interval(score: Estimate, digits: int) -> str:
+    return f"{score.value:.{digits}f} {score.low:.{digits}f}–{score.high:.{digits}f}"
+
+
+def test_tables_hold_the_numbers(page: Page, results: Results) -> None:
+    text = page.words
     for one in results.evaluations.values():
-        assert f"{one.bleu:.1f} {one.bleu_low:.1f}–{one.bleu_high:.1f}" in text
-        assert f"{one.chrf:.1f} {one.chrf_low:.1f}–{one.chrf_high:.1f}" in text
+        assert interval(one.estimate("bleu"), 1) in text
+        assert interval(one.estimate("chrf"), 1) in text
         for row in one.by_reference_length:
             if row.length_ratio_low is not None:
-                assert f"{row.length_ratio:.3f} {row.length_ratio_low:.3f}–{row.length_ratio_high:.3f}" in text
-    for word in (
-        "1.20 M",
-        "0.80 M",
-        "4 min 12 s",
-        "12,346",
-        "3.00 M",
-        "512 MiB",
-        "n/a",
-        *results.first.signatures.values(),
-        *results.pairs.tests.values(),
-    ):
+                assert interval(row.estimate("length_ratio"), 3) in text
+    numbers = ["1.20 M", "0.80 M", "4 min 12 s", "12,346", "3.00 M", "512 MiB", "n/a"]
+    for word in (*numbers, *results.first.signatures.values(), *results.pairwise.tests.values()):
         assert word in text
-    assert '"seed": 1' in Page(html).text
+    assert '"seed": 1' in page.text
     assert "sacrebleu's own test" not in text
     assert "decoding is the time for the whole test set with greedy search." in text
 
@@ -182,7 +180,7 @@ def test_every_system_is_compared_with_every_baseline(html: str, results: Result
         if (cells := re.findall(rf'<span data-baseline="{baseline}"( hidden)?>(.*?)</span>\n', html, re.DOTALL))
     }
     assert list(shown) == list(results.evaluations)
-    assert results.baseline == "lstm"  # the better one of those on a fixed-size encoding
+    assert results.baseline == "lstm"  # the better one of those with a fixed-length context vector
     for baseline, cells in shown.items():
         assert len(cells) == 2 * 4
         assert all(bool(hidden) == (baseline != "lstm") for hidden, _ in cells)
@@ -190,15 +188,14 @@ def test_every_system_is_compared_with_every_baseline(html: str, results: Result
         assert texts.count("baseline") == 2
         for system in results.evaluations:
             if system != baseline:
-                for found in results.pairs.found[system, baseline].values():
-                    low, high = f"{signed(found.low)} to", f"p = {found.p_value:.4f}"
-                    assert any(low in text and text.endswith(high) for text in texts)
+                for one in results.pairwise.differences[system, baseline].values():
+                    low, p_value = f"{signed(one.low)} to", f"p = {one.p_value:.4f}"
+                    assert any(low in text and text.endswith(p_value) for text in texts)
 
 
-def test_downloads_are_the_files_themselves(html: str, results: Results) -> None:
-    links = Page(html).links
-    assert set(links) == {*(f"{name}.csv" for name in tables(results)), "report.json"}
-    contents = {name: base64.b64decode(uri.split("base64,")[1]).decode() for name, uri in links.items()}
+def test_downloads_are_the_files_themselves(page: Page, results: Results) -> None:
+    assert set(page.links) == {*(f"{name}.csv" for name in tables(results)), "report.json"}
+    contents = {name: base64.b64decode(uri.split("base64,")[1]).decode() for name, uri in page.links.items()}
     rows = list(csv.DictReader(io.StringIO(contents["length.csv"])))
     row = next(r for r in rows if r["system"] == "gru" and r["length_of"] == "source" and r["metric"] == "bleu")
     assert float(row["value"]) == results.evaluations["gru"].by_length[0].bleu
@@ -215,15 +212,13 @@ def test_colours_are_variables_with_a_dark_set(html: str) -> None:
     assert len(re.findall(r"--system-1-text: #", html)) == 2
 
 
-def test_cost_by_length(html: str) -> None:
-    text = Page(html).words
-    assert "a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and transformer 16.0 times" in text
-    assert "a <processor>, 2 threads" in text
-    assert "8.00 ms 400 MiB" in text
-    assert "32.0 ms T2.00 · 400 MiB" in text
+def test_cost_by_length(page: Page) -> None:
+    growth = "a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and transformer 16.0 times"
+    for text in (growth, "a <processor>, 2 threads", "8.00 ms 400 MiB", "32.0 ms T2.00 · 400 MiB"):
+        assert text in page.words
 
 
-def test_models_of_the_cost_look_like_the_systems_of_their_name_and_others_like_none(html: str) -> None:
+def test_cost_and_scores_of_a_model_share_its_colour(html: str) -> None:
     swatches = re.findall(r'<svg class="swatch".*?stroke="var\((.*?)\)".*?<span class="name">(.*?)</span>', html)
     by_name = {name: color for color, name in swatches}
     assert len(set(swatches)) == len(by_name) == 5  # one colour for each name
@@ -233,13 +228,13 @@ def test_models_of_the_cost_look_like_the_systems_of_their_name_and_others_like_
     assert set(re.findall(r"var\((--system-\d)\)", picture)) == {"--system-2", "--system-3", "--system-4"}
 
 
-def test_without_its_script_it_shows_a_middling_sentence_of_each_bin(html: str, results: Results) -> None:
+def test_without_its_script_it_shows_the_middle_sentence_of_each_bin(html: str, results: Results) -> None:
     shown, lengths = [int(n) for n in re.findall(r"<h3>(\d+) words?", html)], results.test.lengths()
     bins = [(0, 5), (6, 10), (13, 18)]
     assert shown == [median_high([n for n in lengths if low <= n <= high]) for low, high in bins]
 
 
-def test_a_page_without_room_leaves_out_sentences_of_all_lengths(
+def test_a_size_limit_leaves_out_sentences_of_all_lengths(
     results: Results, maps: list[AttentionMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_module, "_SENTENCES", 8_000)
@@ -251,18 +246,15 @@ def test_a_page_without_room_leaves_out_sentences_of_all_lengths(
     shares = [sum(low <= row[1] <= high for row in page.data["sentences"]) for low, high in ((1, 5), (6, 10), (13, 18))]
     assert max(shares) - min(shares) <= 1
     assert page.data["attention"] == []
-    assert "Where attention looks" not in page.words
+    assert "Attention weights" not in page.words
 
 
-def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: Path) -> None:
-    one = make_system("rnn", "fixed", 0.05, limit=None)
-    training = replace(one.trainings[0], train_seconds=None, tokens_per_s=None, tokens_seen=None, memory=None, curve=[])
-    settings = {"strategy": "beam"}
-    other = make_system("gru", "fixed", 0.05, limit=None)
-    beam = replace(other.trainings[0], evaluation=replace(other.trainings[0].evaluation, decoding=settings), curve=[])
-    systems = [replace(one, trainings=[training]), replace(other, trainings=[beam])]
-    page = show(tmp_path, gather(systems, test_set, trials=5))
-    for title in ("Learning curves", "Attention minus", "How cost grows", "Where attention looks"):
+def test_a_page_without_measurements(make_system, test_set: TestSet, tmp_path: Path) -> None:
+    rnn, gru = (make_system(name, "fixed", 0.05, limit=None) for name in ("rnn", "gru"))
+    rnn = changed(rnn, train_seconds=None, tokens_per_s=None, tokens_seen=None, memory=None, curve=[])
+    gru = changed(gru, evaluation=replace(gru.trainings[0].evaluation, decoding={"strategy": "beam"}), curve=[])
+    page = show(tmp_path, gather([rnn, gru], test_set, trials=5))
+    for title in ("Learning curves", "Attention minus", "Cost by sentence length", "Attention weights"):
         assert title not in page.text
     assert "Decoding of rnn: strategy=greedy" in page.words
     assert "Decoding of gru: strategy=beam" in page.words
@@ -271,40 +263,40 @@ def test_a_page_of_unmeasured_things(make_system, test_set: TestSet, tmp_path: P
 
 def test_shaded_is_explained_where_something_is_shaded(make_system, test_set: TestSet, tmp_path: Path) -> None:
     one = make_system("rnn", "fixed", 0.05)
-    training = replace(one.trainings[0], evaluation=replace(one.trainings[0].evaluation, reference_limit=None))
-    show(tmp_path, gather([replace(one, trainings=[training])], test_set, trials=5))
+    one = changed(one, evaluation=replace(one.trainings[0].evaluation, reference_limit=None))
+    show(tmp_path, gather([one], test_set, trials=5))
     views = (tmp_path / "a.html").read_text(encoding="utf-8").split('<div data-view="')[1:7]
-    assert ["Shaded: longer than anything in training" in view for view in views] == [True] * 3 + [False] * 3
+    assert ["Shaded: longer than all training sentences" in view for view in views] == [True] * 3 + [False] * 3
 
 
-def test_what_scrolls_can_be_reached_with_the_keyboard(html: str) -> None:
+def test_scrolling_regions_are_reachable_with_the_keyboard(html: str) -> None:
     scrolling = re.findall(r'<div class="scroll"[^>]*>', html)
     assert len(scrolling) == 11
     for one in scrolling:
         assert re.fullmatch(r'<div class="scroll" tabindex="0" role="region" aria-label="[^"]+">', one)
 
 
-def test_several_seeds_are_said_to_be_several(make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_several_seeds_are_named(make_system, test_set: TestSet, tmp_path: Path) -> None:
     names = [("lstm", "fixed", 0.05), ("lstm_attention", "attention", 0.004)]
     results = gather([make_system(*one, seeds=(1, 4, 7)) for one in names], test_set, trials=20)
     text = show(tmp_path, results).words
-    assert "means of 3 trainings each" in text
-    assert "(means of 3 trainings)" in text
-    assert "Each model was trained with the seeds 1, 4 and 7" in text
-    assert "of the means of 3 trainings (sacrebleu's own test takes one of each system), not corrected" in text
-    assert "Training time and tokens/s leave out validation and saving;" in text
+    for part in (
+        "means of 3 trainings each",
+        "(means of 3 trainings)",
+        "Each model was trained with the seeds 1, 4 and 7",
+        "of the means of 3 trainings (sacrebleu's own test takes one of each system), not corrected",
+        "Training time and tokens/s exclude validation and saving;",
+        *("514 MiB", "4 min 13 s", "1, 4, 7"),
+    ):
+        assert part in text
     for system in results.systems:
         scores = [one.evaluation.bleu for one in system.trainings]
         one = results.evaluations[system.name]
         assert one.bleu == pytest.approx(np.mean(scores))
-        interval = f"{one.bleu:.1f} {one.bleu_low:.1f}–{one.bleu_high:.1f}"
-        assert f"{interval} seeds {min(scores):.1f}–{max(scores):.1f}" in text
-    assert "514 MiB" in text
-    assert "4 min 13 s" in text
-    assert "1, 4, 7" in text
+        assert f"{interval(one.estimate('bleu'), 1)} seeds {min(scores):.1f}–{max(scores):.1f}" in text
 
 
-def test_the_table_of_attention_says_where_the_cell_differs_too(make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_the_table_of_attention_names_differing_cells(make_system, test_set: TestSet, tmp_path: Path) -> None:
     fixed, transformer = make_system("gru", "fixed", 0.05), make_system("transformer", "self-attention", 0.002)
     mine = make_system("mine", "attention", 0.004)
     text = show(tmp_path, gather([fixed, mine, transformer], test_set, trials=5)).words
@@ -317,15 +309,14 @@ def test_the_table_of_attention_says_where_the_cell_differs_too(make_system, tes
     assert page.data["pair"] == ["transformer", "gru"]
 
 
-def test_what_does_not_belong_together_is_refused(results: Results, make_system, test_set: TestSet) -> None:
-    systems = results.systems
-    with pytest.raises(S2SError, match="lstm was evaluated on another test set"):
-        gather(systems, replace(test_set, references=test_set.sources))
-    with pytest.raises(S2SError, match="lstm repeated"):
-        gather([systems[0], systems[0]], test_set)
-    with pytest.raises(S2SError, match="1 hypotheses for 90"):
-        gather([replace(systems[0], trainings=[replace(systems[0].trainings[0], hypotheses=["a"])])], test_set)
-    with pytest.raises(S2SError, match="same seeds"):
-        gather([systems[0], make_system("rnn", "fixed", 0.1, seeds=(1, 2))], test_set)
-    with pytest.raises(S2SError, match="at least one"):
-        gather([], test_set)
+def test_systems_that_cannot_be_compared_are_an_error(results: Results, make_system, test_set: TestSet) -> None:
+    lstm = results.systems[0]
+    for systems, test, message in (
+        (results.systems, replace(test_set, references=test_set.sources), "lstm was evaluated on another test set"),
+        ([lstm, lstm], test_set, "lstm repeated"),
+        ([changed(lstm, hypotheses=["a"])], test_set, "1 hypotheses for 90"),
+        ([lstm, make_system("rnn", "fixed", 0.1, seeds=(1, 2))], test_set, "same seeds"),
+        ([], test_set, "at least one"),
+    ):
+        with pytest.raises(S2SError, match=message):
+            gather(systems, test)

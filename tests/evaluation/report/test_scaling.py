@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from s2s.evaluation.report.scaling import blocks, draw_scaling, how, scaling_picture, sentences
+from s2s.evaluation.report.scaling import blocks, conditions, draw_scaling, growth_sentences, scaling_picture
 from s2s.evaluation.scaling import Scaling
 
 
@@ -17,7 +17,7 @@ def test_the_picture_repeats_byte_for_byte(scaling: Scaling, tmp_path: Path) -> 
         assert (tmp_path / f"1.{suffix}").read_bytes() == (tmp_path / f"2.{suffix}").read_bytes()
     ElementTree.parse(tmp_path / "1.svg")
     text = (tmp_path / "1.svg").read_text(encoding="utf-8")
-    for word in ("lstm_attention", "fixed-size encoding", "batch of 8 sentences", "training: peak memory"):
+    for word in ("lstm_attention", "fixed-length context vector", "batch of 8 sentences", "training: peak memory"):
         assert word in text
 
 
@@ -39,8 +39,8 @@ def test_a_picture_without_memory_has_no_empty_row(scaling: Scaling) -> None:
     assert len(draw_scaling(unknown).axes) == 4
 
 
-def test_sentences_say_what_the_numbers_say(scaling: Scaling) -> None:
-    assert sentences(scaling) == [
+def test_sentences_have_the_numbers(scaling: Scaling) -> None:
+    assert growth_sentences(scaling) == [
         "From 10 to 40 tokens, 4 times as many, a training update on 1 sentence takes rnn 4.0, lstm_attention 4.0 and "
         "transformer 16.0 times as long.",
         "On 1 sentence, each further token adds to the time of an update 1.00 ms with rnn, 2.00 ms with lstm_attention "
@@ -48,7 +48,7 @@ def test_sentences_say_what_the_numbers_say(scaling: Scaling) -> None:
         "From 10 to 40 tokens, 4 times as many, decoding 1 sentence takes rnn 4.0, lstm_attention 4.0 and "
         "transformer 16.0 times as long.",
     ]
-    assert sentences(replace(scaling, costs=[cost for cost in scaling.costs if cost.length == 10])) == []
+    assert growth_sentences(replace(scaling, costs=[cost for cost in scaling.costs if cost.length == 10])) == []
 
 
 def test_the_table(scaling: Scaling) -> None:
@@ -63,7 +63,7 @@ def test_the_table(scaling: Scaling) -> None:
     assert [cell.memory for cell in cells["rnn"]] == ["400 MiB"] * 3
 
 
-def test_where_it_was_measured_is_said(scaling: Scaling) -> None:
-    assert how(scaling).startswith("a <processor>, 2 threads, torch 2.0, bf16: medians")
+def test_the_conditions_name_the_machine(scaling: Scaling) -> None:
+    assert conditions(scaling).startswith("a <processor>, 2 threads, torch 2.0, bf16: medians")
     on_gpu = replace(scaling, machine={**scaling.machine, "device": "A GPU"})
-    assert how(on_gpu).startswith("A GPU, torch 2.0, bf16: medians")
+    assert conditions(on_gpu).startswith("A GPU, torch 2.0, bf16: medians")

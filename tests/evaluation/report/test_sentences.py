@@ -5,25 +5,26 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2s.evaluation.report.results import TestSet, gather
+from s2s.evaluation.report.results import gather
 from s2s.evaluation.report.sentences import (
-    as_script,
     by_bins,
     differences,
     evenly,
-    for_the_page,
+    page_sentences,
+    script_json,
     sentence_scores,
 )
+from s2s.evaluation.test_set import TestSet
 
 
 @given(st.lists(st.lists(st.integers(), max_size=30), min_size=1, max_size=6), st.integers(0, 100))
 def test_as_many_of_each_bin_as_there_are(bins: list[list[int]], count: int) -> None:
-    named = [[(number, place) for place in range(len(members))] for number, members in enumerate(bins)]
-    chosen = evenly(named, count)  # type: ignore[arg-type]
-    assert len(set(chosen)) == len(chosen) == min(count, sum(map(len, bins)))
-    taken = [sum(one[0] == number for one in chosen) for number in range(len(bins))]  # type: ignore[index]
-    for members, share in zip(bins, taken, strict=True):
-        assert share == len(members) or share >= max(taken) - 1
+    numbered = [[(number, place) for place in range(len(members))] for number, members in enumerate(bins)]
+    selection = evenly(numbered, count)  # type: ignore[arg-type]
+    assert len(set(selection)) == len(selection) == min(count, sum(map(len, bins)))
+    shares = [sum(one[0] == number for one in selection) for number in range(len(bins))]  # type: ignore[index]
+    for members, share in zip(bins, shares, strict=True):
+        assert share == len(members) or share >= max(shares) - 1
 
 
 def test_they_are_spread_over_their_bin() -> None:
@@ -61,10 +62,9 @@ def test_scores_are_sacrebleus_of_the_sentence_alone(make_system, test_set: Test
     scores = sentence_scores(results)["lstm"]
     for number in (0, 5, 17):
         output, reference = system.trainings[0].hypotheses[number], test_set.references[number]
-        assert scores[number] == pytest.approx(
-            sacrebleu.sentence_chrf(output, [reference], word_order=2).score, abs=0.006
-        )
-    rows = for_the_page(results, 10**9)
+        expected = sacrebleu.sentence_chrf(output, [reference], word_order=2).score
+        assert scores[number] == pytest.approx(expected, abs=0.006)
+    rows = page_sentences(results, 10**9)
     assert [row[1] for row in rows] == sorted(test_set.lengths())
     assert sorted(row[0] for row in rows) == list(range(1, 91))
     for number, length, reference_length, source, reference, (score,), (pieces,) in rows:
@@ -76,13 +76,13 @@ def test_scores_are_sacrebleus_of_the_sentence_alone(make_system, test_set: Test
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 1.0])
-def test_what_is_shown_fits_its_bytes(make_system, test_set: TestSet, share: float) -> None:
-    """Text that is written longer than it is: quotes and angle brackets, and outputs in many pieces."""
+def test_the_sentences_fit_the_budget(make_system, test_set: TestSet, share: float) -> None:
+    """Quotes, angle brackets and outputs in many pieces make the JSON longer than the text."""
     outputs = [f'<"{line}" a b' for line in test_set.references]
     results = gather([make_system("lstm", "fixed", 0, hypotheses=outputs)], test_set, trials=5)
-    everything = len(as_script(for_the_page(results, 10**9)).encode())
+    everything = len(script_json(page_sentences(results, 10**9)).encode())
     budget = int(share * everything)
-    shown = for_the_page(results, budget)
-    assert len(as_script(shown).encode()) <= max(budget, len("[]")) + len(shown)
+    shown = page_sentences(results, budget)
+    assert len(script_json(shown).encode()) <= max(budget, len("[]")) + len(shown)
     assert (len(shown) == 90) == (share == 1.0)
     assert abs(len(shown) - 90 * share) <= 15

@@ -1,42 +1,33 @@
-"""A page that still lacks systems: it says which, and a browser shows the next one without being asked."""
+"""Incomplete pages: they name the missing systems and reload themselves."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from s2s.evaluation.report import page
 from s2s.evaluation.report.page import write_page
-from s2s.evaluation.report.results import TestSet, gather
-from tests.evaluation.report.browser import NAMES, Browser, installed
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    if installed() is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)}")
-    started = Browser(str(installed()), tmp_path / "profile")
-    yield started
-    started.close()
+from s2s.evaluation.report.results import gather
+from s2s.evaluation.test_set import TestSet
+from tests.evaluation.report.browser import Browser
 
 
 @pytest.fixture(scope="module")
 def pages(make_system, test_set: TestSet, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Of one system of three, which reloads itself at once, and of two of two."""
-    found, path = [], tmp_path_factory.mktemp("pages") / "index.html"
+    """An incomplete page of one of three systems that reloads itself at once, and a complete page of two systems."""
+    texts, path = [], tmp_path_factory.mktemp("pages") / "index.html"
     systems = [make_system(name, "fixed", 0.02) for name in ("lstm", "gru")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "RELOAD", 0.2)
         for number, missing in ((1, ["gru", "<lstm>_attention"]), (2, [])):
             write_page(path, "A page", gather(systems[:number], test_set, trials=20), missing=missing)
-            found.append(path.read_text(encoding="utf-8"))
-    return found
+            texts.append(path.read_text(encoding="utf-8"))
+    return texts
 
 
-def test_it_says_what_is_missing_until_nothing_is(pages: list[str]) -> None:
+def test_missing_systems_are_named(pages: list[str]) -> None:
     first, last = pages
     assert "1 of 3 systems so far. Still to come: gru and &lt;lstm&gt;_attention." in first
     assert re.search(r'<noscript><meta http-equiv="refresh" content="[\d.]+"></noscript>', first)
@@ -45,7 +36,7 @@ def test_it_says_what_is_missing_until_nothing_is(pages: list[str]) -> None:
     assert '<p class="missing"' not in last
 
 
-def test_a_stopped_comparison_waits_for_nothing(make_system, test_set: TestSet, tmp_path: Path) -> None:
+def test_a_stopped_comparison_does_not_reload(make_system, test_set: TestSet, tmp_path: Path) -> None:
     results = gather([make_system("lstm", "fixed", 0.02)], test_set, trials=20)
     write_page(tmp_path / "index.html", "A page", results, missing=["gru"], stopped=True)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -53,12 +44,12 @@ def test_a_stopped_comparison_waits_for_nothing(make_system, test_set: TestSet, 
     assert not re.search(r'http-equiv="refresh"|<p[^>]* data-reload', text)
 
 
-def test_a_browser_shows_the_next_system_by_itself(pages: list[str], tmp_path: Path, browser: Browser) -> None:
+def test_a_browser_shows_the_next_system_after_a_reload(pages: list[str], tmp_path: Path, chromium: Browser) -> None:
     path = tmp_path / "index.html"
     path.write_text(pages[0], encoding="utf-8")
-    browser.open(path)
-    assert browser.run("document.querySelectorAll('#systems tbody tr').length") == 2  # scores, and what they took
+    chromium.open(path)
+    assert chromium.run("document.querySelectorAll('#systems tbody tr').length") == 2  # scores and cost
     path.write_text(pages[1], encoding="utf-8")
-    browser.until(lambda: browser.run("document.querySelectorAll('#systems tbody tr').length") == 4)
-    assert browser.run("document.querySelector('[data-reload]')") is None
-    assert browser.problems == []
+    chromium.until(lambda: chromium.run("document.querySelectorAll('#systems tbody tr').length") == 4)
+    assert chromium.run("document.querySelector('[data-reload]')") is None
+    assert chromium.problems == []
