@@ -1,4 +1,4 @@
-"""`scripts/benchmark.py`: how fast it is, on this machine, against what."""
+"""`scripts/benchmark.py`: speed and memory on this machine, beside other programs."""
 
 from __future__ import annotations
 
@@ -67,20 +67,20 @@ def benchmark(config: DictConfig) -> None:
     """
     values = plain(config)
     raise_all(check_call(BenchmarkConfig, values, ""))
-    wanted = build(BenchmarkConfig, values)
-    against.peers_of(wanted.peer, wanted.task)  # before anything is read
-    if wanted.task == "scaling" and wanted.output is not None and Path(wanted.output).suffix in PICTURES:
-        raise S2SError(f"config: output={wanted.output} must be a JSON file; its picture is written beside it")
-    device = pick_device(wanted.device)
+    own = build(BenchmarkConfig, values)
+    against.peers_of(own.peer, own.task)  # before anything is read
+    if own.task == "scaling" and own.output is not None and Path(own.output).suffix in PICTURES:
+        raise S2SError(f"config: output={own.output} must be a JSON file; its picture is written beside it")
+    device = pick_device(own.device)
     keep_freed_memory()
     machine = facts(device)
     log.info("%s, %d threads, torch %s", machine["processor"], machine["threads"], machine["torch"])
-    rows, lines = TASKS[wanted.task](wanted, values)
-    if wanted.output is not None and wanted.task != "gpu":  # which keeps each part as it comes
-        write_json(Path(wanted.output), {"config": values, "machine": machine, "rows": rows})
-        if wanted.task == "scaling":
+    rows, lines = TASKS[own.task](own, values)
+    if own.output is not None and own.task != "gpu":  # which keeps each part as it comes
+        write_json(Path(own.output), {"config": values, "machine": machine, "rows": rows})
+        if own.task == "scaling":
             for suffix in PICTURES:
-                scaling_picture(read_scaling(Path(wanted.output)), Path(wanted.output).with_suffix(suffix))
+                scaling_picture(read_scaling(Path(own.output)), Path(own.output).with_suffix(suffix))
     sys.stdout.write(align(lines) + "\n")
 
 

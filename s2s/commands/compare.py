@@ -1,8 +1,7 @@
-"""`scripts/compare.py`: trains and evaluates a ladder of models on one data set, and writes one page about them.
+"""`scripts/compare.py`: trains and evaluates a ladder of baselines on one data set, and compares them on a page.
 
-Each model is an ordinary run below `output`, made as `train.py model=…` with the same further settings would make it;
-with several seeds, one run for each of them. What is trained and evaluated already is not done again, so a stopped
-comparison goes on where it was.
+Each model, with several seeds each training, is an ordinary run below `output`, the same as `train.py model=…` with the
+same settings would make. Finished runs and evaluations are not repeated, so a stopped comparison continues.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ log = logging.getLogger(__name__)
 
 Size = Literal["quick", "full"]
 
-ALL = "all"  # in a ladder: settings of all of its models
+ALL = "all"  # in a ladder: settings of all its models
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One training: of this model, with this seed, into a folder of this name."""
+    """One training: a model, a seed, and the name of the run directory."""
 
     model: str
     seed: int
@@ -106,12 +105,12 @@ def compare(config: DictConfig) -> None:
 
 
 def _default_output(data: str, size: Size, sizes: Mapping[str, Any]) -> str:
-    """A ladder that has several sizes has a folder for each."""
+    """Each size of a ladder that has several has a folder of its own."""
     return f"runs/compare/{data}-full" if size == "full" and "quick" in sizes else f"runs/compare/{data}"
 
 
 def _announcement(page: Path, expected: Sequence[float | None], at_once: int) -> str:
-    """Where the page will be, and when."""
+    """The line that tells the page's path and the expected duration."""
     if None in expected:
         return f"the page: {page}, from the first model on; each model trains until validation no longer improves"
     seconds = schedule([one for one in expected if one is not None], at_once)
@@ -119,13 +118,13 @@ def _announcement(page: Path, expected: Sequence[float | None], at_once: int) ->
 
 
 class Page:
-    """The report of the models that are there, written again with each further one.
+    """The report of the finished models, rewritten after each further one.
 
     Args:
         planned: all trainings, in the order of the page.
-        done: folders of those that were trained before.
+        done: folders of trainings that were finished before.
         output: the folder of the runs.
-        scaling: a measurement for the page to show as well.
+        scaling: a measurement that the page shows, too.
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class Page:
         self._table = ""
 
     def add(self, folder: str) -> None:
-        """A training is done."""
+        """Adds a finished training."""
         one = next(one for one in self._planned if one.folder == folder)
         self._runs[folder] = load(self._output / folder, one.config.device, one.config.trust)
         complete, missing = self._models()
@@ -147,7 +146,7 @@ class Page:
                 self._table = self._report.write(complete, missing)
 
     def stop(self) -> None:
-        """What is missing does not come: a page that is there must not wait for it."""
+        """Rewrites a page that lists missing models: they will not come now, so it must not wait for them."""
         complete, missing = self._models()
         if self._table and missing:
             self._report.write(complete, missing, stopped=True)
@@ -177,14 +176,14 @@ def train_and_evaluate(config: RunConfig, path: Path) -> None:
 
 
 def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], output: Path) -> list[Planned]:
-    """Each model with each seed: configured by what `ladder` has for all and for it, then by what was typed."""
+    """Each model with each seed: settings of `ladder` for all models, then for this one, then the user's overrides."""
     typed = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
     for key, instead in {"model": "models=[…], a list,", "run_dir": "output=…, the folder of all runs,"}.items():
         if key in map(key_of, typed):
             raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
-    found = []
+    planned = []
     for name in models:
         for seed in seeds:
             settings = [*ladder.get(ALL, []), *ladder.get(name, []), *typed, f"model={name}", f"seed={seed}"]
@@ -192,14 +191,14 @@ def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], o
             del values["run_dir"]
             folder = _folder(output, name, seed, len(seeds) > 1)
             config = with_stored_precision(run_config(values), RunDirectory(output / folder))
-            found.append(Planned(name, seed, folder, config))
-    return found
+            planned.append(Planned(name, seed, folder, config))
+    return planned
 
 
 def _folder(output: Path, model: str, seed: int, several: bool) -> str:
-    """The name of a run below `output`: that of the model, where there are several seeds with the seed at its end.
+    """The name of a run below `output`: the model's, with the seed at its end if there are several seeds.
 
-    Where the model was trained with this seed before, alone or beside others, it is the name that it got then.
+    A model that was trained with this seed before keeps the name that it got then.
     """
     names = [f"{model}-s{seed}", model] if several else [model, f"{model}-s{seed}"]
     for name in names:

@@ -1,4 +1,4 @@
-"""What `scripts/compare.py` writes about the runs that it has trained: from run directories to the report."""
+"""The report of `scripts/compare.py`: from run directories to the page, its pictures and data."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ ATTENTION_SENTENCES = 30
 
 
 class Report:
-    """The page, the pictures, the data and the table of trained runs, written anew as further runs are done.
+    """The page, the pictures, the data and the table of trained runs, rewritten after each further run.
 
     Args:
-        folder: where they go.
-        scaling: a measurement for the page to show as well.
+        folder: of these files.
+        scaling: a measurement that the page shows, too.
     """
 
     def __init__(self, folder: Path, scaling: Scaling | None) -> None:
@@ -49,14 +49,14 @@ class Report:
 
         Args:
             runs: by model and seed.
-            missing: models that are not trained yet; the page says so, and reloads itself.
-            stopped: they are not being trained now: it does not reload itself.
+            missing: models that are not trained yet; the page lists them, and reloads itself.
+            stopped: they are not being trained now, and the page does not reload itself.
         """
         first = next(iter(next(iter(runs.values())).values()))
         name, test = test_set(first)
         systems = [_system(label, trained, name, test) for label, trained in runs.items()]
-        of = f"{len(systems)} of {len(systems) + len(missing)} systems" if missing else f"{len(systems)} systems"
-        log.info("the page: %s on %d sentences", of, len(test.sources))
+        count = f"{len(systems)} of {len(systems) + len(missing)}" if missing else f"{len(systems)}"
+        log.info("the page: %s systems on %d sentences", count, len(test.sources))
         results = gather(systems, test)
         page = self.folder / "index.html"
         if not missing:
@@ -78,19 +78,21 @@ class Report:
         """Attention weights of each system that has them, for sentences of all lengths up to the training limit."""
         test = results.test
         bins = by_bins(test.lengths(), test.config.bins, results.first.training_limit)
-        chosen = sorted(evenly(bins, ATTENTION_SENTENCES))
+        sentences = sorted(evenly(bins, ATTENTION_SENTENCES))
         for system in results.systems:
             if system.family == "fixed":
                 continue
             translator = next(iter(runs[system.name].values())).translator()
-            for index in chosen:
+            for index in sentences:
                 if (system.name, index) not in self._attention:
-                    seen = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
-                    heads = {name: weights.numpy() for name, weights in seen.weights.items()}
-                    found = AttentionMap(system.name, index, seen.source, seen.target, heads) if heads else None
-                    self._attention[system.name, index] = found
-        keys = itertools.product([system.name for system in results.systems], chosen)
-        return [found for key in keys if (found := self._attention.get(key)) is not None]
+                    attention = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
+                    heads = {name: weights.numpy() for name, weights in attention.weights.items()}
+                    pieces = attention.source, attention.target
+                    self._attention[system.name, index] = (
+                        AttentionMap(system.name, index, *pieces, heads) if heads else None
+                    )
+        keys = itertools.product([system.name for system in results.systems], sentences)
+        return [attention_map for key in keys if (attention_map := self._attention.get(key)) is not None]
 
 
 def test_set(run: Run) -> tuple[str, TestSet]:
@@ -99,22 +101,21 @@ def test_set(run: Run) -> tuple[str, TestSet]:
 
 
 def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str], float]:
-    """The evaluation, the hypotheses and the seconds of decoding: what is stored, as far as it still holds.
+    """The evaluation, the hypotheses and the seconds of decoding, from the run directory where they are still valid.
 
-    Translations are made again where weights, decoding or test set have changed, scores also where the settings of the
-    evaluation have.
+    A change of weights, decoding or test set makes new translations; a change of the evaluation makes new scores.
     """
     translated = _translated(run, name, test)
     if translated is None:
         return evaluate_run(run, name, test, run.config.decoding)
     values, hypotheses = translated
     seconds = values["decoding_seconds"]
-    found = _stored(values, test) or score_run(run, name, test, run.config.decoding, hypotheses, seconds)
-    return found, hypotheses, seconds
+    evaluation = _stored(values, test) or score_run(run, name, test, run.config.decoding, hypotheses, seconds)
+    return evaluation, hypotheses, seconds
 
 
 def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], list[str]] | None:
-    """What is stored of a test set and its translations; None unless they are those of this run, decoding and text."""
+    """The stored result of a test set and its translations; None unless they are of this run, decoding and text."""
     stored, text = run.directory.evaluation / f"{name}.json", run.directory.evaluation / f"{name}.hyp"
     if not (stored.exists() and text.exists() and stored.stat().st_mtime > run.directory.weights.stat().st_mtime):
         return None
@@ -130,7 +131,7 @@ def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], lis
 
 
 def _stored(values: dict[str, Any], test: TestSet) -> Evaluation | None:
-    """The scores, unless they were made with other settings or hold less than scores do today."""
+    """The stored scores; None if other settings made them, or an older version that stored less."""
     if values.get("evaluation") != dataclasses.asdict(test.config):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What all scripts share: composing the config, logging to stderr, errors as one line, exit codes.
+"""The console of all commands: composed configuration, logging to stderr, errors as one line, exit codes.
 
 Exit codes: 0 done; 2 bad input (one line on stderr); 130 and 143 interrupted by Ctrl-C and SIGTERM; 1 a defect of s2s.
 """
@@ -33,7 +33,7 @@ OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists 
 
 
 class LineFormatter(logging.Formatter):
-    """The message; warnings and errors say that they are."""
+    """The message, with its level if that is a warning or an error."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
@@ -178,15 +178,15 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
 
 
 def overrides() -> list[str]:
-    """What the user typed after the script's name, Hydra's own settings left out."""
+    """The overrides on the command line, without Hydra's own."""
     return list(HydraConfig.get().overrides.task)
 
 
 def typed_section(config: DictConfig, name: str) -> dict[str, Any]:
-    """The settings of a section that the user typed, those of a whole group where one was named (`decoding=default`).
+    """The settings of a section that the user overrode: single keys, or a whole group (`decoding=default`).
 
-    A section of conf/translate.yaml or conf/evaluate.yaml shows all its keys and their usual values; what is not typed
-    stays as the run has it.
+    conf/translate.yaml and conf/evaluate.yaml show all keys of a section with their usual values; the run's own values
+    hold unless they are overridden.
     """
     keys, values = list(map(key_of, overrides())), plain(config)[name]
     if name in keys:

@@ -1,4 +1,4 @@
-"""`scripts/evaluate.py`: BLEU and chrF++ of a run, whole and by sentence length, with intervals; and what bits cost."""
+"""`scripts/evaluate.py`: BLEU and chrF++ of a run by sentence length, and the quality loss at lower precision."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
 def score_run(
     run: Run, name: str, test: TestSet, decoding: DecodingConfig, hypotheses: list[str], seconds: float
 ) -> Evaluation:
-    """Scores translations of a test set that took so many seconds, and stores the result and its picture."""
+    """Scores translations of a test set, and stores the result, the decoding time and a picture."""
     limits = training_limits(run.directory)
     result = evaluate_translations(
         test,
@@ -180,7 +180,7 @@ def evaluate_precisions(
 
 
 def _decode(run: Run, test: TestSet, decoding: DecodingConfig) -> Decoded:
-    """The translations of a test set, and the seconds that they took."""
+    """The translations of a test set, and the seconds of decoding."""
     started = time.monotonic()
     translator = run.translator(**dataclasses.asdict(decoding))
     hypotheses = translator.translate(test.sources, progress=sys.stderr.isatty())

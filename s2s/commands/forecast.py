@@ -1,4 +1,4 @@
-"""How long trainings will take, from a few updates on this machine before the first one begins."""
+"""The expected duration of trainings, from a few updates on this machine before the first one begins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AROUND = 24.0  # seconds that a training takes besides its updates: to start, to
 
 
 def training_seconds(config: RunConfig, path: Path, device: torch.device) -> float | None:
-    """About how long a training still takes; None where it ends when it no longer improves.
+    """The expected remaining seconds of a training; None if validation decides its end.
 
     Args:
         config: with a dtype.
@@ -57,10 +57,10 @@ def training_seconds(config: RunConfig, path: Path, device: torch.device) -> flo
 
 
 def order(seconds: Mapping[str, float | None], at_once: int) -> list[str]:
-    """In which order to start jobs of which `at_once` run at a time.
+    """The order in which to start jobs of which `at_once` run at a time.
 
-    The longest first, so that no core is idle at the end; but one core of several begins with the shortest, so that
-    there soon is something to see. Where times are not known the last ones are taken to be longest: ladders climb.
+    The longest job comes first, so that no core is idle at the end; with several cores the shortest comes second, for
+    an early first result. If durations are unknown, later jobs count as longer: ladders climb.
     """
     climbing = list(seconds)
     falling = sorted(climbing, key=lambda name: (seconds[name] or 0.0, climbing.index(name)), reverse=True)
@@ -68,7 +68,7 @@ def order(seconds: Mapping[str, float | None], at_once: int) -> list[str]:
 
 
 def schedule(seconds: Sequence[float], at_once: int) -> float:
-    """When the last of several jobs ends, if the longest begin first and `at_once` run at a time."""
+    """The end of the last job, if the longest begin first and `at_once` run at a time."""
     ends = [0.0] * at_once
     for one in sorted(seconds, reverse=True):
         heapq.heappush(ends, heapq.heappop(ends) + one)

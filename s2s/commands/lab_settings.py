@@ -1,6 +1,6 @@
-"""The settings of the lab, checked before any work: types, lists, names, and whatever would be typed for train.py.
+"""Check of the lab's settings before any work: types, lists, names, and overrides of train.py.
 
-An experiment that comes last may begin hours after the first; what is wrong with its settings is said at once.
+The last experiment may begin hours after the first; errors in its settings are reported at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from s2s.models import check_model
 from s2s.nn.cells import CELLS
 from s2s.schema import build, check_call, nearest, raise_all
 
-Compose = Callable[[Sequence[str]], dict[str, Any]]  # what `scripts/train.py` would train if this were typed after it
+Compose = Callable[[Sequence[str]], dict[str, Any]]  # overrides -> the configuration of `scripts/train.py`
 
 
-def asked(values: Mapping[str, Any], configuration: Compose) -> tuple[Size, dict[str, tuple[Experiment, Any]]]:
-    """The size, and each experiment that is asked for with its checked settings as plain values.
+def checked_experiments(
+    values: Mapping[str, Any], configuration: Compose
+) -> tuple[Size, dict[str, tuple[Experiment, Any]]]:
+    """The size, and each selected experiment with its checked settings as plain values.
 
     Raises:
         S2SError: naming every error of the configuration.
@@ -54,10 +56,10 @@ def asked(values: Mapping[str, Any], configuration: Compose) -> tuple[Size, dict
     raise_all(errors)
     for name in names:
         errors += setting_errors(known[name], sections[name][size], f"lab.{name}.{size}", configuration)
-    said: dict[str, str] = {}  # what several experiments would train, and cannot, is said of the first
+    distinct: dict[str, str] = {}  # an error that several experiments share is reported for the first
     for error in errors:
-        said.setdefault(error.split(": ", 1)[-1], error)
-    raise_all(list(said.values()))
+        distinct.setdefault(error.split(": ", 1)[-1], error)
+    raise_all(list(distinct.values()))
     return size, {name: (known[name], sections[name][size]) for name in known if name in names}
 
 
@@ -80,7 +82,7 @@ def _field_errors(settings: Any, where: str, configuration: Compose) -> list[str
         if dataclasses.is_dataclass(value):
             errors += _field_errors(value, key, configuration)
         elif hints[field.name] in (Overrides, TextOverrides):
-            errors += _typed_errors(value, key, configuration, tested=hints[field.name] == Overrides)
+            errors += _override_errors(value, key, configuration, tested=hints[field.name] == Overrides)
         elif isinstance(value, list):
             optional = MAY_BE_EMPTY in getattr(hints[field.name], "__metadata__", ())
             errors += _list_errors(value, key, optional)
@@ -95,10 +97,10 @@ def _list_errors(value: list[Any], key: str, optional: bool) -> list[str]:
     return [f"{key}={value} names something twice"] if any(one in value[:n] for n, one in enumerate(value)) else []
 
 
-def _typed_errors(typed: list[str], key: str, configuration: Compose, tested: bool) -> list[str]:
+def _override_errors(overrides: list[str], key: str, configuration: Compose, tested: bool) -> list[str]:
     try:
         config = parse(
-            configuration(typed), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"])
+            configuration(overrides), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"])
         )
         if tested and not getattr(config.data, "tests", True):
             raise S2SError("data.tests is empty: name a test set, which models are evaluated on")

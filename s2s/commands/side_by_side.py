@@ -1,8 +1,8 @@
-"""Several jobs at a time, each in a process of its own with its share of the CPU's cores.
+"""Parallel jobs, each in a process of its own with its share of the CPU cores.
 
-Small models gain little from a second core (their matrix products are too small to share), two of them side by side
-gain nearly twofold. What a job writes to stderr appears line by line behind its name; an error that several have is
-said once. A signal to this process is passed on once; jobs also stop when this process is gone.
+A small model gains little from a second core, as its matrix multiplications are too small to share; two models in
+parallel run nearly twice as fast. Each line that a job writes to stderr appears behind its name; an error that several
+jobs have is reported once. A signal to this process reaches each job once; jobs also stop when this process is gone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SIGNAL = 128  # an exit code above says which signal ended a process
 
 @dataclass(frozen=True)
 class _Running:
-    """A job in its process, and where its error comes from."""
+    """A job's process, and the pipe for its error."""
 
     process: ForkServerProcess | SpawnProcess
     errors: connection.Connection
@@ -49,14 +49,14 @@ def run_side_by_side(
     """Runs picklable functions, at most `at_once` at a time, in order; the first that fails stops the others.
 
     Args:
-        done: called here with the name of each job that has succeeded, after the next one was started.
+        done: called in this process with the name of each job that succeeded, after the next one was started.
 
     Returns:
         0, or the exit code of what stopped them: that of the failed job, or of the signal.
     """
     threads = max(1, torch.get_num_threads() // at_once)
     waiting, running, code = list(jobs.items()), dict[str, _Running](), 0
-    said, succeeded = set[str](), list[str]()
+    reported, succeeded = set[str](), list[str]()
     began = time.monotonic()
     with Signals() as signals, _stopping(running):
         while running or (waiting and not code):
@@ -77,8 +77,8 @@ def run_side_by_side(
                 if status is not None:
                     del running[name]
                     error = _error(ended)
-                    if error and error not in said:
-                        said.add(error)
+                    if error and error not in reported:
+                        reported.add(error)
                         tqdm.write(f"{name}: error: {error}", file=sys.stderr)
                     if not status:
                         succeeded.append(name)
@@ -92,7 +92,7 @@ def run_side_by_side(
 
 @contextmanager
 def _stopping(running: Mapping[str, _Running]) -> Iterator[None]:
-    """Stops what still runs when an error leaves the block."""
+    """Stops the running jobs when an error leaves the block."""
     try:
         yield
     except BaseException:
@@ -116,10 +116,10 @@ def _start(name: str, job: Callable[[], object], threads: int) -> _Running:
 
 
 def _context() -> ForkServerContext | SpawnContext:
-    """How processes begin: as forks of one that has imported everything and computed nothing, or anew.
+    """The start method: on Linux forks of a server process that has imported everything and computed nothing.
 
-    To import torch, datasets and what training needs takes seconds. A fork of this process would lack torch's threads.
-    On macOS system libraries do not bear forks.
+    Importing torch, datasets and the rest of training takes seconds. A fork of this process would lack torch's threads.
+    On macOS, system libraries do not survive forks.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -129,7 +129,7 @@ def _context() -> ForkServerContext | SpawnContext:
 
 
 def _error(ended: _Running) -> str:
-    """What was wrong with a job that has ended; empty where it does not say."""
+    """The error of a job that has ended; empty if it sent none."""
     with ended.errors as errors:
         try:
             return str(errors.recv()) if errors.poll() else ""

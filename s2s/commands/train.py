@@ -1,4 +1,4 @@
-"""`scripts/train.py`: one training run from a configuration to a run directory; the same command again resumes it."""
+"""`scripts/train.py`: a training run, from a configuration to a run directory; the same command again resumes it."""
 
 from __future__ import annotations
 
@@ -67,17 +67,19 @@ def train(config: DictConfig) -> float:
 
 
 def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
-    """`runs/<data>/<model>[-<overrides>]-s<seed>`: what was typed decides the name.
+    """`runs/<data>/<model>[-<overrides>]-s<seed>`, named after the user's overrides.
 
-    Overrides that a resumed run may change do not; long names are cut and get a hash of the whole.
+    Overrides that a resumed run may change have no part in the name; long names are truncated and get a hash.
     """
     own = ("data", "model", "seed", "run_dir", *MAY_CHANGE)
-    said = [o.lstrip("+~") for o in typed]
-    told = sorted(o for o in said if (key := key_of(o)) not in own and not key.startswith(("decoding.", "evaluation.")))
-    short = "-".join(re.sub(r"^.*\.(?=[^.=]*=)|^.*/(?=[^/=]*=)", "", o) for o in told)
+    given = [o.lstrip("+~") for o in typed]
+    named = sorted(
+        o for o in given if (key := key_of(o)) not in own and not key.startswith(("decoding.", "evaluation."))
+    )
+    short = "-".join(re.sub(r"^.*\.(?=[^.=]*=)|^.*/(?=[^/=]*=)", "", o) for o in named)
     words = re.sub(r"[^\w.=+-]+", "_", short).strip("_")
     if len(words) > 60 or words != short:
-        digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\n".join(named).encode()).hexdigest()[:8]
         words = f"{words[:50]}-{digest}"
     name = "-".join(part for part in (values["model"]["name"], words, f"s{values['seed']}") if part)
     return Path("runs", values["data"]["name"], name)
@@ -160,7 +162,7 @@ def run_config(values: dict[str, Any]) -> RunConfig:
     Raises:
         S2SError: naming every error.
     """
-    # A module named on the command line is the user's own; the run directory remembers that it was named.
+    # A module named on the command line is the user's own.
     model = values.get("model")
     named = [outside_module(model[part].get("cell")) for part in ("encoder", "decoder") if model and part in model]
     trust = [*values.get("trust", []), *(module for module in named if module)]
@@ -186,7 +188,7 @@ def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
 
 
 def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
-    """Makes a run directory at the first start: tokeniser, corpus summary and configuration."""
+    """Creates the run directory at the first start: tokeniser, corpus summary and configuration."""
     if directory.config.exists():
         directory.save_config(config.to_dict())  # with what may change
         return
@@ -205,7 +207,7 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
 
 
 def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> None:
-    """A warm start: the weights of another run of the same shape."""
+    """Initialises the weights from another run of the same shape."""
     theirs = Tokenizer.load(other.tokenizer)
     if (theirs.source_size, theirs.target_size) != (tokenizer.source_size, tokenizer.target_size):
         raise S2SError(
@@ -216,7 +218,7 @@ def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> Non
 
 
 class Validation:
-    """What the trainer calls to measure a model: loss on the validation split, and BLEU of greedy translations."""
+    """Validation: the loss on the validation split, and BLEU of greedy translations."""
 
     def __init__(self, config: RunConfig, split: Split, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -247,7 +249,7 @@ class Validation:
 
 @contextmanager
 def log_file(path: Path, group: ProcessGroup) -> Iterator[None]:
-    """Everything that process 0 logs also goes to the end of this file."""
+    """Appends the log of rank 0 to this file."""
     if not group.is_main:
         yield
         return

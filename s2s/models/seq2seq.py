@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.data.batching import Batch
-from s2s.data.tokenizer import PAD
+from s2s.data.subwords import PAD
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, LossSums, Seq2Seq
 from s2s.nn.dropout import Dropout
 from s2s.nn.loss import projected_cross_entropy, token_log_probs
