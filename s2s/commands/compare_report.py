@@ -87,10 +87,8 @@ class Report:
                 if (system.name, index) not in self._attention:
                     attention = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
                     heads = {name: weights.numpy() for name, weights in attention.weights.items()}
-                    pieces = attention.source, attention.target
-                    self._attention[system.name, index] = (
-                        AttentionMap(system.name, index, *pieces, heads) if heads else None
-                    )
+                    by_head = AttentionMap(system.name, index, attention.source, attention.target, heads)
+                    self._attention[system.name, index] = by_head if heads else None
         keys = itertools.product([system.name for system in results.systems], sentences)
         return [attention_map for key in keys if (attention_map := self._attention.get(key)) is not None]
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
-from s2s.commands.lab_settings import checked_experiments
+from s2s.commands.lab_settings import experiments_of
 from s2s.commands.precision import decide_precision
 from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import run_config
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 def lab(config: DictConfig) -> None:
     """Runs the selected experiments, prints their findings, and writes the page."""
     values = plain(config)
-    size, experiments = checked_experiments(values, training_configuration)
+    size, experiments = experiments_of(values, training_configuration)
     output = Path(values["output"])
     precision = lab_precision(output / "precision.json")
     runner = JobRunner(output, training_configuration, trained, run_side_by_side, values["jobs"], precision)

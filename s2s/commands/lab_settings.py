@@ -27,9 +27,7 @@ from s2s.schema import build, check_call, nearest, raise_all
 Compose = Callable[[Sequence[str]], dict[str, Any]]  # overrides -> the configuration of `scripts/train.py`
 
 
-def checked_experiments(
-    values: Mapping[str, Any], configuration: Compose
-) -> tuple[Size, dict[str, tuple[Experiment, Any]]]:
+def experiments_of(values: Mapping[str, Any], configuration: Compose) -> tuple[Size, dict[str, tuple[Experiment, Any]]]:
     """The size, and each selected experiment with its checked settings as plain values.
 
     Raises:

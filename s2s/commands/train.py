@@ -72,10 +72,8 @@ def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
     Overrides that a resumed run may change have no part in the name; long names are truncated and get a hash.
     """
     own = ("data", "model", "seed", "run_dir", *MAY_CHANGE)
-    given = [o.lstrip("+~") for o in typed]
-    named = sorted(
-        o for o in given if (key := key_of(o)) not in own and not key.startswith(("decoding.", "evaluation."))
-    )
+    free = ("decoding.", "evaluation.")
+    named = sorted(o.lstrip("+~") for o in typed if (key := key_of(o)) not in own and not key.startswith(free))
     short = "-".join(re.sub(r"^.*\.(?=[^.=]*=)|^.*/(?=[^/=]*=)", "", o) for o in named)
     words = re.sub(r"[^\w.=+-]+", "_", short).strip("_")
     if len(words) > 60 or words != short:

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from s2s.commands.console import plain
 from s2s.commands.lab import training_configuration
-from s2s.commands.lab_settings import asked
+from s2s.commands.lab_settings import experiments_of
 from s2s.errors import S2SError
 from s2s.lab.experiments import EXPERIMENTS
 from tests.commands.conftest import Done, Script
@@ -97,7 +97,7 @@ def test_bad_settings(root: Path, override: str, message: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         values = plain(compose("lab", [_only(override), override]))
         with pytest.raises(S2SError) as error:
-            asked(values, training_configuration)
+            experiments_of(values, training_configuration)
     assert message in str(error.value)
     assert "errors: (1)" not in str(error.value)
 
@@ -115,6 +115,6 @@ def test_an_error_of_all_experiments_is_reported_once(inside: Callable[..., Done
 def test_every_experiment_has_both_sizes(root: Path, size: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         values = plain(compose("lab", [f"lab.size={size}"]))
-        _, experiments = asked(values, training_configuration)
+        _, experiments = experiments_of(values, training_configuration)
     assert list(experiments) == [experiment.name for experiment in EXPERIMENTS]
     assert {path.stem for path in (root / "conf" / "lab").glob("*.yaml")} == set(experiments)
