@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
 from s2s.nn.dropout import Dropout
-from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, Wiring
+from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, StepForm
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.stepping import State, tanh, tanh_
 
@@ -265,7 +265,7 @@ class _AttentionBackend(Backend):
             return self.loop(cell, gx, state, sizes, attended)
         feeds = cell.attentional
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(Wiring(kernel, cell.query, feeds is not None, compute_dtype(state[0])), gx, *attended),
+            *(StepForm(kernel, cell.query, feeds is not None, compute_dtype(state[0])), gx, *attended),
             *(cell.attention.query.weight, cell.attention.energy.weight),
             inner.backend.input_weight(inner, cell.input_size - cell.context_inputs, cell.input_size),
             *((None, None) if feeds is None else (feeds.weight, feeds.bias)),

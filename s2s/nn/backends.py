@@ -155,11 +155,11 @@ class _RNNBackend(_BuiltIn):
 class _LSTMBackend(_BuiltIn):
     def recurrent_parameters(self, cell: Cell) -> tuple[Tensor, ...]:
         lstm = cast("LSTM", cell)
-        return (lstm.of_all_gates(lstm.weight_hh),)
+        return (lstm.fill_open_gate(lstm.weight_hh),)
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
         lstm = cast("LSTM", cell)
-        return lstm.of_all_gates(lstm.weight_ih[:, start:stop])
+        return lstm.fill_open_gate(lstm.weight_ih[:, start:stop])
 
     def torch_form(self, cell: Cell) -> TorchForm | None:
         lstm = cast("LSTM", cell)
