@@ -82,7 +82,7 @@ def _check_shapes(where: str, cell: Cell, state: State) -> None:
     shapes = [tuple(s.shape) for s in state]
     if shapes != [(BATCH, HIDDEN)] * cell.num_states:
         raise _ContractError(
-            f"{where} returns tensors of the shapes {shapes}; num_states = {cell.num_states} requires {cell.num_states} "
+            f"{where} returns tensors of shapes {shapes}; num_states = {cell.num_states} requires {cell.num_states} "
             f"of (batch, hidden) = {(BATCH, HIDDEN)}, the output first"
         )
 
