@@ -130,7 +130,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             query, feeding = wiring = attention.query, attention.input_feeding
             context = hidden_size if feeding else memory_size
             if query == "previous" or feeding:
-                context_inputs = AttentionCell.width_of_context(query, feeding, hidden_size, memory_size)
+                context_inputs = AttentionCell.context_width(query, feeding, hidden_size, memory_size)
             self.bahdanau = BahdanauAttention(hidden_size, memory_size, attention.size)
         self.reads = "fixed" if self.bahdanau is None else "attention"
 

@@ -1,4 +1,4 @@
-"""Additive attention: for each target word a weighted mean of the encoder's outputs, weighted by a query.
+"""Additive attention: a weighted mean of the encoder's outputs, whose weights depend on a query.
 
 Bahdanau et al. 2015, section 3.1, in the letters of their appendix A.1.2, the query being the decoder's state:
 
@@ -30,7 +30,7 @@ from s2s.nn.kernels.stepping import State, tanh, tanh_
 
 
 class AttentionMemory(NamedTuple):
-    """The encoder's outputs as a decoder attends to them, the same for all steps."""
+    """Values, keys and mask of the encoder's outputs, the same for all decoder steps."""
 
     values: Tensor  # (B, S, D)
     keys: Tensor  # (B, S, A)
@@ -127,9 +127,9 @@ class StackedCell(Cell):
 
     @staticmethod
     def of_level(level: int, gates: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gates of one cell, the lowest being 1, by their own names."""
-        own = f"layer{level}."
-        return {name.removeprefix(own): value for name, value in gates.items() if name.startswith(own)}
+        """The gates of one cell, the lowest being 1, without the prefix of its level."""
+        prefix = f"layer{level}."
+        return {name.removeprefix(prefix): value for name, value in gates.items() if name.startswith(prefix)}
 
 
 class _StackedBackend(Backend):
@@ -177,12 +177,12 @@ class AttentionCell(Cell):
         self.query = query
         self.num_states = cell.num_states
         self.context_size = cell.hidden_size if input_feeding else memory_size
-        self.context_inputs = self.width_of_context(query, input_feeding, cell.hidden_size, memory_size)
+        self.context_inputs = self.context_width(query, input_feeding, cell.hidden_size, memory_size)
         self.attentional = nn.Linear(cell.output_size + memory_size, self.context_size) if input_feeding else None
         self.backend = _AttentionBackend()
 
     @staticmethod
-    def width_of_context(query: str, input_feeding: bool, hidden_size: int, memory_size: int) -> int:
+    def context_width(query: str, input_feeding: bool, hidden_size: int, memory_size: int) -> int:
         """Columns of the wrapped cell's input behind the embedding's."""
         return (memory_size if query == "previous" else 0) + (hidden_size if input_feeding else 0)
 
@@ -203,7 +203,7 @@ class AttentionCell(Cell):
         if not self.cell.backend.splits_input(self.cell):
             return partial(self.project_all, gx)
         first = self.input_size - self.context_inputs
-        columns = self.cell.backend.projection_of_columns(self.cell, first, self.input_size)
+        columns = self.cell.backend.column_projection(self.cell, first, self.input_size)
         return lambda parts: gx + columns(torch.cat(parts, dim=-1)) if parts else gx
 
     def project_all(self, x: Tensor, parts: list[Tensor]) -> Tensor:

@@ -116,7 +116,7 @@ def test_attention_cell_equals_its_equations(kind: str, query: str, feeding: boo
     torch.manual_seed(1)
     hidden, width, embedding = 4, 3, 2
     cell_type = NonlinearInput if kind == "nonlinear" else CELLS[kind]
-    inner = cell_type(embedding + AttentionCell.width_of_context(query, feeding, hidden, width), hidden)
+    inner = cell_type(embedding + AttentionCell.context_width(query, feeding, hidden, width), hidden)
     attention = BahdanauAttention(hidden, width, 5)
     cell = AttentionCell(inner, attention, query, feeding, width)
     memory, mask = torch.randn(2, 6, width), torch.arange(6) < torch.tensor([[6], [3]])

@@ -137,7 +137,7 @@ def test_attention_decoder_equals_autograd(
     kind: str, steps: int, lengths: list[int], parts: set[str], wiring: tuple[Query, bool], seed: int
 ) -> None:
     hidden, width, embedding, batch = 5, 4, 3, len(lengths)
-    inner = _cell(kind, embedding + AttentionCell.width_of_context(*wiring, hidden, width), hidden, seed)
+    inner = _cell(kind, embedding + AttentionCell.context_width(*wiring, hidden, width), hidden, seed)
     cell = AttentionCell(inner, BahdanauAttention(hidden, width, 6), *wiring, width)
     assert cell.backend.has_kernel(cell)
     generator = torch.Generator().manual_seed(seed)

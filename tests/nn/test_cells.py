@@ -97,11 +97,11 @@ def test_columns_of_the_input_can_be_projected_separately(name: str) -> None:
     cell = CELLS[name](7, 4)
     _randomize(cell, 2)
     x = torch.randn(5, 7)
-    share = cell.backend.projection_of_columns(cell, 3, 7)(x[:, 3:])
+    share = cell.backend.column_projection(cell, 3, 7)(x[:, 3:])
     parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + share
     torch.testing.assert_close(parts, cell.project(x))
-    share = cell.backend.projection_of_columns(cell, 2, 5)(x[:, 2:5])
-    torch.testing.assert_close(LOOP.projection_of_columns(cell, 2, 5)(x[:, 2:5]), share)
+    share = cell.backend.column_projection(cell, 2, 5)(x[:, 2:5])
+    torch.testing.assert_close(LOOP.column_projection(cell, 2, 5)(x[:, 2:5]), share)
 
 
 def test_initial_biases_and_matrices() -> None:

@@ -23,10 +23,10 @@ HOLD = 10_000.0
 HOLD_COLUMNS = 8  # one is needed; tensor cores want multiples of 8
 
 
-class TorchForm(NamedTuple):
-    """A cell in torch's parameters: gates in torch's order, two biases."""
+class TorchRNN(NamedTuple):
+    """One of torch's recurrent functions with its parameters: gates in torch's order, two biases."""
 
-    function: str  # of torch: rnn_tanh, lstm or gru
+    function: str  # rnn_tanh, lstm or gru
     weight_ih: Tensor
     weight_hh: Tensor
     bias_ih: Tensor
@@ -41,12 +41,11 @@ def in_cudnn(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def run(
-    form: TorchForm, rows: Tensor, sizes: list[int], state: State, padding: Tensor | None = None
+    rnn: TorchRNN, rows: Tensor, sizes: list[int], state: State, padding: Tensor | None = None
 ) -> tuple[Tensor, State]:
     """Runs a whole sequence.
 
     Args:
-        form: see `Backend.torch_form`.
         rows: (N, I), the cell's whole input, as laid out by `s2s.nn.packing`.
         sizes: rows of each step.
         state: (B_0, H) each.
@@ -61,16 +60,16 @@ def run(
     compute = compute_dtype(rows)
     if devices.on_gpu(rows) and not in_cudnn(compute, rows.device):
         compute = torch.float32  # still many times as fast as separate operations
-    if padding is not None and form.function == "lstm":
-        rows, form = _hold_cell_state(rows, form, padding)
+    if padding is not None and rnn.function == "lstm":
+        rows, rnn = _hold_cell_state(rows, rnn, padding)
     with torch.autocast(rows.device.type, enabled=False):
-        outputs, final = _run(form, rows.to(compute), sizes, tuple(s.to(compute) for s in state))
+        outputs, final = _run(rnn, rows.to(compute), sizes, tuple(s.to(compute) for s in state))
     kind = state[0].dtype
     return outputs.to(kind), tuple(s.to(kind) for s in final)
 
 
-def _run(form: TorchForm, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
-    function, weights = getattr(torch, form.function), _contiguous(form[1:], rows.dtype)
+def _run(rnn: TorchRNN, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
+    function, weights = getattr(torch, rnn.function), _contiguous(rnn[1:], rows.dtype)
     # Biases, one layer, no dropout, training mode (cuDNN saves tensors for the backward pass), one direction.
     options = (True, 1, 0.0, torch.is_grad_enabled(), False)
     first = tuple(s.unsqueeze(0) for s in state)
@@ -90,9 +89,9 @@ def _contiguous(weights: tuple[Tensor, ...], dtype: torch.dtype) -> list[Tensor]
     return [piece.view(weight.shape) for piece, weight in zip(pieces, weights, strict=True)]
 
 
-def _hold_cell_state(rows: Tensor, form: TorchForm, padding: Tensor) -> tuple[Tensor, TorchForm]:
+def _hold_cell_state(rows: Tensor, rnn: TorchRNN, padding: Tensor) -> tuple[Tensor, TorchRNN]:
     """Input and parameters of an LSTM that holds its cell state at padding."""
-    i, f, *others = form.weight_ih.new_zeros(4, form.weight_hh.size(1), HOLD_COLUMNS).unbind(0)
+    i, f, *others = rnn.weight_ih.new_zeros(4, rnn.weight_hh.size(1), HOLD_COLUMNS).unbind(0)
     i[:, 0], f[:, 0] = -HOLD, HOLD
-    hold = torch.cat([form.weight_ih, torch.cat([i, f, *others])], dim=1)
-    return torch.cat([rows, pad(padding.to(rows.dtype), (0, HOLD_COLUMNS - 1))], dim=1), form._replace(weight_ih=hold)
+    hold = torch.cat([rnn.weight_ih, torch.cat([i, f, *others])], dim=1)
+    return torch.cat([rows, pad(padding.to(rows.dtype), (0, HOLD_COLUMNS - 1))], dim=1), rnn._replace(weight_ih=hold)
