@@ -27,6 +27,7 @@ from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
 from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention, StackedCell
 from s2s.nn.cells import cell_class
 from s2s.nn.dropout import Dropout
+from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 from s2s.schema import PositiveInt, Probability
@@ -93,8 +94,8 @@ class RecurrentEncoder(Encoder, name="recurrent"):
 
     def gates(self, embedded: Tensor, mask: Tensor) -> Gates:
         """Layers are `encoder forward`, `encoder backward`, those of a stack `encoder 1 forward` and so on."""
-        directions = [""] if self.directions == 1 else [" forward", " backward"]
-        names = [level + way for level in _level_names("encoder", len(self.stack.levels)) for way in directions]
+        suffixes = [""] if self.directions == 1 else [" forward", " backward"]
+        names = [level + suffix for level in _level_names("encoder", len(self.stack.levels)) for suffix in suffixes]
         return dict(zip(names, map(_without_states, self.stack.trace(embedded, mask)), strict=True))
 
 
@@ -125,9 +126,10 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         self.attending: RecurrentLayer | None = None
         self.fixed = isinstance(attention, FixedContext)
         context_inputs = context = summary_size if self.fixed else 0
-        wiring = None
+        query: Query | None = None
+        feeding = False
         if isinstance(attention, Bahdanau):
-            query, feeding = wiring = attention.query, attention.input_feeding
+            query, feeding = attention.query, attention.input_feeding
             context = hidden_size if feeding else memory_size
             if query == "previous" or feeding:
                 context_inputs = AttentionCell.context_width(query, feeding, hidden_size, memory_size)
@@ -138,19 +140,19 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             cell_class(cell)(size, hidden_size, **(cell_options or {}))
             for size in (input_size + context_inputs, *[hidden_size] * (layers - 1))
         ]
-        if self.bahdanau is not None and wiring is not None and context_inputs:
+        if self.bahdanau is not None and query is not None and context_inputs:
             inner = cells[0] if layers == 1 else StackedCell(cells, dropout)
-            self.attending = RecurrentLayer(AttentionCell(inner, self.bahdanau, *wiring, memory_size))
+            self.attending = RecurrentLayer(AttentionCell(inner, self.bahdanau, query, feeding, memory_size))
         else:
             self.stack = RecurrentStack([[RecurrentLayer(c)] for c in cells], dropout)
         self.hidden_size = hidden_size
         self.states_per_layer = [c.num_states for c in cells]
         self.num_states = sum(self.states_per_layer)
         order = cells if self.attending is None else cells[::-1]  # of the states
-        top_is_query = wiring is not None and wiring[0] == "previous"
-        read = [n > 0 or c.reads_output or (c is order[0] and top_is_query) for c in order for n in range(c.num_states)]
+        needs_output = [c.reads_output or (c is order[0] and query == "previous") for c in order]
+        read = [n > 0 or needed for c, needed in zip(order, needs_output, strict=True) for n in range(c.num_states)]
         self.bridge = nn.ModuleDict(
-            {f"state{i}": nn.Linear(summary_size, hidden_size) for i, r in enumerate(read) if r}
+            {f"state{i}": nn.Linear(summary_size, hidden_size) for i, is_read in enumerate(read) if is_read}
         )
         self.readout = nn.Linear(hidden_size + context + input_size, input_size)
         self.dropout = Dropout(dropout)

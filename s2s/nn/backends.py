@@ -163,13 +163,9 @@ class _LSTMBackend(_KernelBackend):
         lstm = cast("LSTM", cell)
         if lstm.open is not None:
             return None
-
-        def reorder(parameter: Tensor) -> Tensor:  # torch has i, f, c̃, o
-            f, i, o, candidate = parameter.chunk(4)
-            return torch.cat([i, f, candidate, o])
-
-        bias = reorder(lstm.bias)
-        return TorchRNN("lstm", reorder(lstm.weight_ih), reorder(lstm.weight_hh), bias, torch.zeros_like(bias))
+        gates = (parameter.chunk(4) for parameter in (lstm.weight_ih, lstm.weight_hh, lstm.bias))
+        weight_ih, weight_hh, bias = (torch.cat([i, f, c, o]) for f, i, o, c in gates)  # torch's order
+        return TorchRNN("lstm", weight_ih, weight_hh, bias, torch.zeros_like(bias))
 
 
 class _GRUBackend(_KernelBackend):
@@ -184,13 +180,10 @@ class _GRUBackend(_KernelBackend):
         gru = cast("GRU", cell)
         if gru.reset == "before":
             return None
-
-        def reorder(parameter: Tensor) -> Tensor:  # torch has r, 1 - z, h̃, and 1 - σ(a) = σ(-a)
-            z, r, candidate = parameter.chunk(3)
-            return torch.cat([r, -z, candidate])
-
-        bias_hh = F.pad(gru.bias_hn, (2 * gru.hidden_size, 0))
-        return TorchRNN("gru", reorder(gru.weight_ih), reorder(gru.weight_hh), reorder(gru.bias), bias_hh)
+        gates = (parameter.chunk(3) for parameter in (gru.weight_ih, gru.weight_hh, gru.bias))
+        # torch's order is r, 1 - z, h̃, and 1 - σ(a) = σ(-a).
+        weight_ih, weight_hh, bias = (torch.cat([r, -z, candidate]) for z, r, candidate in gates)
+        return TorchRNN("gru", weight_ih, weight_hh, bias, F.pad(gru.bias_hn, (2 * gru.hidden_size, 0)))
 
 
 class _SRUBackend(_KernelBackend):

@@ -62,24 +62,19 @@ def run(
         compute = torch.float32  # still many times as fast as separate operations
     if padding is not None and rnn.function == "lstm":
         rows, rnn = _hold_cell_state(rows, rnn, padding)
-    with torch.autocast(rows.device.type, enabled=False):
-        outputs, final = _run(rnn, rows.to(compute), sizes, tuple(s.to(compute) for s in state))
-    kind = state[0].dtype
-    return outputs.to(kind), tuple(s.to(kind) for s in final)
-
-
-def _run(rnn: TorchRNN, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
-    function, weights = getattr(torch, rnn.function), _contiguous(rnn[1:], rows.dtype)
+    function, weights = getattr(torch, rnn.function), _contiguous(rnn[1:], compute)
     # Biases, one layer, no dropout, training mode (cuDNN saves tensors for the backward pass), one direction.
     options = (True, 1, 0.0, torch.is_grad_enabled(), False)
-    first = tuple(s.unsqueeze(0) for s in state)
+    first = tuple(s.to(compute).unsqueeze(0) for s in state)
     hx = first if len(first) > 1 else first[0]
-    if sizes[0] == sizes[-1]:
-        whole = rows.view(len(sizes), sizes[0], -1)
-        outputs, *final = function(whole, hx, weights, *options, False)  # time first
-    else:
-        outputs, *final = function(rows, torch.tensor(sizes), hx, weights, *options)
-    return outputs.reshape(len(rows), -1), tuple(s.reshape(b.shape) for s, b in zip(final, state, strict=True))
+    inputs, dtype = rows.to(compute), state[0].dtype
+    with torch.autocast(rows.device.type, enabled=False):
+        if sizes[0] == sizes[-1]:  # the time axis comes first
+            outputs, *final = function(inputs.view(len(sizes), sizes[0], -1), hx, weights, *options, False)
+        else:
+            outputs, *final = function(inputs, torch.tensor(sizes), hx, weights, *options)
+    final_states = tuple(s.reshape(old.shape).to(dtype) for s, old in zip(final, state, strict=True))
+    return outputs.reshape(len(rows), -1).to(dtype), final_states
 
 
 def _contiguous(weights: tuple[Tensor, ...], dtype: torch.dtype) -> list[Tensor]:
