@@ -7,7 +7,7 @@ float64 on the CPU; together they take a second or two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,11 +80,11 @@ def _state_shapes(make: Make) -> None:
 
 def _check_shapes(where: str, cell: Cell, state: State) -> None:
     shapes = [tuple(s.shape) for s in state]
-    if shapes != [(BATCH, HIDDEN)] * cell.num_states:
-        raise _ContractError(
-            f"{where} returns tensors of shapes {shapes}; num_states = {cell.num_states} requires {cell.num_states} "
-            f"of (batch, hidden) = {(BATCH, HIDDEN)}, the output first"
-        )
+    _require(
+        shapes == [(BATCH, HIDDEN)] * cell.num_states,
+        f"{where} returns tensors of shapes {shapes}; num_states = {cell.num_states} requires {cell.num_states} "
+        f"of (batch, hidden) = {(BATCH, HIDDEN)}, the output first",
+    )
 
 
 def _time_parallel_projection(make: Make) -> None:
@@ -92,12 +92,12 @@ def _time_parallel_projection(make: Make) -> None:
     cell = make()
     x = torch.randn(TIME, BATCH, INPUTS)
     whole = cell.project(x)
-    if whole.shape[:2] != x.shape[:2]:
-        raise _ContractError(
-            f"project maps {tuple(x.shape)} to {tuple(whole.shape)}: it must keep all axes but the last"
-        )
-    if not _close(whole, torch.stack([cell.project(step) for step in x])):
-        raise _ContractError("project differs between all time steps at once and each of them alone")
+    _require(
+        whole.shape[:2] == x.shape[:2],
+        f"project maps {tuple(x.shape)} to {tuple(whole.shape)}: it must keep all axes but the last",
+    )
+    alone = torch.stack([cell.project(step) for step in x])
+    _require(_close(whole, alone), "project differs between all time steps at once and each of them alone")
 
 
 def _affine(make: Make) -> None:
@@ -107,8 +107,10 @@ def _affine(make: Make) -> None:
         return
     x, y = torch.randn(2, BATCH, INPUTS)
     zero = torch.zeros_like(x)
-    if not _close(cell.project(x + y) + cell.project(zero), cell.project(x) + cell.project(y)):
-        raise _ContractError("project is not affine in its input (W x + b): set affine_input = False")
+    _require(
+        _close(cell.project(x + y) + cell.project(zero), cell.project(x) + cell.project(y)),
+        "project is not affine in its input (W x + b): set affine_input = False",
+    )
 
 
 def _independent_rows(make: Make) -> None:
@@ -117,8 +119,8 @@ def _independent_rows(make: Make) -> None:
     together = cell.step(gx[0], state)
     for row in range(BATCH):
         alone = cell.step(gx[0, row : row + 1], tuple(s[row : row + 1] for s in state))
-        if not all(_close(a[row : row + 1], b) for a, b in zip(together, alone, strict=True)):
-            raise _ContractError("step returns other states for a sentence in a batch than alone: rows must not mix")
+        same = _all_close([s[row : row + 1] for s in together], alone)
+        _require(same, "step returns other states for a sentence in a batch than alone: rows must not mix")
 
 
 def _pure_step(make: Make) -> None:
@@ -126,11 +128,10 @@ def _pure_step(make: Make) -> None:
     cell, (gx, state) = _make_inputs(make)
     before = [t.clone() for t in (gx, *state)]
     first = cell.step(gx[0], state)
-    if not all(torch.equal(a, b) for a, b in zip(before, (gx, *state), strict=True)):
-        raise _ContractError("step changes its arguments: search and autograd need the old state, so make new tensors")
+    unchanged = _all_equal(before, (gx, *state))
+    _require(unchanged, "step changes its arguments: search and autograd need the old state, so make new tensors")
     again = cell.step(gx[0], state)
-    if not all(torch.equal(a, b) for a, b in zip(first, again, strict=True)):
-        raise _ContractError("step returns other states when called again: its memory must be in the state")
+    _require(_all_equal(first, again), "step returns other states when called again: its memory must be in the state")
 
 
 def _padding(make: Make) -> None:
@@ -143,10 +144,10 @@ def _padding(make: Make) -> None:
         outputs, final = layer(x, mask)
         for row, length in enumerate(lengths):
             alone, alone_final = layer(x[row : row + 1, :length], None)
-            parts = [(outputs[row : row + 1, :length], alone)]
-            parts += [(f[row : row + 1], a) for f, a in zip(final, alone_final, strict=True)]
-            if not all(_close(a, b) for a, b in parts):
-                raise _ContractError("the states of a sentence differ with and without padding")
+            same = _all_close(
+                (outputs[row : row + 1, :length], *(s[row : row + 1] for s in final)), (alone, *alone_final)
+            )
+            _require(same, "the states of a sentence differ with and without padding")
 
 
 def _gradients(make: Make) -> None:
@@ -166,20 +167,18 @@ def _gradients(make: Make) -> None:
 
     grads = torch.autograd.grad(torch.stack([t.sum() for t in run(*inputs)]).sum(), inputs, allow_unused=True)
     missing = [n for n, g in zip(names, grads[1 + cell.num_states :], strict=True) if g is None or not g.abs().any()]
-    if missing:
-        raise _ContractError(f"no gradient reaches {', '.join(missing)}: is it used, and is nothing detached?")
-    if grads[0] is None or not grads[0].abs().any():
-        raise _ContractError("no gradient reaches the input")
-    if not torch.autograd.gradcheck(run, inputs, raise_exception=False):
-        raise _ContractError("autograd's gradients differ from finite differences: is something detached?")
+    _require(not missing, f"no gradient reaches {', '.join(missing)}: is it used, and is nothing detached?")
+    _require(grads[0] is not None and bool(grads[0].abs().any()), "no gradient reaches the input")
+    correct = torch.autograd.gradcheck(run, inputs, raise_exception=False)
+    _require(correct, "autograd's gradients differ from finite differences: is something detached?")
 
 
 def _gates(make: Make) -> None:
     """`gates` returns activations (batch, ·) by name."""
     cell, (gx, state) = _make_inputs(make)
     for name, values in cell.gates(gx[0], state).items():
-        if values.dim() != 2 or len(values) != BATCH:
-            raise _ContractError(f"gates returns {name} with the shape {tuple(values.shape)}; it must be (batch, ·)")
+        shape = tuple(values.shape)
+        _require(shape[:-1] == (BATCH,), f"gates returns {name} with the shape {shape}; it must be (batch, ·)")
 
 
 def _kernel(make: Make) -> None:
@@ -192,10 +191,10 @@ def _kernel(make: Make) -> None:
         total = torch.stack([(s * torch.linspace(1, 2, s.numel()).view_as(s)).sum() for s in states]).sum()
         results.append([*states, *torch.autograd.grad(total, list(cell.parameters()), allow_unused=True)])
     for mine, other in zip(*results, strict=True):
-        if (mine is None) != (other is None) or (mine is not None and not _close(mine, other)):
-            raise _ContractError(
-                "the backend's sequence (or its kernel) differs from the loop over step, in its states or gradients"
-            )
+        _require(
+            mine is other if mine is None or other is None else _close(mine, other),
+            "the backend's sequence (or its kernel) differs from the loop over step, in its states or gradients",
+        )
 
 
 def _state_dict(make: Make) -> None:
@@ -204,11 +203,10 @@ def _state_dict(make: Make) -> None:
     other = make()
     other.load_state_dict(cell.state_dict())
     x = torch.randn(BATCH, INPUTS)
-    mine, again = cell.step(cell.project(x), state), other.step(other.project(x), state)
-    if not all(torch.equal(a, b) for a, b in zip(mine, again, strict=True)):
-        raise _ContractError(
-            "a cell with the same weights returns other states: every random constant must be in the state_dict"
-        )
+    _require(
+        _all_equal(cell.step(cell.project(x), state), other.step(other.project(x), state)),
+        "a cell with the same weights returns other states: every random constant must be in the state_dict",
+    )
 
 
 def _batched_search_equals_single(make: Callable[[], Seq2Seq], name: str) -> None:
@@ -219,10 +217,8 @@ def _batched_search_equals_single(make: Callable[[], Seq2Seq], name: str) -> Non
     together = search(model, *pad_with_eos(sources), BEAM, limits)
     for row, ids in enumerate(sources):
         (alone,) = search(model, *pad_with_eos([ids]), BEAM, [limits[row]])
-        if together[row][0].tokens != alone[0].tokens:
-            raise _ContractError(
-                f"in a model {name}, beam search translates a sentence differently in a batch and alone"
-            )
+        same = together[row][0].tokens == alone[0].tokens
+        _require(same, f"in a model {name}, beam search translates a sentence differently in a batch and alone")
 
 
 def _steps_equal_teacher_forcing(make: Callable[[], Seq2Seq], name: str) -> None:
@@ -233,8 +229,8 @@ def _steps_equal_teacher_forcing(make: Callable[[], Seq2Seq], name: str) -> None
     for previous, target in zip(batch.target_input.unbind(1), batch.target.unbind(1), strict=True):
         logits, state = model.step(previous, state)
         columns.append(logits.log_softmax(1).gather(1, target.unsqueeze(1)))
-    if not _close(torch.cat(columns, 1) * batch.target_mask, model.log_probs(batch)):
-        raise _ContractError(f"in a model {name}, stepwise decoding differs from teacher forcing")
+    same = _close(torch.cat(columns, 1) * batch.target_mask, model.log_probs(batch))
+    _require(same, f"in a model {name}, stepwise decoding differs from teacher forcing")
 
 
 CELL_CHECKS = (
@@ -282,8 +278,21 @@ def _make_inputs(make: Make) -> tuple[Cell, tuple[Tensor, State]]:
     return cell, (cell.project(torch.randn(TIME, BATCH, INPUTS)), state)
 
 
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise _ContractError(message)
+
+
 def _close(mine: Tensor, other: Tensor) -> bool:
     return mine.shape == other.shape and torch.allclose(mine, other, rtol=1e-9, atol=1e-10)
+
+
+def _all_close(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(_close(a, b) for a, b in zip(mine, others, strict=True))
+
+
+def _all_equal(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(mine, others, strict=True))
 
 
 def _randomize(module: Any) -> Any:

@@ -129,17 +129,15 @@ class RecurrentLayer(nn.Module):
         forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, whole: Packing, states: list[State | None]
     ) -> list[tuple[Tensor, State]]:
         """The results of two layers over the same input; cells that share a kernel step together."""
-        layers = [(layer, layer.directed(whole)) for layer in (forward, backward)]
-        if any(layer.backend(x.device)[0] != "bptt" for layer, _ in layers):
-            return [layer.run(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
-        starts = [
-            layer._project_and_init(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)
-        ]
+        layers = [(one, one.directed(whole), s) for one, s in zip((forward, backward), states, strict=True)]
+        if any(layer.backend(x.device)[0] != "bptt" for layer, _, _ in layers):
+            return [layer.run(x, packing, state) for layer, packing, state in layers]
+        starts = [layer._project_and_init(x, packing, state) for layer, packing, state in layers]
         first = [whole.first(initial) for _, initial in starts]
         results = run_together([forward.cell, backward.cell], [gx for gx, _ in starts], first, whole.sizes)
         return [
-            (packing.unpack(states[0]), packing.final(states, initial))
-            for (_, packing), states, (_, initial) in zip(layers, results, starts, strict=True)
+            (packing.unpack(outputs[0]), packing.final(outputs, initial))
+            for (_, packing, _), outputs, (_, initial) in zip(layers, results, starts, strict=True)
         ]
 
     def trace(
@@ -155,8 +153,7 @@ class RecurrentLayer(nn.Module):
         Args: see `forward`.
 
         Returns:
-            (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; 0 at
-            padding.
+            (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; 0 at padding.
         """
         packing = self.directed(Packing.of(x, mask))
         gx, initial = self._project_and_init(x, packing, state, context)
