@@ -70,9 +70,9 @@ def check_model(
 def build_model(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
     """The model of a checked `model` section, from the vocabulary sizes."""
     width = model["embedding_size"]
-    encoder = _build_side(ENCODERS, model["encoder"], {"input_size": width})
+    encoder = build(ENCODERS[model["encoder"]["type"]], {"input_size": width, **_options(model["encoder"])})
     sizes = {"input_size": width, "memory_size": encoder.output_size, "summary_size": encoder.summary_size}
-    decoder = _build_side(DECODERS, model["decoder"], sizes)
+    decoder = build(DECODERS[model["decoder"]["type"]], {**sizes, **_options(model["decoder"])})
     if model["tie_embeddings"] != "none" and decoder.output_size != width:
         raise S2SError(
             f"config: model.tie_embeddings={model['tie_embeddings']} needs a decoder whose output is as wide as an "
@@ -117,10 +117,6 @@ def outside_module(cell: object) -> str | None:
 
 def _options(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "type"}
-
-
-def _build_side(registry: Mapping[str, Any], section: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
-    return build(registry[section["type"]], {**sizes, **_options(section)})
 
 
 def _check_side(registry: Mapping[str, Any], section: Mapping[str, Any], where: str, sizes: Sequence[str]) -> list[str]:

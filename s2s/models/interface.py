@@ -144,11 +144,9 @@ class Translatable(Protocol):
 
     def start(self, src: Tensor, mask: Tensor) -> DecodeState:
         """(B, S) source tokens and mask -> state with one hypothesis for each sentence."""
-        ...
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """(N,) last tokens -> (N, V) logits of the next token, new state."""
-        ...
 
 
 class Seq2Seq(nn.Module):

@@ -23,9 +23,8 @@ from torch.nn import functional as F
 from s2s.nn.kernels.bptt import Sequence as SequenceFunction
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.fused import TorchRNN
-from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps
+from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps, MGUSteps
 from s2s.nn.kernels.lstm import LSTMSteps
-from s2s.nn.kernels.mgu import MGUSteps
 from s2s.nn.kernels.rnn import RNNSteps
 from s2s.nn.kernels.sru import SRUSteps
 from s2s.nn.kernels.stepping import State, StepKernel

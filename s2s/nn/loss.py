@@ -45,9 +45,7 @@ class _ProjectedCrossEntropy(Function):
         counts = None if mask is None else mask.to(exact).unsqueeze(1)
         b = w.new_zeros(classes) if bias is None else bias.to(compute)
         log_sums = torch.empty(tokens, dtype=exact, device=hidden.device)
-        grad_h = torch.empty(h.shape, dtype=exact, device=hidden.device) if needs_grad else None
-        grad_w = torch.zeros(w.shape, dtype=exact, device=hidden.device) if needs_grad else None
-        grad_b = torch.zeros(classes, dtype=exact, device=hidden.device) if needs_grad else None
+        grads = [log_sums.new_zeros(shape) for shape in (h.shape, w.shape, (classes,))] if needs_grad else None
         # All chunks share these buffers: allocation would cost more than the computation.
         rows = max(1, min(tokens, max(32, min(h.size(1), _CHUNK // classes))))
         raw, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
@@ -58,7 +56,8 @@ class _ProjectedCrossEntropy(Function):
             z = logits[:n].copy_(torch.addmm(b, chunk, w.T, out=raw[:n]))
             probabilities = torch.softmax(z, dim=1, out=softmax[:n])
             log_sums[start : start + n] = z.amax(dim=1) - probabilities.amax(dim=1).log()
-            if grad_h is not None and grad_w is not None and grad_b is not None:
+            if grads is not None:
+                grad_h, grad_w, grad_b = grads
                 if counts is not None:
                     probabilities.mul_(counts[start : start + n])
                 rounded = p[:n].copy_(probabilities)
@@ -78,14 +77,15 @@ class _ProjectedCrossEntropy(Function):
             total = ones.sum()
         nll = nlls.sum()
         loss = nll + smoothing * smoothed.sum()
-        if grad_h is not None and grad_w is not None and grad_b is not None:
+        if grads is not None:
+            grad_h, grad_w, grad_b = grads
             by_target = target_weights.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
             grad_h -= by_target if counts is None else by_target.mul_(counts)
             grad_w.index_add_(0, target, h, alpha=smoothing - 1)
             grad_w -= h.sum(dim=0) * (smoothing / classes)
             grad_b.index_add_(0, target, ones, alpha=smoothing - 1)
             grad_b -= total * (smoothing / classes)
-        ctx.save_for_backward(grad_h, grad_w, grad_b)
+        ctx.save_for_backward(*(grads or ()))
         ctx.inputs = hidden, weight, bias
         ctx.mark_non_differentiable(nll)
         return loss, nll

@@ -130,15 +130,15 @@ def test_bf16_error_is_that_of_the_matrix_multiplications(kind: str) -> None:
     steps=st.integers(1, 20),
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     parts=st.sets(st.sampled_from(["contexts", "states"]), min_size=1),
-    wiring=st.sampled_from([("previous", False), ("previous", True), ("current", True)]),
+    form=st.sampled_from([("previous", False), ("previous", True), ("current", True)]),
     seed=st.integers(0, 2**20),
 )
 def test_attention_decoder_equals_autograd(
-    kind: str, steps: int, lengths: list[int], parts: set[str], wiring: tuple[Query, bool], seed: int
+    kind: str, steps: int, lengths: list[int], parts: set[str], form: tuple[Query, bool], seed: int
 ) -> None:
     hidden, width, embedding, batch = 5, 4, 3, len(lengths)
-    inner = _cell(kind, embedding + AttentionCell.context_width(*wiring, hidden, width), hidden, seed)
-    cell = AttentionCell(inner, BahdanauAttention(hidden, width, 6), *wiring, width)
+    inner = _cell(kind, embedding + AttentionCell.context_width(*form, hidden, width), hidden, seed)
+    cell = AttentionCell(inner, BahdanauAttention(hidden, width, 6), *form, width)
     assert cell.backend.has_kernel(cell)
     generator = torch.Generator().manual_seed(seed)
 

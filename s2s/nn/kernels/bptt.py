@@ -11,7 +11,7 @@ projection. For every cell
 
 All steps share W, so the last sum is one matrix multiplication over the rows of all steps at the end. δh_t is the sum
 of the gradient of the output at t and of the gradient from step t + 1. With σ' = σ (1 - σ) and tanh' = 1 - tanh², only
-the map from δh_t to δa_t differs between cells: see `rnn`, `lstm`, `gru`, `mgu` and `sru` beside this module.
+the map from δh_t to δa_t differs between cells: see `rnn`, `lstm`, `gru` and `sru` beside this module.
 
 `Sequence` runs the `StepKernel` of a cell over a whole input; `s2s.nn.kernels.attention` runs one with attention
 between the steps.

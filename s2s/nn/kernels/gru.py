@@ -1,4 +1,4 @@
-"""The kernels of the GRU. h_t = (1 - z) ⊙ h_{t-1} + z ⊙ h̃ (see `s2s.nn.kernels.bptt` for the letters).
+"""The kernels of GRU and MGU. h_t = (1 - z) ⊙ h_{t-1} + z ⊙ h̃ (see `s2s.nn.kernels.bptt` for the letters).
 
 **Reset before**, a_h̃ = gx_h̃ + W_h̃ (r ⊙ h_{t-1}):
 
@@ -9,6 +9,10 @@
 **Reset after**, a_h̃ = gx_h̃ + r ⊙ m,  m = W_h̃ h_{t-1} + b_hn: δa_h̃ and δa_z as above,
 
     δa_r = δa_h̃ ⊙ m ⊙ r (1 - r),    δm = δa_h̃ ⊙ r,    δh_{t-1} = δh_t ⊙ (1 - z) + [δa_z, δa_r, δm] W
+
+**MGU**, reset before with f in place of both z and r:
+
+    δa_f = (δh_t ⊙ (h̃ - h_{t-1}) + u ⊙ h_{t-1}) ⊙ f (1 - f),     δh_{t-1} = δh_t ⊙ (1 - f) + u ⊙ f + δa_f W_f
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from s2s.nn.kernels.stepping import Scratch, State, StepKernel, split_steps, spl
 class GRUSteps(StepKernel):
     """Reset before. States (h); weight (3H, H)."""
 
-    num_gates: ClassVar[int] = 2  # z and r; of a cell with 1, that gate is both
+    num_gates: ClassVar[int] = 2  # z and r; a single gate is both
 
     def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, w_context: Tensor | None = None) -> None:
         super().__init__(compute, weight, w_context=w_context)
@@ -93,6 +97,18 @@ class GRUSteps(StepKernel):
         da_gates, da_candidate = self._gates_and_candidate(self.da)
         parts = [weight_gradient(da_gates, self.inputs), weight_gradient(da_candidate, self.reset_inputs)]
         return self.da, *self._split(torch.cat(parts, dim=-2))
+
+
+class MGUSteps(GRUSteps):
+    """States (h); weight (2H, H)."""
+
+    num_gates = 1
+
+    def _gate_gradients(self, views: tuple[Tensor, ...], scratch: tuple[Tensor, ...], dh: Tensor, u: Tensor) -> None:
+        f, _, _, candidate, _, _, h = views
+        buffer, grad, *_ = scratch
+        torch.sub(candidate, h, out=grad).mul_(dh).addcmul_(u, h)
+        grad.mul_(torch.addcmul(f, f, f, value=-1, out=buffer))
 
 
 class GRUAfterSteps(StepKernel):
