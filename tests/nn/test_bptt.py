@@ -61,17 +61,13 @@ def test_gradients_equal_autograd(
         selected = [s[-1] for s in states[-1:]] if only_last else list(states)
         return torch.stack([(s * torch.randn(s.shape, generator=generator)).sum() for s in selected]).sum()
 
-    for mine, other in zip(ours, looped, strict=True):
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours, looped, rtol=0, atol=1e-12)
     inputs = [x, *(state if with_state else ()), *cell.parameters()]
-    for mine, other in zip(
-        torch.autograd.grad(weighted_sum(ours), inputs, allow_unused=True, materialize_grads=True),
-        torch.autograd.grad(
-            weighted_sum(looped), inputs, allow_unused=True, materialize_grads=True
-        ),  # SRU never reads h
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+    gradients = [
+        torch.autograd.grad(weighted_sum(states), inputs, allow_unused=True, materialize_grads=True)
+        for states in (ours, looped)  # unused: the SRU's h
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
 def _sizes(lengths: list[int]) -> list[int]:
@@ -162,9 +158,7 @@ def test_attention_decoder_equals_autograd(
         total = torch.stack([(s * w).sum() for s, w in zip(states, weights, strict=True)]).sum()
         return states, torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
 
-    for mine, other in zip(run("sequence"), run("loop"), strict=True):
-        for one, two in zip(mine, other, strict=True):
-            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(run("sequence"), run("loop"), rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,8 +173,7 @@ def test_both_directions_together_equal_each_alone(kind: str) -> None:
         tensors = [tensor for outputs, final in run for tensor in (outputs, *final)]
         total = torch.stack([(t * (n + 1)).sin().sum() for n, t in enumerate(tensors)]).sum()
         results.append([*tensors, *torch.autograd.grad(total, inputs)])
-    for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
 def test_a_subclass_with_its_own_step_has_no_kernel() -> None:

@@ -67,12 +67,10 @@ def test_equals_torch(name: str, sizes: tuple[int, int, int, int], with_state: b
     theirs, their_final = twin(x, theirs_state)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     their_states = their_final if name == "lstm" else (their_final,)
-    for mine, other in zip(final, their_states, strict=True):
-        torch.testing.assert_close(mine, other[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(final, tuple(s[0] for s in their_states), rtol=0, atol=1e-12)
     weight = torch.randn(ours.shape, generator=generator)
-    mine = torch.autograd.grad((ours * weight).sum(), x)[0]
-    other = torch.autograd.grad((theirs * weight).sum(), x)[0]
-    torch.testing.assert_close(mine, other, rtol=0, atol=1e-11)
+    gradients = [torch.autograd.grad((outputs * weight).sum(), x) for outputs in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
 
 
 def test_gru_of_the_note_resets_before_the_multiplication() -> None:

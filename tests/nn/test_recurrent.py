@@ -40,13 +40,11 @@ def test_padding_changes_nothing(
         alone_state = None if states is None else tuple(s[row : row + 1] for s in states)
         if length == 0:
             before = layer.cell.initial_state(1, x) if alone_state is None else alone_state
-            for mine, other in zip(final, before, strict=True):
-                torch.testing.assert_close(mine[row : row + 1], other)
+            torch.testing.assert_close(tuple(s[row : row + 1] for s in final), before)
             continue
         alone, alone_final = layer(x[row : row + 1, :length], None, alone_state)
         torch.testing.assert_close(outputs[row : row + 1, :length], alone, rtol=0, atol=1e-12)
-        for mine, other in zip(final, alone_final, strict=True):
-            torch.testing.assert_close(mine[row : row + 1], other, rtol=0, atol=1e-12)
+        torch.testing.assert_close(tuple(s[row : row + 1] for s in final), alone_final, rtol=0, atol=1e-12)
 
 
 class Squared(RNN):
@@ -76,10 +74,8 @@ def test_a_context_is_a_constant_input(kind: type[Cell], beam: int) -> None:
     outputs, _ = layer(x, None, context=context)
     torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
     inputs = (context, *layer.parameters())
-    for mine, other in zip(
-        torch.autograd.grad(outputs.sum(), inputs), torch.autograd.grad(expected.sum(), inputs), strict=True
-    ):
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
+    gradients = [torch.autograd.grad(result.sum(), inputs) for result in (outputs, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 
 
 def test_both_directions_and_two_levels_equal_torch_on_packed_sequences() -> None:
@@ -140,5 +136,4 @@ def test_a_stack_of_cells_is_the_stack_of_their_layers() -> None:
     apart, finals = RecurrentStack([[RecurrentLayer(cell)] for cell in cells], 0.0)(x, None)
     together, final = RecurrentLayer(StackedCell(cells, 0.0))(x, None)
     torch.testing.assert_close(together, apart)
-    for mine, other in zip(final, (*finals[2], *finals[1], *finals[0]), strict=True):
-        torch.testing.assert_close(mine, other)
+    torch.testing.assert_close(final, (*finals[2], *finals[1], *finals[0]))
