@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -136,17 +136,12 @@ class _StackedBackend(Backend):
     """The input projection is that of the lowest cell."""
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
-        lowest = _lowest(cell)
+        lowest = cast(StackedCell, cell).bottom_up()[0]
         return lowest.backend.input_weight(lowest, start, stop)
 
     def splits_input(self, cell: Cell) -> bool:
-        lowest = _lowest(cell)
+        lowest = cast(StackedCell, cell).bottom_up()[0]
         return lowest.backend.splits_input(lowest)
-
-
-def _lowest(cell: Cell) -> Cell:
-    assert isinstance(cell, StackedCell)
-    return cell.bottom_up()[0]
 
 
 class AttentionCell(Cell):
@@ -196,9 +191,9 @@ class AttentionCell(Cell):
         return backend.project_first_columns(self.cell, x) if backend.splits_input(self.cell) else x
 
     def step(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> State:
-        return self.attend_and_step(self.joined(gx), state, memory)[2]
+        return self.attend_and_step(self.complete_projection(gx), state, memory)[2]
 
-    def joined(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
+    def complete_projection(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
         """The function that completes the projected input from the context inputs of the step."""
         if not self.cell.backend.splits_input(self.cell):
             return partial(self.project_all, gx)
@@ -239,12 +234,12 @@ class AttentionCell(Cell):
         return (torch.cat([first, like.new_zeros(batch, self.context_size)], dim=-1), *rest)
 
     def gates(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> dict[str, Tensor]:
-        projected, old, _, weights = self.attend_and_step(self.joined(gx), state, memory)
+        projected, old, _, weights = self.attend_and_step(self.complete_projection(gx), state, memory)
         return {**self.cell.gates(projected, old), "attention": weights}
 
 
 class _AttentionBackend(Backend):
-    """The wrapped cell's kernel with attention between its steps, where a step needs the context of the last one."""
+    """The wrapped cell's kernel with attention between its steps, if a step needs the context of the last one."""
 
     def has_kernel(self, cell: Cell) -> bool:
         assert isinstance(cell, AttentionCell)
@@ -257,19 +252,18 @@ class _AttentionBackend(Backend):
 
     def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
-        attended: AttentionMemory = memory[0]
-        inner = cell.cell
+        source: AttentionMemory = memory[0]
+        inner, attentional = cell.cell, cell.attentional
         kernel = inner.backend.kernel(inner)
-        several = state[0].size(0) > attended.values.size(0)  # hypotheses of a sentence, in search
-        if kernel is None or several or not self.has_kernel(cell):
-            return self.loop(cell, gx, state, sizes, attended)
-        feeds = cell.attentional
+        beam = state[0].size(0) > source.values.size(0)  # hypotheses of a sentence, in search
+        if kernel is None or beam or not self.has_kernel(cell):
+            return self.loop(cell, gx, state, sizes, source)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(StepForm(kernel, cell.query, feeds is not None, compute_dtype(state[0])), gx, *attended),
+            *(StepForm(kernel, cell.query, attentional is not None, compute_dtype(state[0])), gx, *source),
             *(cell.attention.query.weight, cell.attention.energy.weight),
             inner.backend.input_weight(inner, cell.input_size - cell.context_inputs, cell.input_size),
-            *((None, None) if feeds is None else (feeds.weight, feeds.bias)),
-            *(state[0] if feeds is not None else state[0][:, : cell.hidden_size], *state[1:]),
+            *((None, None) if attentional is None else (attentional.weight, attentional.bias)),
+            *(state[0] if attentional is not None else state[0][:, : cell.hidden_size], *state[1:]),
             *inner.backend.recurrent_parameters(inner),
         )
         return (torch.cat([states[0], contexts], dim=-1), *states[1:])
