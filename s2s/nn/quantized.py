@@ -94,7 +94,7 @@ class Int8Weight(Tensor):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    # `_int_mm` of torch 2.13 on a CPU is also wrong for matrices with one row or column.
+    # With one input (K = 1) torch 2.13's `_int_mm` also returns wrong sums on a CPU.
     if not isinstance(weight, Int8Weight) or weight.dim() != 2 or 1 in weight.shape:
         return F.linear(input, weight, bias)
     key = weight._key()

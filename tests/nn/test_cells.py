@@ -23,7 +23,7 @@ def _randomize(module: torch.nn.Module, seed: int) -> None:
 
 
 def _twin(cell: Cell) -> torch.nn.RNNBase:
-    """torch's module with the cell's parameters: other gate order, two biases, and z the other way round."""
+    """torch's module with the cell's parameters: another gate order, two biases, and 1 - z for z."""
     size, hidden = cell.input_size, cell.hidden_size
     kind = {"RNN": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[type(cell).__name__]
     module = kind(size, hidden, batch_first=True)
