@@ -1,4 +1,4 @@
-"""`s2s.check_cell`: built-in cells pass, and each way to break one is named."""
+"""`s2s.check_cell`: built-in cells pass, and each broken property is named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILT_IN = [*((cell, {}) for cell in CELLS.values()), (GRU, {"reset": "after"}),
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT_IN)
-def test_built_in_cells_keep_it(kind: type[Cell], options: dict[str, Any]) -> None:
+def test_built_in_cells_pass(kind: type[Cell], options: dict[str, Any]) -> None:
     before = torch.get_default_dtype(), torch.get_rng_state(), dict(CELLS)
     s2s.check_cell(kind, **options)
     assert before[0] == torch.get_default_dtype()
@@ -26,7 +26,7 @@ def test_built_in_cells_keep_it(kind: type[Cell], options: dict[str, Any]) -> No
 
 
 class Plain(Cell):
-    """A good cell that the broken ones derive from."""
+    """A valid cell, base of the broken ones."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
@@ -113,21 +113,21 @@ class Raises(Plain):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (WrongStates, "num_states = 2 says 2 of"),
-        (OneStepOnly, "something else for all time steps at once"),
+        (WrongStates, "num_states = 2 requires 2 of"),
+        (OneStepOnly, "project differs between all time steps at once"),
         (NotAffine, "affine_input = False"),
         (RowsMix, "rows must not mix"),
         (InPlace, "step changes its arguments"),
-        (Remembers, "all it remembers must be in the state"),
+        (Remembers, "its memory must be in the state"),
         (Detached, "is something detached"),
         (Unused, "no gradient reaches spare"),
         (WrongGates, "gates returns mean with the shape"),
-        (OtherKernel, "does not compute what step computes"),
-        (RandomConstant, "what it is must be in its parameters"),
+        (OtherKernel, "differs from the loop over step"),
+        (RandomConstant, "every random constant must be in the state_dict"),
         (Raises, "raises RuntimeError: no such gate"),
     ],
 )
-def test_what_is_broken_is_named(kind: type[Cell], words: str) -> None:
+def test_failures_are_named(kind: type[Cell], words: str) -> None:
     s2s.check_cell(Plain)
     with pytest.raises(s2s.S2SError, match=f"{kind.__name__} is not a cell that works everywhere: ") as caught:
         s2s.check_cell(kind)
@@ -135,6 +135,6 @@ def test_what_is_broken_is_named(kind: type[Cell], words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_not_a_cell_is_said() -> None:
+def test_other_classes_are_rejected() -> None:
     with pytest.raises(s2s.S2SError, match="takes a class that derives from"):
         s2s.check_cell(nn.GRUCell)  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
-"""Models from configuration: `check_model` finds what is wrong with a `model` section, `build_model` makes it."""
+"""Models from configuration: `check_model` lists the errors of a `model` section, `build_model` builds it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from s2s.schema import PositiveInt, Probability, build, check_call, nearest
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The `model` section; `encoder` and `decoder` are checked against the constructor that their `type` names."""
+    """The `model` section; `encoder` and `decoder` are checked against the constructors named by their `type`."""
 
     name: str
     embedding_size: PositiveInt
@@ -29,42 +29,37 @@ class ModelConfig:
     dropout: Probability
     encoder: dict[str, Any]
     decoder: dict[str, Any]
-    cell: str | None = None  # what encoder and decoder take unless they name their own
+    cell: str | None = None  # default of encoder and decoder
     cell_options: dict[str, Any] | None = None
-    encoder_size: PositiveInt | None = None  # hidden size of a recurrent encoder that does not say its own
+    encoder_size: PositiveInt | None = None  # default hidden size of a recurrent encoder
     decoder_size: PositiveInt | None = None
-
-
-_ENCODER_SIZES = ("input_size",)
-_DECODER_SIZES = ("input_size", "memory_size", "summary_size")
 
 
 def check_model(
     model: Mapping[str, Any], joint: bool | None, trust: Sequence[str], recurrence: Recurrence = "auto"
 ) -> list[str]:
-    """Errors of a `model` section, without making its weights.
+    """Errors of a `model` section, found without allocating weights.
 
     Args:
-        model: the section.
-        joint: whether the tokeniser is one for both languages; None when that is not known yet.
+        joint: whether both languages share one tokeniser; None when not known yet.
         trust: modules outside of s2s that the section may name.
-        recurrence: what the run asks of the model's recurrent layers.
+        recurrence: the configured backend of recurrent layers.
     """
     errors = check_call(ModelConfig, model, "model")
     if not errors:
         errors += [
-            f"model.{part}.cell={model[part]['cell']} is a class outside of s2s: add trust=[{module}] if you trust it"
-            for part in ("encoder", "decoder")
-            if (module := outside_module(model[part].get("cell"))) is not None and module not in trust
+            f"model.{side}.cell={model[side]['cell']} is a class outside of s2s: add trust=[{module}] if you trust it"
+            for side in ("encoder", "decoder")
+            if (module := outside_module(model[side].get("cell"))) is not None and module not in trust
         ]
     if errors:
         return errors
-    errors += _check_part(ENCODERS, model["encoder"], "model.encoder", _ENCODER_SIZES)
-    errors += _check_part(DECODERS, model["decoder"], "model.decoder", _DECODER_SIZES)
+    errors += _check_side(ENCODERS, model["encoder"], "model.encoder", ("input_size",))
+    errors += _check_side(DECODERS, model["decoder"], "model.decoder", ("input_size", "memory_size", "summary_size"))
     if joint is False and model["tie_embeddings"] == "all":
         errors.append("model.tie_embeddings=all needs data.tokenizer.joint=true: one vocabulary for both languages")
     if not errors:
-        try:  # what constructors themselves refuse
+        try:  # errors raised by constructors
             with shapes_only():
                 errors += check_recurrence(build_model(model, 8, 8), recurrence)
         except S2SError as error:
@@ -73,16 +68,11 @@ def check_model(
 
 
 def build_model(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
-    """The model of a checked `model` section.
-
-    Args:
-        model: the section, as plain values.
-        source_size, target_size: vocabulary sizes.
-    """
+    """The model of a checked `model` section, from the vocabulary sizes."""
     width = model["embedding_size"]
-    encoder = _build_part(ENCODERS[model["encoder"]["type"]], model["encoder"], {"input_size": width})
+    encoder = build(ENCODERS[model["encoder"]["type"]], {"input_size": width, **_options(model["encoder"])})
     sizes = {"input_size": width, "memory_size": encoder.output_size, "summary_size": encoder.summary_size}
-    decoder = _build_part(DECODERS[model["decoder"]["type"]], model["decoder"], sizes)
+    decoder = build(DECODERS[model["decoder"]["type"]], {**sizes, **_options(model["decoder"])})
     if model["tie_embeddings"] != "none" and decoder.output_size != width:
         raise S2SError(
             f"config: model.tie_embeddings={model['tie_embeddings']} needs a decoder whose output is as wide as an "
@@ -92,9 +82,9 @@ def build_model(model: Mapping[str, Any], source_size: int, target_size: int) ->
 
 
 class shapes_only(TorchFunctionMode):  # noqa: N801 - a context manager, named as torch names its own
-    """Tensors made in the block have a shape and no storage; drawing initial weights does nothing.
+    """Context in which new tensors have a shape and no storage, and initialisation does nothing.
 
-    torch's own `meta` device alone also draws nothing, but imports its compiler for that, which takes seconds.
+    torch's `meta` device alone does the same, but imports its compiler for initialisation, which takes seconds.
     """
 
     _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
@@ -121,7 +111,7 @@ class shapes_only(TorchFunctionMode):  # noqa: N801 - a context manager, named a
 
 
 def outside_module(cell: object) -> str | None:
-    """The module of a cell that is named as `module.Class`; None for the name of a registered cell."""
+    """The module of a cell named `module.Class`; None for the name of a registered cell."""
     return cell.rpartition(".")[0] if isinstance(cell, str) and "." in cell else None
 
 
@@ -129,32 +119,24 @@ def _options(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "type"}
 
 
-def _build_part(make: Callable[..., Any], section: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
-    return build(make, {**sizes, **_options(section)})
-
-
-def _check_part(known: Mapping[str, Any], section: Mapping[str, Any], where: str, sizes: Sequence[str]) -> list[str]:
+def _check_side(registry: Mapping[str, Any], section: Mapping[str, Any], where: str, sizes: Sequence[str]) -> list[str]:
     kind = str(section.get("type"))
-    if kind not in known:
-        return [f"{where}.type={kind!r} is not one of: {nearest(kind, list(known))}"]
-    errors = check_call(known[kind], _options(section), where, skip=("self", *sizes))
-    if "cell" in inspect.signature(known[kind]).parameters and isinstance(section.get("cell"), str):
+    if kind not in registry:
+        return [f"{where}.type={kind!r} is not one of: {nearest(kind, list(registry))}"]
+    errors = check_call(registry[kind], _options(section), where, skip=("self", *sizes))
+    if "cell" in inspect.signature(registry[kind]).parameters and isinstance(section.get("cell"), str):
         try:
             cell = cell_class(section["cell"])
         except S2SError as error:
             return [*errors, f"{where}.cell: {error}"]
         options = section.get("cell_options") or {}
-        if isinstance(options, Mapping):  # what else it is has been said
+        if isinstance(options, Mapping):  # otherwise reported above
             errors += check_call(cell, options, f"{where}.cell_options", skip=("input_size", "hidden_size"))
     return errors
 
 
 def count_parameters(model: Seq2Seq) -> tuple[int, int]:
-    """Number of parameters, and of those that are not embeddings or output layer."""
-    embeddings = {
-        id(parameter)
-        for name, parameter in model.named_parameters()
-        if "embedding" in name or name.startswith("output_")
-    }
+    """Number of parameters, with and without embeddings and output layer."""
+    embeddings = {id(p) for name, p in model.named_parameters() if "embedding" in name or name.startswith("output_")}
     total = sum(p.numel() for p in model.parameters())
     return total, sum(p.numel() for p in model.parameters() if id(p) not in embeddings)

@@ -1,7 +1,7 @@
-"""What trainer, search, evaluation and lab see of a model: four small types, one for each part of the encoder–decoder.
+"""Interfaces of the encoder–decoder: all that trainer, search, evaluation and lab know of a model.
 
-An `Encoder` reads the source once and leaves a `Memory`. A `Decoder` turns that into a `DecodeState`, a value that it
-consumes and returns at each call, so that search can copy, reorder and drop hypotheses without knowing what is inside.
+An `Encoder` reads the source once and returns a `Memory`. A `Decoder` turns it into a `DecodeState`, an immutable value
+that each decoding step takes and returns, so search can copy, reorder and drop hypotheses without knowing its content.
 `Seq2Seq` joins the two with embeddings and the output layer.
 
 Shapes: B sentences, N hypotheses (N = B × K, those of one sentence side by side), S source time, T target time,
@@ -22,31 +22,31 @@ from s2s.data.batching import Batch
 
 @dataclass(frozen=True)
 class Memory:
-    """The encoded source."""
+    """The encoder's output."""
 
     values: Tensor  # (B, S, D), zero at padding
     mask: Tensor  # (B, S)
-    summary: Tensor  # (B, D): the fixed-size encoding
+    summary: Tensor  # (B, D): the fixed-length context vector
 
 
 @dataclass(frozen=True)
 class DecodeState:
-    """Everything that decoding carries from step to step; a value, never hidden on a module.
+    """The state of decoding between two steps; a value, never stored on a module.
 
     Attributes:
-        shared: tensors whose first axis is the sentence (B): memory, attention keys, mask. Not repeated for hypotheses.
-        rows: tensors whose first axis is the hypothesis (N): recurrent states, key/value caches.
+        shared: tensors per sentence (B, …), not repeated for its hypotheses: memory, attention keys, mask.
+        rows: tensors per hypothesis (N, …): recurrent states, key/value caches.
     """
 
     shared: dict[str, Tensor]
     rows: dict[str, Tensor]
 
     def reorder(self, index: Tensor) -> DecodeState:
-        """Rows `index` (N',) of the old hypotheses become the new ones; they must stay with their sentence."""
+        """The state of the hypotheses `index` (N',), each of which must stay with its sentence."""
         return DecodeState(self.shared, {name: rows.index_select(0, index) for name, rows in self.rows.items()})
 
     def select(self, sentences: Tensor) -> DecodeState:
-        """Only these sentences (B',) and their hypotheses."""
+        """The state of these sentences (B',) and their hypotheses."""
         count = next(iter(self.shared.values())).size(0)
         shared = {name: tensor.index_select(0, sentences) for name, tensor in self.shared.items()}
         rows = {}
@@ -57,9 +57,9 @@ class DecodeState:
 
 
 class LossSums(NamedTuple):
-    """Sums over the target tokens of a batch; all are 0-dimensional tensors on the model's device."""
+    """Sums over the target tokens of a batch, each a 0-dimensional tensor on the model's device."""
 
-    loss: Tensor  # what training minimises: cross-entropy with label smoothing, nats; carries the gradient
+    loss: Tensor  # the training loss: cross-entropy with label smoothing, nats; with gradient
     nll: Tensor  # cross-entropy without smoothing, nats; detached
     tokens: Tensor  # number of target tokens, end of sentence included
 
@@ -67,20 +67,19 @@ class LossSums(NamedTuple):
 ENCODERS: dict[str, type[Encoder]] = {}
 DECODERS: dict[str, type[Decoder]] = {}
 
-
-Gates = dict[str, dict[str, Tensor]]  # values by layer and gate
+Gates = dict[str, dict[str, Tensor]]  # activations by layer and gate
 
 
 class Encoder(nn.Module):
-    """Reads the source. `class Mine(Encoder, name="mine")` makes it known as `model.encoder.type=mine`.
+    """Base class of encoders. `class Mine(Encoder, name="mine")` registers it as `model.encoder.type=mine`.
 
     Its constructor takes the embedding's width first and then, as keywords, the options of its config section.
 
     Attributes:
         output_size: D of the memory's values.
         summary_size: D of its summary.
-        takes_lengths: whether `forward` has a third argument, the lengths of the sentences as numbers on the CPU where
-            they are known there (list of B, or None): to read them from the mask makes the CPU wait for a GPU.
+        takes_lengths: whether `forward` has a third argument, the sentence lengths if known on the CPU (list of B, or
+            None): reading them from the mask makes the CPU wait for a GPU.
     """
 
     output_size: int
@@ -96,20 +95,20 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def gates(self, embedded: Tensor, mask: Tensor) -> Gates:
-        """(B, S, H) activations of the cells' gates, for looking; empty for an encoder without."""
+        """(B, S, H) activations of the cells' gates, for inspection; empty for an encoder without gates."""
         return {}
 
 
 class Decoder(nn.Module):
-    """Writes the target. `class Mine(Decoder, name="mine")` makes it known as `model.decoder.type=mine`.
+    """Base class of decoders. `class Mine(Decoder, name="mine")` registers it as `model.decoder.type=mine`.
 
     Its constructor takes the widths of embedding, memory and summary first and then, as keywords, the options of its
     config section.
 
     Attributes:
         output_size: D of the hidden vectors that the output layer reads.
-        reads: how it gets at the source: `fixed` (one vector of fixed size), `attention`, or `self-attention`
-            (attention without recurrence). Pictures group systems by it.
+        reads: its access to the source: `fixed` (a fixed-length context vector), `attention`, or `self-attention`
+            (attention without recurrence). Figures group systems by it.
     """
 
     output_size: int
@@ -120,14 +119,14 @@ class Decoder(nn.Module):
         DECODERS[name] = cls
 
     def init_state(self, memory: Memory) -> DecodeState:
-        """The state before the first target token, one hypothesis for each sentence."""
+        """The state before the first target token, with one hypothesis for each sentence."""
         raise NotImplementedError
 
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        """(N, T, E) embedded target tokens that follow what `state` has seen, any T >= 1 -> (N, T, D), new state.
+        """(N, T, E) embedded next target tokens, T >= 1, and their state -> (N, T, D), new state.
 
-        Each output position depends on positions up to itself only. There is no target mask: padding comes last, and
-        what it produces is ignored.
+        Each output depends on positions up to its own only. There is no target mask: padding comes last, and its
+        outputs are ignored.
         """
         raise NotImplementedError
 
@@ -136,51 +135,45 @@ class Decoder(nn.Module):
         return {}
 
     def gates(self, embedded: Tensor, state: DecodeState) -> Gates:
-        """(N, T, H) activations of the cells' gates, for looking; empty for a decoder without."""
+        """(N, T, H) activations of the cells' gates, for inspection; empty for a decoder without gates."""
         return {}
 
 
 class Translatable(Protocol):
-    """The part of `Seq2Seq` that search needs."""
+    """The interface of a model for search."""
 
     def start(self, src: Tensor, mask: Tensor) -> DecodeState:
         """(B, S) source tokens and mask -> state with one hypothesis for each sentence."""
-        ...
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """(N,) last tokens -> (N, V) logits of the next token, new state."""
-        ...
 
 
 class Seq2Seq(nn.Module):
-    """A whole model; the interface that `s2s.models.seq2seq.EncoderDecoder` implements.
+    """The interface of a whole model, implemented by `s2s.models.seq2seq.EncoderDecoder`."""
 
-    Attributes:
-        cuda_graphs: whether search may record its steps on a GPU, see `s2s.graphs`.
-    """
-
-    cuda_graphs = True
+    cuda_graphs = True  # whether search may record its steps on a GPU, see `s2s.decoding.graphs`
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         raise NotImplementedError
 
     def start(self, src: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> DecodeState:
-        """As of `Translatable`; the lengths of the sentences may be given as numbers on the CPU, too."""
+        """`Translatable.start`, with the sentence lengths if they are known on the CPU."""
         raise NotImplementedError
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         raise NotImplementedError
 
     def log_probs(self, batch: Batch) -> Tensor:
-        """(B, T) log-probability of each target token of the batch by teacher forcing, 0 at padding; nats, fp32."""
+        """(B, T) log-probability of each target token under teacher forcing, 0 at padding; nats, fp32."""
         raise NotImplementedError
 
     def attention(self, batch: Batch) -> dict[str, Tensor]:
-        """Attention weights (B, T, S) by name, by teacher forcing; row i is what target token i was written with."""
+        """Attention weights (B, T, S) by name under teacher forcing; row i predicts target token i."""
         raise NotImplementedError
 
     def gates(self, batch: Batch) -> Gates:
-        """Activations (N, H) of the cells' gates by teacher forcing: a row for each real token, none for padding."""
+        """Activations (N, H) of the cells' gates under teacher forcing, one row for each real token."""
         raise NotImplementedError
 
     @property

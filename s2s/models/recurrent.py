@@ -1,21 +1,22 @@
-"""The recurrent encoder and decoder: any cell, any number of layers, with a fixed-size encoding or with attention.
+"""The recurrent encoder and decoder: any cell, any number of layers, with a fixed-length context vector or attention.
 
-The encoder reads the source and leaves all its outputs (the memory) and one vector, the summary: all that the last
-layer's cells know at the end of both directions (of an LSTM h and c). How the decoder uses them is `attention`:
+The encoder returns all its outputs (the memory) and one vector, the summary: the final states of the last layer in all
+directions (h and c for an LSTM). The decoder uses them according to `attention`:
 
-- `none`: the summary sets the decoder's first state, and that is all it ever learns of the source (Sutskever et al.
-  2014).
-- `fixed`: the summary also enters every step and the readout (Cho et al. 2014). Still one vector of fixed size, however
-  long the sentence.
-- `bahdanau`: each step looks back at the memory and takes what it needs (Bahdanau et al. 2015).
+- `none`: the summary only initialises the decoder state (Sutskever et al. 2014).
+- `fixed`: the summary is also an input of every step and of the pre-output layer (Cho et al. 2014). Its size does not
+  depend on the length of the sentence.
+- `bahdanau`: each step attends to the memory (Bahdanau et al. 2015).
 
-The readout is o_i = tanh(W [s_i; y_{i-1}; c_i]), as wide as an embedding so that output and embedding can be tied.
+The pre-output layer (readout) is o_i = tanh(W [s_i; y_{i-1}; c_i]), as wide as an embedding so that output layer and
+embedding can be tied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,7 @@ from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
 from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention, StackedCell
 from s2s.nn.cells import cell_class
 from s2s.nn.dropout import Dropout
+from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 from s2s.schema import PositiveInt, Probability
@@ -50,9 +52,9 @@ class Bahdanau:
     """`model/decoder/attention=bahdanau`."""
 
     type: Literal["bahdanau"]
-    size: PositiveInt = 128  # width of the hidden layer that scores
-    query: Literal["previous", "current"] = "previous"  # which state asks: s_{i-1} (Bahdanau) or s_i (Luong)
-    input_feeding: bool = False  # the last attentional vector enters the cell (Luong et al. 2015, section 3.3)
+    size: PositiveInt = 128  # width of the scoring network's hidden layer
+    query: Literal["previous", "current"] = "previous"  # s_{i-1} (Bahdanau) or s_i (Luong)
+    input_feeding: bool = False  # of the last attentional vector (Luong et al. 2015, section 3.3)
 
 
 AttentionConfig = NoAttention | FixedContext | Bahdanau
@@ -75,12 +77,11 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         cell_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        make, levels, size = cell_class(cell), [], input_size
+        cell_type, levels, size = cell_class(cell), [], input_size
         for _ in range(layers):
-            directions = (False, True) if bidirectional else (False,)
-            level = [RecurrentLayer(make(size, hidden_size, **(cell_options or {})), reverse) for reverse in directions]
-            levels.append(level)
-            size = sum(layer.cell.output_size for layer in level)
+            cells = [cell_type(size, hidden_size, **(cell_options or {})) for _ in range(1 + bidirectional)]
+            levels.append([RecurrentLayer(c, reverse=n == 1) for n, c in enumerate(cells)])
+            size = sum(c.output_size for c in cells)
         self.stack = RecurrentStack(levels, dropout)
         self.output_size = size
         self.summary_size = sum(layer.cell.num_states * layer.cell.hidden_size for layer in levels[-1])
@@ -88,22 +89,22 @@ class RecurrentEncoder(Encoder, name="recurrent"):
 
     def forward(self, embedded: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Memory:
         values, finals = self.stack(embedded, mask, lengths=lengths)
-        summary = torch.cat([part for state in finals[-self.directions :] for part in state], dim=-1)
+        summary = torch.cat([tensor for state in finals[-self.directions :] for tensor in state], dim=-1)
         return Memory(values, mask, summary)
 
     def gates(self, embedded: Tensor, mask: Tensor) -> Gates:
         """Layers are `encoder forward`, `encoder backward`, those of a stack `encoder 1 forward` and so on."""
-        ways = [""] if self.directions == 1 else [" forward", " backward"]
-        names = [level + way for level in _levels("encoder", len(self.stack.levels)) for way in ways]
-        return dict(zip(names, map(_gates, self.stack.trace(embedded, mask)), strict=True))
+        suffixes = [""] if self.directions == 1 else [" forward", " backward"]
+        names = [level + suffix for level in _level_names("encoder", len(self.stack.levels)) for suffix in suffixes]
+        return dict(zip(names, map(_without_states, self.stack.trace(embedded, mask)), strict=True))
 
 
 class RecurrentDecoder(Decoder, name="recurrent"):
-    """A stack of recurrent layers that writes the target.
+    """A stack of recurrent layers over the target.
 
-    Where attention has to see each state before the next one (the query is the previous state, or input feeding), all
-    layers and the attention step together as one `AttentionCell`; otherwise the layers run over all target time at
-    once, and attention over all their states after that.
+    If attention needs each state before the next one (the query is the previous state, or input feeding), all layers
+    and the attention step together as one `AttentionCell`. Otherwise the layers run over all target time, and then
+    attention over all their states.
     """
 
     def __init__(
@@ -121,43 +122,37 @@ class RecurrentDecoder(Decoder, name="recurrent"):
     ) -> None:
         super().__init__()
         self.bahdanau: BahdanauAttention | None = None
-        self.in_step = False
-        extra, context = 0, 0
-        if isinstance(attention, FixedContext):
-            extra = context = summary_size
-        elif isinstance(attention, Bahdanau):
-            self.in_step = attention.query == "previous" or attention.input_feeding
-            context = hidden_size if attention.input_feeding else memory_size
-            if self.in_step:
-                extra = AttentionCell.width_of_context(
-                    attention.query, attention.input_feeding, hidden_size, memory_size
-                )
-            self.bahdanau = BahdanauAttention(hidden_size, memory_size, attention.size)
-        self.fixed = isinstance(attention, FixedContext)
-        self.reads = "fixed" if self.bahdanau is None else "attention"
-
-        make = cell_class(cell)
-        cells = [
-            make(input_size + extra if n == 0 else hidden_size, hidden_size, **(cell_options or {}))
-            for n in range(layers)
-        ]
         self.stack: RecurrentStack | None = None
         self.attending: RecurrentLayer | None = None
-        if self.in_step and isinstance(attention, Bahdanau) and self.bahdanau is not None:
+        self.fixed = isinstance(attention, FixedContext)
+        context_inputs = context = summary_size if self.fixed else 0
+        query: Query | None = None
+        feeding = False
+        if isinstance(attention, Bahdanau):
+            query, feeding = attention.query, attention.input_feeding
+            context = hidden_size if feeding else memory_size
+            if query == "previous" or feeding:
+                context_inputs = AttentionCell.context_width(query, feeding, hidden_size, memory_size)
+            self.bahdanau = BahdanauAttention(hidden_size, memory_size, attention.size)
+        self.reads = "fixed" if self.bahdanau is None else "attention"
+
+        cells = [
+            cell_class(cell)(size, hidden_size, **(cell_options or {}))
+            for size in (input_size + context_inputs, *[hidden_size] * (layers - 1))
+        ]
+        if self.bahdanau is not None and query is not None and context_inputs:
             inner = cells[0] if layers == 1 else StackedCell(cells, dropout)
-            self.attending = RecurrentLayer(
-                AttentionCell(inner, self.bahdanau, attention.query, attention.input_feeding, memory_size)
-            )
+            self.attending = RecurrentLayer(AttentionCell(inner, self.bahdanau, query, feeding, memory_size))
         else:
             self.stack = RecurrentStack([[RecurrentLayer(c)] for c in cells], dropout)
         self.hidden_size = hidden_size
-        self.states_of = [c.num_states for c in cells]
-        self.num_states = sum(self.states_of)
-        asks = isinstance(attention, Bahdanau) and attention.query == "previous"
-        order = cells if self.attending is None else cells[::-1]  # as the states are numbered
-        read = [n > 0 or c.reads_output or (c is order[0] and asks) for c in order for n in range(c.num_states)]
+        self.states_per_layer = [c.num_states for c in cells]
+        self.num_states = sum(self.states_per_layer)
+        order = cells if self.attending is None else cells[::-1]  # of the states
+        needs_output = [c.reads_output or (c is order[0] and query == "previous") for c in order]
+        read = [n > 0 or needed for c, needed in zip(order, needs_output, strict=True) for n in range(c.num_states)]
         self.bridge = nn.ModuleDict(
-            {f"state{i}": nn.Linear(summary_size, hidden_size) for i, r in enumerate(read) if r}
+            {f"state{i}": nn.Linear(summary_size, hidden_size) for i, is_read in enumerate(read) if is_read}
         )
         self.readout = nn.Linear(hidden_size + context + input_size, input_size)
         self.dropout = Dropout(dropout)
@@ -168,39 +163,39 @@ class RecurrentDecoder(Decoder, name="recurrent"):
                 nn.init.zeros_(layer.bias)
 
     def init_state(self, memory: Memory) -> DecodeState:
-        nothing = memory.summary.new_zeros(memory.summary.size(0), self.hidden_size)
-        rows = {f"state{i}": nothing for i in range(self.num_states)}  # what no cell reads stays
+        zeros = memory.summary.new_zeros(memory.summary.size(0), self.hidden_size)
+        rows = {f"state{i}": zeros for i in range(self.num_states)}  # states that no cell reads stay 0
         rows |= {name: torch.tanh(layer(memory.summary)) for name, layer in self.bridge.items()}
         if self.attending is not None and isinstance(self.attending.cell, AttentionCell):
-            # The cell's first output is [s_0; c_0]; there is no context before the first step.
+            # The initial output is [s_0; 0]: there is no context before the first step.
             context = memory.summary.new_zeros(memory.summary.size(0), self.attending.cell.context_size)
             rows["state0"] = torch.cat([rows["state0"], context], dim=-1)
         shared = {"mask": memory.mask}
         if self.fixed:
             shared["summary"] = memory.summary
         if self.bahdanau is not None:
-            attended = self.bahdanau.prepare(memory.values, memory.mask)
-            shared.update(values=attended.values, keys=attended.keys)
+            keys = self.bahdanau.prepare(memory.values, memory.mask).keys
+            shared.update(values=memory.values, keys=keys)
         return DecodeState(shared, rows)
 
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         summary = state.shared.get("summary")
         if self.attending is not None:
-            outputs, final = self.attending(embedded, None, self._flat(state), self._memory(state))
+            outputs, final = self.attending(embedded, None, self._states(state), self._memory(state))
         else:
             assert self.stack is not None
             outputs, finals = self.stack(embedded, None, self._by_layer(state), summary)
             final = tuple(tensor for states in finals for tensor in states)
             if self.bahdanau is not None:
                 outputs = torch.cat([outputs, self.bahdanau.contexts(outputs, self._memory(state))], dim=-1)
-        hidden = self.dropout(torch.tanh(self._read(torch.cat([outputs, embedded], dim=-1), summary)))
+        hidden = self.dropout(torch.tanh(self._pre_output(torch.cat([outputs, embedded], dim=-1), summary)))
         return hidden, DecodeState(state.shared, {f"state{i}": tensor for i, tensor in enumerate(final)})
 
     def attention(self, embedded: Tensor, state: DecodeState) -> dict[str, Tensor]:
         if self.bahdanau is None:
             return {}
         if self.attending is not None:
-            traced = self.attending.trace(embedded, None, self._flat(state), self._memory(state))
+            traced = self.attending.trace(embedded, None, self._states(state), self._memory(state))
             return {"attention": traced["attention"]}
         assert self.stack is not None
         outputs, _ = self.stack(embedded, None, self._by_layer(state))
@@ -208,47 +203,44 @@ class RecurrentDecoder(Decoder, name="recurrent"):
 
     def gates(self, embedded: Tensor, state: DecodeState) -> Gates:
         """Layers are `decoder`, those of a stack `decoder 1` and so on, bottom up."""
-        names = _levels("decoder", len(self.states_of))
+        names = _level_names("decoder", len(self.states_per_layer))
         if self.attending is None:
             assert self.stack is not None
             traces = self.stack.trace(embedded, None, self._by_layer(state), state.shared.get("summary"))
-            return dict(zip(names, map(_gates, traces), strict=True))
-        traced = _gates(self.attending.trace(embedded, None, self._flat(state), self._memory(state)))
+            return dict(zip(names, map(_without_states, traces), strict=True))
+        traced = _without_states(self.attending.trace(embedded, None, self._states(state), self._memory(state)))
         traced.pop("attention")
         if len(names) == 1:
             return {names[0]: traced}
         return {name: StackedCell.of_level(n, traced) for n, name in enumerate(names, 1)}
 
-    def _read(self, parts: Tensor, summary: Tensor | None) -> Tensor:
-        """The readout before its tanh; the summary's share in it is computed once for each sentence."""
+    def _pre_output(self, x: Tensor, summary: Tensor | None) -> Tensor:
+        """The pre-output layer before its tanh; the summary is multiplied once for each sentence."""
         if summary is None:
-            return self.readout(parts)  # type: ignore[no-any-return]
-        width = parts.size(-1)
-        read = F.linear(parts, self.readout.weight[:, :width], self.readout.bias)
+            return self.readout(x)  # type: ignore[no-any-return]
+        width = x.size(-1)
+        output = F.linear(x, self.readout.weight[:, :width], self.readout.bias)
         share = F.linear(summary, self.readout.weight[:, width:])
-        return read + share.repeat_interleave(parts.size(0) // len(share), dim=0).unsqueeze(1)
+        return output + share.repeat_interleave(x.size(0) // len(share), dim=0).unsqueeze(1)
 
     @staticmethod
     def _memory(state: DecodeState) -> AttentionMemory:
         return AttentionMemory(state.shared["values"], state.shared["keys"], state.shared["mask"])
 
     @staticmethod
-    def _flat(state: DecodeState) -> State:
+    def _states(state: DecodeState) -> State:
         return tuple(state.rows[f"state{i}"] for i in range(len(state.rows)))
 
     def _by_layer(self, state: DecodeState) -> list[State]:
-        flat, layers = self._flat(state), []
-        for count in self.states_of:
-            layers.append(flat[:count])
-            flat = flat[count:]
-        return layers
+        states = iter(self._states(state))
+        return [tuple(islice(states, count)) for count in self.states_per_layer]
 
 
-def _levels(part: str, count: int) -> list[str]:
-    """Names for the levels of a stack; a single one needs no number."""
-    return [part] if count == 1 else [f"{part} {number}" for number in range(1, count + 1)]
+def _level_names(side: str, count: int) -> list[str]:
+    """Names of the levels of a stack; a single one has no number."""
+    return [side] if count == 1 else [f"{side} {number}" for number in range(1, count + 1)]
 
 
-def _gates(traced: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_states(traced: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A layer's trace without its states."""
     return {name: values for name, values in traced.items() if not name.startswith("state")}

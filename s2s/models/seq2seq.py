@@ -1,8 +1,8 @@
-"""The encoder–decoder as a whole: embeddings, encoder, decoder, output layer (Sutskever et al. 2014; Cho et al. 2014).
+"""The encoder–decoder: embeddings, encoder, decoder, output layer (Sutskever et al. 2014; Cho et al. 2014).
 
-Embeddings are scaled by √E (Vaswani et al. 2017, section 3.4), so that one matrix serves as embedding and as output
-layer at the right size for both. `tie_embeddings`: `none`, `output` (target embedding and output layer are one matrix,
-Press & Wolf 2017), `all` (the source embedding too; needs a joint tokeniser).
+Embeddings are scaled by √E (Vaswani et al. 2017, section 3.4), so one matrix has the right scale both as embedding and
+as output layer. `tie_embeddings`: `none`, `output` (target embedding and output layer share a matrix, Press & Wolf
+2017), `all` (the source embedding too; needs a joint tokeniser).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EncoderDecoder(Seq2Seq):
         encoder, decoder: see `s2s.models.interface`.
         source_size, target_size: vocabulary sizes.
         embedding_size: E.
-        tie_embeddings: which matrices are one.
+        tie_embeddings: the matrices that are shared.
         dropout: on the embeddings.
     """
 
@@ -65,27 +65,25 @@ class EncoderDecoder(Seq2Seq):
         self.output_bias = nn.Parameter(torch.zeros(target_size))
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        hidden, target, counted = self._teach(batch).flatten(0, 1), batch.target.flatten(), None
+        hidden, target, mask = self._teacher_forcing(batch).flatten(0, 1), batch.target.flatten(), None
         if batch.target_positions is None:
-            counted = batch.target_mask.flatten()
+            mask = batch.target_mask.flatten()
         else:
             hidden, target = (part.index_select(0, batch.target_positions) for part in (hidden, target))
-        loss, nll = projected_cross_entropy(
-            hidden, self.output_weight, self.output_bias, target, label_smoothing, counted
-        )
+        loss, nll = projected_cross_entropy(hidden, self.output_weight, self.output_bias, target, label_smoothing, mask)
         return LossSums(loss, nll.detach(), batch.target_mask.sum())
 
     def start(self, src: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> DecodeState:
         embedded = self._embed(self.source_embedding, src.masked_fill(~mask, PAD))
-        known = (lengths,) if self.encoder.takes_lengths else ()
-        return self.decoder.init_state(self.encoder(embedded, mask, *known))
+        more = (lengths,) if self.encoder.takes_lengths else ()
+        return self.decoder.init_state(self.encoder(embedded, mask, *more))
 
     def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         hidden, state = self.decoder(self._embed(self.target_embedding, tokens.unsqueeze(1)), state)
         return F.linear(hidden.squeeze(1), self.output_weight, self.output_bias), state
 
     def log_probs(self, batch: Batch) -> Tensor:
-        scores = token_log_probs(self._teach(batch), self.output_weight, self.output_bias, batch.target)
+        scores = token_log_probs(self._teacher_forcing(batch), self.output_weight, self.output_bias, batch.target)
         return scores.masked_fill(~batch.target_mask, 0.0)
 
     def attention(self, batch: Batch) -> dict[str, Tensor]:
@@ -110,8 +108,8 @@ class EncoderDecoder(Seq2Seq):
     def reads(self) -> str:
         return self.decoder.reads
 
-    def _teach(self, batch: Batch) -> Tensor:
-        """(B, T, D) hidden vectors with the reference as the decoder's input (teacher forcing)."""
+    def _teacher_forcing(self, batch: Batch) -> Tensor:
+        """(B, T, D) hidden vectors with the reference as the decoder's input."""
         lengths = None if batch.target_positions is None else batch.source_lengths
         state = self.start(batch.source, batch.source_mask, lengths)
         hidden, _ = self.decoder(self._embed(self.target_embedding, batch.target_input), state)

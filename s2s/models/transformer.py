@@ -49,7 +49,7 @@ class MultiHeadAttention(nn.Module):
     Args:
         size: E, width of queries and outputs.
         heads: their number.
-        memory_size: width of what keys and values are projected from.
+        memory_size: input width of the key and value projection.
     """
 
     def __init__(self, size: int, heads: int, memory_size: int | None = None) -> None:
@@ -69,7 +69,7 @@ class MultiHeadAttention(nn.Module):
             self.key_value = nn.Linear(memory_size, 2 * size)
 
     def keys_values(self, x: Tensor, cos_sin: CosSin | None = None) -> KeysValues:
-        """Keys, rotated if asked, and values of x (B, S, ·)."""
+        """Keys, rotated by `cos_sin`, and values of x (B, S, ·)."""
         keys, values = self.key_value(x).chunk(2, dim=-1)
         return KeysValues(self._heads(keys, cos_sin), self._heads(values))
 
@@ -86,13 +86,12 @@ class MultiHeadAttention(nn.Module):
             (B, T, E).
         """
         query = self._heads(self.query(x), cos_sin)
-        if (
-            devices.on_gpu(x) and not torch.are_deterministic_algorithms_enabled()
-        ):  # its backward pass adds in any order
-            mixed = F.scaled_dot_product_attention(query, *memory, attn_mask=bias)
+        # The backward pass of torch's function adds in any order.
+        if devices.on_gpu(x) and not torch.are_deterministic_algorithms_enabled():
+            output = F.scaled_dot_product_attention(query, *memory, attn_mask=bias)
         else:
-            mixed = DotProduct.apply(query, *memory, bias)  # type: ignore[no-untyped-call]
-        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+            output = DotProduct.apply(query, *memory, bias)  # type: ignore[no-untyped-call]
+        return self.output(output.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weights(self, x: Tensor, memory: KeysValues, bias: Tensor) -> Tensor:
         """The attention weights (B, heads, T, S), for inspection."""
@@ -210,7 +209,7 @@ class TransformerEncoder(Encoder, name="transformer"):
 
 
 class Masks(NamedTuple):
-    """What the layers of a decoder share in one call: attention biases, and rotary tables."""
+    """Attention biases and rotary tables, shared by the layers of a decoder in one call."""
 
     source: Tensor  # (B, 1, 1, S)
     causal: Tensor | None  # (1, 1, T, past + T); None for a single new position

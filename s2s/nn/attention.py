@@ -1,4 +1,4 @@
-"""Additive attention: for each target word a weighted mean of the encoder's outputs, weighted by a query.
+"""Additive attention: a weighted mean of the encoder's outputs, whose weights depend on a query.
 
 Bahdanau et al. 2015, section 3.1, in the letters of their appendix A.1.2, the query being the decoder's state:
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
 from s2s.nn.dropout import Dropout
-from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, Wiring
+from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, StepForm
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.stepping import State, tanh, tanh_
 
 
 class AttentionMemory(NamedTuple):
-    """The encoder's outputs as a decoder attends to them, the same for all steps."""
+    """Values, keys and mask of the encoder's outputs, the same for all decoder steps."""
 
     values: Tensor  # (B, S, D)
     keys: Tensor  # (B, S, A)
@@ -127,26 +127,21 @@ class StackedCell(Cell):
 
     @staticmethod
     def of_level(level: int, gates: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gates of one cell, the lowest being 1, by their own names."""
-        own = f"layer{level}."
-        return {name.removeprefix(own): value for name, value in gates.items() if name.startswith(own)}
+        """The gates of one cell, the lowest being 1, without the prefix of its level."""
+        prefix = f"layer{level}."
+        return {name.removeprefix(prefix): value for name, value in gates.items() if name.startswith(prefix)}
 
 
 class _StackedBackend(Backend):
     """The input projection is that of the lowest cell."""
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
-        lowest = _lowest(cell)
+        lowest = cast(StackedCell, cell).bottom_up()[0]
         return lowest.backend.input_weight(lowest, start, stop)
 
     def splits_input(self, cell: Cell) -> bool:
-        lowest = _lowest(cell)
+        lowest = cast(StackedCell, cell).bottom_up()[0]
         return lowest.backend.splits_input(lowest)
-
-
-def _lowest(cell: Cell) -> Cell:
-    assert isinstance(cell, StackedCell)
-    return cell.bottom_up()[0]
 
 
 class AttentionCell(Cell):
@@ -177,12 +172,12 @@ class AttentionCell(Cell):
         self.query = query
         self.num_states = cell.num_states
         self.context_size = cell.hidden_size if input_feeding else memory_size
-        self.context_inputs = self.width_of_context(query, input_feeding, cell.hidden_size, memory_size)
+        self.context_inputs = self.context_width(query, input_feeding, cell.hidden_size, memory_size)
         self.attentional = nn.Linear(cell.output_size + memory_size, self.context_size) if input_feeding else None
         self.backend = _AttentionBackend()
 
     @staticmethod
-    def width_of_context(query: str, input_feeding: bool, hidden_size: int, memory_size: int) -> int:
+    def context_width(query: str, input_feeding: bool, hidden_size: int, memory_size: int) -> int:
         """Columns of the wrapped cell's input behind the embedding's."""
         return (memory_size if query == "previous" else 0) + (hidden_size if input_feeding else 0)
 
@@ -196,14 +191,14 @@ class AttentionCell(Cell):
         return backend.project_first_columns(self.cell, x) if backend.splits_input(self.cell) else x
 
     def step(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> State:
-        return self.attend_and_step(self.joined(gx), state, memory)[2]
+        return self.attend_and_step(self.complete_projection(gx), state, memory)[2]
 
-    def joined(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
+    def complete_projection(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
         """The function that completes the projected input from the context inputs of the step."""
         if not self.cell.backend.splits_input(self.cell):
             return partial(self.project_all, gx)
         first = self.input_size - self.context_inputs
-        columns = self.cell.backend.projection_of_columns(self.cell, first, self.input_size)
+        columns = self.cell.backend.column_projection(self.cell, first, self.input_size)
         return lambda parts: gx + columns(torch.cat(parts, dim=-1)) if parts else gx
 
     def project_all(self, x: Tensor, parts: list[Tensor]) -> Tensor:
@@ -239,12 +234,12 @@ class AttentionCell(Cell):
         return (torch.cat([first, like.new_zeros(batch, self.context_size)], dim=-1), *rest)
 
     def gates(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> dict[str, Tensor]:
-        projected, old, _, weights = self.attend_and_step(self.joined(gx), state, memory)
+        projected, old, _, weights = self.attend_and_step(self.complete_projection(gx), state, memory)
         return {**self.cell.gates(projected, old), "attention": weights}
 
 
 class _AttentionBackend(Backend):
-    """The wrapped cell's kernel with attention between its steps, where a step needs the context of the last one."""
+    """The wrapped cell's kernel with attention between its steps, if a step needs the context of the last one."""
 
     def has_kernel(self, cell: Cell) -> bool:
         assert isinstance(cell, AttentionCell)
@@ -257,19 +252,18 @@ class _AttentionBackend(Backend):
 
     def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
-        attended: AttentionMemory = memory[0]
-        inner = cell.cell
+        source: AttentionMemory = memory[0]
+        inner, attentional = cell.cell, cell.attentional
         kernel = inner.backend.kernel(inner)
-        several = state[0].size(0) > attended.values.size(0)  # hypotheses of a sentence, in search
-        if kernel is None or several or not self.has_kernel(cell):
-            return self.loop(cell, gx, state, sizes, attended)
-        feeds = cell.attentional
+        beam = state[0].size(0) > source.values.size(0)  # hypotheses of a sentence, in search
+        if kernel is None or beam or not self.has_kernel(cell):
+            return self.loop(cell, gx, state, sizes, source)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(Wiring(kernel, cell.query, feeds is not None, compute_dtype(state[0])), gx, *attended),
+            *(StepForm(kernel, cell.query, attentional is not None, compute_dtype(state[0])), gx, *source),
             *(cell.attention.query.weight, cell.attention.energy.weight),
             inner.backend.input_weight(inner, cell.input_size - cell.context_inputs, cell.input_size),
-            *((None, None) if feeds is None else (feeds.weight, feeds.bias)),
-            *(state[0] if feeds is not None else state[0][:, : cell.hidden_size], *state[1:]),
+            *((None, None) if attentional is None else (attentional.weight, attentional.bias)),
+            *(state[0] if attentional is not None else state[0][:, : cell.hidden_size], *state[1:]),
             *inner.backend.recurrent_parameters(inner),
         )
         return (torch.cat([states[0], contexts], dim=-1), *states[1:])

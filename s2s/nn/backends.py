@@ -1,12 +1,12 @@
-"""Recurrence backends: how the steps of a cell are run over whole sequences.
+"""Recurrence backends: implementations of a cell's steps over whole sequences.
 
 - `loop`: a Python loop over `Cell.step`, differentiated by autograd. Every cell has it.
 - `bptt`: a kernel with a hand-derived backward pass, see `s2s.nn.kernels`.
-- `torch`: torch's own fused function, cuDNN on a GPU.
+- `torch`: torch's fused function, cuDNN on a GPU.
 
-A cell names one `Backend`, which holds all that its equations do not need: the kernel with the parameters in the
-kernel's order, the form of torch's function, and the matrix of the input projection, whose columns serve inputs that
-become known at different times. A cell that a user writes has the base class, and none of this.
+A cell names one `Backend`: its kernel with the parameters in the kernel's order, the equivalent torch function, and the
+matrix of the input projection, whose columns belong to inputs that become known at different times. A user's cell needs
+nothing of this: it has the base class.
 
 Shapes: B batch, N rows of all steps (`s2s.nn.packing`), I input, H hidden, G gates.
 """
@@ -22,10 +22,9 @@ from torch.nn import functional as F
 
 from s2s.nn.kernels.bptt import Sequence as SequenceFunction
 from s2s.nn.kernels.function import compute_dtype
-from s2s.nn.kernels.fused import TorchForm
-from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps
+from s2s.nn.kernels.fused import TorchRNN
+from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps, MGUSteps
 from s2s.nn.kernels.lstm import LSTMSteps
-from s2s.nn.kernels.mgu import MGUSteps
 from s2s.nn.kernels.rnn import RNNSteps
 from s2s.nn.kernels.sru import SRUSteps
 from s2s.nn.kernels.stepping import State, StepKernel
@@ -35,18 +34,18 @@ if TYPE_CHECKING:
 
 
 class Backend:
-    """The loop over `step`, for any cell; subclasses add faster backends for the same computation."""
+    """The loop over `step`, for any cell; subclasses add faster implementations."""
 
     def kernel(self, cell: Cell) -> type[StepKernel] | None:
-        """The kernel of this cell; it takes the first state, then `recurrent_parameters`."""
+        """The kernel of the cell, whose parameters are `recurrent_parameters`; None without one."""
         return None
 
     def recurrent_parameters(self, cell: Cell) -> tuple[Tensor, ...]:
-        """The recurrent weight (G·H, H), then biases inside of the recurrence, as the kernel takes them."""
+        """The recurrent weight (G·H, H), then the biases inside the recurrence."""
         raise NotImplementedError
 
-    def torch_form(self, cell: Cell) -> TorchForm | None:
-        """The cell in the parameters of torch's own recurrent function; None where torch has none for it."""
+    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
+        """torch's recurrent function with the parameters of the cell; None without an equivalent."""
         return None
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
@@ -58,17 +57,17 @@ class Backend:
         return cell.affine_input
 
     def has_kernel(self, cell: Cell) -> bool:
-        """Whether `sequence` differs from `loop`; a subclass with a `sequence` of its own says so here."""
+        """Whether `sequence` differs from `loop`; a subclass that overrides `sequence` returns True."""
         return self.kernel(cell) is not None
 
     def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
         """All steps by the fastest backend on a CPU.
 
         Args:
-            gx: (N, ·) rows of `project`, laid out by `s2s.nn.packing`; under autocast they may be of its dtype.
-            state: (B_0, ·) before the first step; the states and gates of all steps have its dtype.
-            sizes: rows of each step. Step t has the next sizes[t] rows, which continue the first sizes[t] rows of the
-                states before it.
+            gx: (N, ·) packed input projection (`s2s.nn.packing`); under autocast it may have autocast's dtype.
+            state: (B_0, ·) before the first step; states and gates of all steps have its dtype.
+            sizes: rows of each step. Step t has the next sizes[t] rows and continues the first sizes[t] rows of the
+                previous states.
             memory: further arguments of `step`.
 
         Returns:
@@ -87,11 +86,11 @@ class Backend:
         return tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
 
     def advance(self, cell: Cell, x: Tensor, state: State, *memory: Any) -> State:
-        """One step from the input (B, I) itself, for search."""
+        """One step from the unprojected input (B, I), for search."""
         return cell.step(cell.project(x).to(state[0].dtype), state, *memory)
 
     def project_first_columns(self, cell: Cell, x: Tensor) -> Tensor:
-        """`project` of an input whose first columns are x (…, n <= I) and whose other columns are 0."""
+        """`project` of the input [x; 0] for x (…, n <= I)."""
         missing = cell.input_size - x.size(-1)
         if missing == 0:
             return cell.project(x)
@@ -100,12 +99,11 @@ class Backend:
             return cell.project(F.pad(x, (0, missing)))
         return F.linear(x, weight, cell.project(x.new_zeros(cell.input_size)))
 
-    def projection_of_columns(self, cell: Cell, start: int, stop: int) -> Callable[[Tensor], Tensor]:
-        """The function that maps input columns start … stop - 1 to their share of `project`, without the bias.
+    def column_projection(self, cell: Cell, start: int, stop: int) -> Callable[[Tensor], Tensor]:
+        """The linear map from input columns start … stop - 1 to their share of `project`, without the bias.
 
         Returns:
-            (…, stop - start) -> (…, ·). Without an `input_weight` the affine map f is known by its values alone, and
-            the share of x is f([0; x; 0]) - f(0).
+            (…, stop - start) -> (…, ·). Without an `input_weight` it is f([0; x; 0]) - f(0) for the affine map f.
         """
         weight = self.input_weight(cell, start, stop)
         if weight is None:
@@ -116,22 +114,21 @@ class Backend:
 
 
 def run_together(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State], sizes: list[int]) -> list[State]:
-    """`Backend.sequence` of several cells; those that share a kernel and a size take their steps together."""
+    """`Backend.sequence` of several cells; cells with the same kernel and size step together."""
     kernel = cells[0].backend.kernel(cells[0])
-    alike = all(cell.backend.kernel(cell) is kernel and cell.hidden_size == cells[0].hidden_size for cell in cells)
-    if kernel is None or not alike or not sizes:
-        inputs = zip(cells, gx, state, strict=True)
-        return [cell.backend.sequence(cell, own_gx, own_state, sizes) for cell, own_gx, own_state in inputs]
-    own = [(*s, *cell.backend.recurrent_parameters(cell)) for cell, s in zip(cells, state, strict=True)]
-    tensors = own[0] if len(cells) == 1 else [torch.stack(group) for group in zip(*own, strict=True)]
+    same = all(cell.backend.kernel(cell) is kernel and cell.hidden_size == cells[0].hidden_size for cell in cells)
+    if kernel is None or not same or not sizes:
+        return [c.backend.sequence(c, inputs, s, sizes) for c, inputs, s in zip(cells, gx, state, strict=True)]
+    by_cell = [(*s, *cell.backend.recurrent_parameters(cell)) for cell, s in zip(cells, state, strict=True)]
+    tensors = by_cell[0] if len(cells) == 1 else [torch.stack(group) for group in zip(*by_cell, strict=True)]
     states = SequenceFunction.apply(  # type: ignore[no-untyped-call]
         kernel, compute_dtype(state[0][0]), sizes, len(cells), *gx, *tensors
     )
     return [states] if len(cells) == 1 else list(zip(*(s.unbind(0) for s in states), strict=True))
 
 
-class _BuiltIn(Backend):
-    """A kernel, and an input projection `weight_ih x + bias`."""
+class _KernelBackend(Backend):
+    """Backend of a cell with a kernel and the input projection `weight_ih x + bias`."""
 
     def __init__(self, kernel: type[StepKernel]) -> None:
         self._kernel = kernel
@@ -146,35 +143,31 @@ class _BuiltIn(Backend):
         return cast("RNN", cell).weight_ih[:, start:stop]
 
 
-class _RNNBackend(_BuiltIn):
-    def torch_form(self, cell: Cell) -> TorchForm | None:
+class _RNNBackend(_KernelBackend):
+    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
         rnn = cast("RNN", cell)
-        return TorchForm("rnn_tanh", rnn.weight_ih, rnn.weight_hh, rnn.bias, torch.zeros_like(rnn.bias))
+        return TorchRNN("rnn_tanh", rnn.weight_ih, rnn.weight_hh, rnn.bias, torch.zeros_like(rnn.bias))
 
 
-class _LSTMBackend(_BuiltIn):
+class _LSTMBackend(_KernelBackend):
     def recurrent_parameters(self, cell: Cell) -> tuple[Tensor, ...]:
         lstm = cast("LSTM", cell)
-        return (lstm.of_all_gates(lstm.weight_hh),)
+        return (lstm.fill_open_gate(lstm.weight_hh),)
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
         lstm = cast("LSTM", cell)
-        return lstm.of_all_gates(lstm.weight_ih[:, start:stop])
+        return lstm.fill_open_gate(lstm.weight_ih[:, start:stop])
 
-    def torch_form(self, cell: Cell) -> TorchForm | None:
+    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
         lstm = cast("LSTM", cell)
         if lstm.open is not None:
             return None
-
-        def ordered(parameter: Tensor) -> Tensor:  # torch has i, f, c̃, o
-            f, i, o, candidate = parameter.chunk(4)
-            return torch.cat([i, f, candidate, o])
-
-        bias = ordered(lstm.bias)
-        return TorchForm("lstm", ordered(lstm.weight_ih), ordered(lstm.weight_hh), bias, torch.zeros_like(bias))
+        gates = (parameter.chunk(4) for parameter in (lstm.weight_ih, lstm.weight_hh, lstm.bias))
+        weight_ih, weight_hh, bias = (torch.cat([i, f, c, o]) for f, i, o, c in gates)  # torch's order
+        return TorchRNN("lstm", weight_ih, weight_hh, bias, torch.zeros_like(bias))
 
 
-class _GRUBackend(_BuiltIn):
+class _GRUBackend(_KernelBackend):
     def kernel(self, cell: Cell) -> type[StepKernel] | None:
         return GRUAfterSteps if cast("GRU", cell).reset == "after" else GRUSteps
 
@@ -182,20 +175,17 @@ class _GRUBackend(_BuiltIn):
         gru = cast("GRU", cell)
         return (gru.weight_hh, gru.bias_hn) if gru.reset == "after" else (gru.weight_hh,)
 
-    def torch_form(self, cell: Cell) -> TorchForm | None:
+    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
         gru = cast("GRU", cell)
         if gru.reset == "before":
             return None
-
-        def ordered(parameter: Tensor) -> Tensor:  # torch has r, 1 - z, h̃, and 1 - σ(a) = σ(-a)
-            z, r, candidate = parameter.chunk(3)
-            return torch.cat([r, -z, candidate])
-
-        inside = F.pad(gru.bias_hn, (2 * gru.hidden_size, 0))
-        return TorchForm("gru", ordered(gru.weight_ih), ordered(gru.weight_hh), ordered(gru.bias), inside)
+        gates = (parameter.chunk(3) for parameter in (gru.weight_ih, gru.weight_hh, gru.bias))
+        # torch's order is r, 1 - z, h̃, and 1 - σ(a) = σ(-a).
+        weight_ih, weight_hh, bias = (torch.cat([r, -z, candidate]) for z, r, candidate in gates)
+        return TorchRNN("gru", weight_ih, weight_hh, bias, F.pad(gru.bias_hn, (2 * gru.hidden_size, 0)))
 
 
-class _SRUBackend(_BuiltIn):
+class _SRUBackend(_KernelBackend):
     def recurrent_parameters(self, cell: Cell) -> tuple[Tensor, ...]:
         return (cast("SRU", cell).weight_c,)
 
@@ -211,5 +201,5 @@ LOOP = Backend()
 RNN_BACKEND = _RNNBackend(RNNSteps)
 LSTM_BACKEND = _LSTMBackend(LSTMSteps)
 GRU_BACKEND = _GRUBackend(GRUSteps)
-MGU_BACKEND = _BuiltIn(MGUSteps)
+MGU_BACKEND = _KernelBackend(MGUSteps)
 SRU_BACKEND = _SRUBackend(SRUSteps)

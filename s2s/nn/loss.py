@@ -1,14 +1,14 @@
-"""Output layer and cross-entropy in one: the (tokens, vocabulary) matrix never exists as a whole.
+"""Fused output layer and cross-entropy: the (tokens, vocabulary) logits are never stored as a whole.
 
-The logits of a few rows at a time are made, turned into their loss *and* their gradient while they are in the cache,
-and thrown away; what is kept for the backward pass is as small as the layer's input and weights. With z = W h + b,
-p = softmax(z), smoothing ε over V classes (Szegedy et al. 2016) and target y:
+The logits are computed for a chunk of rows at a time and turned into loss *and* gradient while they are in the cache.
+The backward pass needs only tensors of the size of the layer's input and weights. With z = W h + b, p = softmax(z),
+smoothing ε over V classes (Szegedy et al. 2016) and target y:
 
     loss    = logΣexp z - (1 - ε) z_y - ε mean(z)
     ∂loss/∂z = p - (1 - ε) onehot(y) - ε / V
 
-Only p needs passes over all classes. The rest is taken out of it: logΣexp z is max z - log max p, the mean of the
-logits is h · mean(W) + mean(b), and the last two terms of the gradient touch one row of W for each token, or all alike.
+Only p needs passes over all classes. logΣexp z is max z - log max p, and the mean of the logits is h · mean(W) +
+mean(b). The last two terms of the gradient change one row of W per token, or all rows alike.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from s2s.nn.kernels.function import Function, compute_dtype
 
-# Rows of logits at a time: as many as a row of W is wide, which balances the passes over the logits against those over
-# W's gradient, if they are no more than so many numbers.
+# Largest number of logits in a chunk. Below it a chunk has as many rows as W has columns, which balances the passes
+# over the logits against those over W's gradient.
 _CHUNK = 1 << 22
 
 
@@ -35,65 +35,65 @@ class _ProjectedCrossEntropy(Function):
         weight: Tensor,
         bias: Tensor | None,
         target: Tensor,
-        counted: Tensor | None,
+        mask: Tensor | None,
         smoothing: float,
     ) -> tuple[Tensor, Tensor]:
         exact = torch.promote_types(compute, torch.float32)
         tokens, classes = hidden.size(0), weight.size(0)
-        wanted = any(ctx.needs_input_grad[1:4])
+        needs_grad = any(ctx.needs_input_grad[1:4])
         h, w = hidden.to(compute), weight.to(compute)
-        counts = None if counted is None else counted.to(exact).unsqueeze(1)
+        counts = None if mask is None else mask.to(exact).unsqueeze(1)
         b = w.new_zeros(classes) if bias is None else bias.to(compute)
         log_sums = torch.empty(tokens, dtype=exact, device=hidden.device)
-        grad_h = torch.empty(h.shape, dtype=exact, device=hidden.device) if wanted else None
-        grad_w = torch.zeros(w.shape, dtype=exact, device=hidden.device) if wanted else None
-        grad_b = torch.zeros(classes, dtype=exact, device=hidden.device) if wanted else None
-        # The same memory for all chunks: new memory would cost more than the arithmetic.
+        grads = [log_sums.new_zeros(shape) for shape in (h.shape, w.shape, (classes,))] if needs_grad else None
+        # All chunks share these buffers: allocation would cost more than the computation.
         rows = max(1, min(tokens, max(32, min(h.size(1), _CHUNK // classes))))
-        product, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
-        softmax, p = torch.empty_like(logits), torch.empty_like(product)
+        raw, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
+        softmax, p = torch.empty_like(logits), torch.empty_like(raw)
         for start in range(0, tokens, rows):
-            part = h[start : start + rows]
-            n = len(part)
-            z = logits[:n].copy_(torch.addmm(b, part, w.T, out=product[:n]))
+            chunk = h[start : start + rows]
+            n = len(chunk)
+            z = logits[:n].copy_(torch.addmm(b, chunk, w.T, out=raw[:n]))
             probabilities = torch.softmax(z, dim=1, out=softmax[:n])
             log_sums[start : start + n] = z.amax(dim=1) - probabilities.amax(dim=1).log()
-            if grad_h is not None and grad_w is not None and grad_b is not None:
+            if grads is not None:
+                grad_h, grad_w, grad_b = grads
                 if counts is not None:
                     probabilities.mul_(counts[start : start + n])
                 rounded = p[:n].copy_(probabilities)
                 grad_h[start : start + n] = rounded @ w
-                grad_w += rounded.T @ part
+                grad_w += rounded.T @ chunk
                 grad_b += probabilities.sum(dim=0)
 
         h, w, b = h.to(exact), w.to(exact), b.to(exact)
         mean_w, mean_b = w.mean(dim=0), b.mean()
-        picked = w.index_select(0, target)
-        at_target = (h * picked).sum(dim=1) + b.index_select(0, target)
-        of_nll, of_smoothing = log_sums - at_target, at_target - h @ mean_w - mean_b
+        target_weights = w.index_select(0, target)
+        at_target = (h * target_weights).sum(dim=1) + b.index_select(0, target)
+        nlls, smoothed = log_sums - at_target, at_target - h @ mean_w - mean_b
         total: Tensor | int = tokens
         ones = torch.ones_like(at_target)
         if counts is not None:
-            of_nll, of_smoothing, h, ones = of_nll * counts[:, 0], of_smoothing * counts[:, 0], h * counts, counts[:, 0]
+            nlls, smoothed, h, ones = nlls * counts[:, 0], smoothed * counts[:, 0], h * counts, counts[:, 0]
             total = ones.sum()
-        nll = of_nll.sum()
-        loss = nll + smoothing * of_smoothing.sum()
-        if grad_h is not None and grad_w is not None and grad_b is not None:
-            touched = picked.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
-            grad_h -= touched if counts is None else touched.mul_(counts)
+        nll = nlls.sum()
+        loss = nll + smoothing * smoothed.sum()
+        if grads is not None:
+            grad_h, grad_w, grad_b = grads
+            by_target = target_weights.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)
+            grad_h -= by_target if counts is None else by_target.mul_(counts)
             grad_w.index_add_(0, target, h, alpha=smoothing - 1)
             grad_w -= h.sum(dim=0) * (smoothing / classes)
             grad_b.index_add_(0, target, ones, alpha=smoothing - 1)
             grad_b -= total * (smoothing / classes)
-        ctx.save_for_backward(grad_h, grad_w, grad_b)
-        ctx.of = hidden, weight, bias
+        ctx.save_for_backward(*(grads or ()))
+        ctx.inputs = hidden, weight, bias
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         grad_h, grad_w, grad_b = ctx.saved_tensors
-        hidden, weight, bias = ctx.of
+        hidden, weight, bias = ctx.inputs
         return (
             None,
             (grad_h * grad_loss).to(hidden.dtype),
@@ -109,7 +109,7 @@ def projected_cross_entropy(
     bias: Tensor | None,
     target: Tensor,
     smoothing: float = 0.0,
-    counted: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of `softmax(hidden weightᵀ + bias)` against `target`, summed, in nats.
 
@@ -119,14 +119,14 @@ def projected_cross_entropy(
         bias: (V,) or None.
         target: (N,) class of each row.
         smoothing: label smoothing ε.
-        counted: (N,) bool, False at rows that do not count, such as padding; all count when None.
+        mask: (N,) bool, False at rows to ignore, such as padding; None for no such rows.
 
     Returns:
-        The sum that training minimises, and the sum without smoothing (detached). Both are fp32, or float64 where the
-        inputs are. Under autocast the matrix products run in its type.
+        The training loss, and the loss without smoothing (detached). Both are fp32, or float64 for float64 inputs.
+        Under autocast the matrix multiplications run in autocast's dtype.
     """
     loss, nll = _ProjectedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        compute_dtype(weight), hidden, weight, bias, target, counted, smoothing
+        compute_dtype(weight), hidden, weight, bias, target, mask, smoothing
     )
     return loss, nll
 

@@ -1,4 +1,4 @@
-"""Position encodings: what a network that reads all words at once knows of their order.
+"""Position encodings, which tell a network without recurrence the order of the words.
 
 Sinusoidal (Vaswani et al. 2017, section 3.5): a vector for each position m is added to the embedding of width E,
 

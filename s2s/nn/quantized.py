@@ -1,24 +1,24 @@
-"""Products in 8-bit integers: dynamic quantisation of a model for decoding on a CPU.
+"""Dynamic int8 quantisation of a model for decoding on a CPU.
 
-A product W x of a layer becomes one of whole numbers. Each row w of the weight is written in steps of its own, once,
-and so is each input vector x, when it comes:
+The matrix multiplication W x of a layer runs in 8-bit integers. Each row w of the weight has its own scale, computed
+once; each input vector x has its own scale, computed when it arrives:
 
     s_w = max |w| / L,    q_w = round(w / s_w)        the weight, L = 127
     s_x = max |x| / 127,  q_x = round(x / s_x)        the input
     w · x ≈ s_w s_x (q_w · q_x)                       the sums in int32, exact
 
-On processors whose instructions add two products of bytes in 16 bits (x86 without VNNI), where that could overflow, L
-is 63. Biases, normalisation, gates, states and softmaxes remain as they are. As each input vector has a step of its
-own, what a sentence becomes does not depend on the rest of its batch, but for the last bits of floating point, which
-may now and then round to the next step. (One step for each row on both sides is the vector-wise quantisation of
+L is 63 on processors whose instructions add two byte products in 16 bits (x86 without VNNI), which could overflow.
+Biases, normalisation, gates, states and softmaxes stay in floating point. Each input vector has its own scale, so the
+translation of a sentence does not depend on the rest of its batch, except through the last bits of floating point,
+which may occasionally round to the next integer. (Scales for each row on both sides are the vector-wise quantisation of
 Dettmers et al. 2022, arXiv:2208.07339, without its treatment of outliers.)
 
-How: in a copy of the model the matrices are tensors of the class `Int8Weight`, of which `torch.nn.functional.linear`
-takes the product in integers and which for everything else are what they were. So whatever calls it, every `nn.Linear`
-and a user's own cell among them, is covered, and parts of a weight are, too; an embedding that is also the output layer
-is looked up exactly. What remains as it was: products written in another way (`x @ w`, `torch.gru_cell`), those of a
-matrix that is made anew at each call (the recurrent one of an LSTM with an `open_gate`), and those with one input or
-one output, where rounding costs more than the product.
+In a copy of the model the matrices are tensors of the class `Int8Weight`. `torch.nn.functional.linear` multiplies them
+in integers; every other operation treats them as ordinary tensors. All callers are thus covered, every `nn.Linear` and
+a user's own cell included, and so are slices of a weight; an embedding that is also the output layer is looked up
+exactly. These stay in floating point: multiplications written in another way (`x @ w`, `torch.gru_cell`), a matrix that
+is assembled at each call (the recurrent one of an LSTM with an `open_gate`), and matrices with one input or one output,
+where rounding costs more than the multiplication.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ INPUT_LIMIT = 127
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class _WholeInput(Backend):
-    """The loop, over inputs that are projected in one piece."""
+class _UnsplitInput(Backend):
+    """The loop backend with the input projection in one piece."""
 
     def splits_input(self, cell: Cell) -> bool:
         return False
 
 
 class Int8Weight(Tensor):
-    """A weight (M, K) whose product in `F.linear` is one of integers.
+    """A weight (M, K) that `F.linear` multiplies in integers.
 
-    It has the memory of the tensor it was made from, which must not change any more. Its views are such weights, too.
+    It shares the memory of the original tensor, which must not change any more. Its views are such weights, too.
 
     Attributes:
-        known: what was made of it and its views: the rounded rows and their steps, and weights put together.
+        cache: of the weight and its views: quantised rows with their scales, and concatenated weights.
     """
 
-    known: dict[Any, Any]
+    cache: dict[Any, Any]
 
     @classmethod
-    def of(cls, weight: Tensor, known: dict[Any, Any] | None = None) -> Int8Weight:
-        made = weight.detach().as_subclass(cls)
-        made.known = {} if known is None else known
-        return made
+    def of(cls, weight: Tensor, cache: dict[Any, Any] | None = None) -> Int8Weight:
+        int8 = weight.detach().as_subclass(cls)
+        int8.cache = {} if cache is None else cache
+        return int8
 
     @classmethod
     def __torch_function__(
@@ -75,7 +75,7 @@ class Int8Weight(Tensor):
             if func is F.linear:
                 return _linear(*args, **kwargs)
             if func is torch.cat and all(isinstance(part, cls) for part in args[0]):
-                return _joined(args[0], *args[1:], **kwargs)
+                return _cat(args[0], *args[1:], **kwargs)
             result = func(*args, **kwargs)
             if not (args and isinstance(args[0], cls)):
                 return result
@@ -84,80 +84,80 @@ class Int8Weight(Tensor):
             return args[0]._view(result)
 
     def _view(self, result: Any) -> Any:
-        """The result of an operation on this weight, as a weight where it is a part of the same memory."""
+        """The result of an operation on this weight, as an `Int8Weight` if it is a view."""
         if type(result) is not Tensor or result.untyped_storage().data_ptr() != self.untyped_storage().data_ptr():
             return result
-        return Int8Weight.of(result, self.known)
+        return Int8Weight.of(result, self.cache)
 
-    def _place(self) -> tuple[Any, ...]:
+    def _key(self) -> tuple[Any, ...]:
         return self.data_ptr(), self.shape, self.stride()
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    # Products over one number would also be wrong: torch 2.13's _int_mm takes such matrices for others on a CPU.
+    # With one input (K = 1) torch 2.13's `_int_mm` also returns wrong sums on a CPU.
     if not isinstance(weight, Int8Weight) or weight.dim() != 2 or 1 in weight.shape:
         return F.linear(input, weight, bias)
-    place = weight._place()
-    if place not in weight.known:
-        weight.known[place] = round_rows(weight, weight_limit())
-    rounded, step = weight.known[place]
-    return product(input, rounded, step, bias)
+    key = weight._key()
+    if key not in weight.cache:
+        weight.cache[key] = quantize_rows(weight, weight_limit())
+    q_w, s_w = weight.cache[key]
+    return int8_linear(input, q_w, s_w, bias)
 
 
-def _joined(parts: Sequence[Int8Weight], dim: int = 0) -> Tensor:
-    """`torch.cat`, once: a cell that puts its weight together at each step has it rounded once."""
-    known, key = parts[0].known, (dim, *(part._place() for part in parts))
-    if key not in known:
-        known[key] = Int8Weight.of(torch.cat(list(parts), dim))
-    return known[key]  # type: ignore[no-any-return]
+def _cat(parts: Sequence[Int8Weight], dim: int = 0) -> Tensor:
+    """`torch.cat`, cached: a cell that concatenates its weight at each step has it quantised once."""
+    cache, key = parts[0].cache, (dim, *(part._key() for part in parts))
+    if key not in cache:
+        cache[key] = Int8Weight.of(torch.cat(list(parts), dim))
+    return cache[key]  # type: ignore[no-any-return]
 
 
-def product(x: Tensor, rounded: Tensor, step: Tensor, bias: Tensor | None) -> Tensor:
+def int8_linear(x: Tensor, q_w: Tensor, s_w: Tensor, bias: Tensor | None) -> Tensor:
     """x Wᵀ + b in integers.
 
     Args:
         x: (…, K), floating point.
-        rounded, step: (M, K) and (M, 1) of the weight, from `round_rows`.
+        q_w, s_w: (M, K) and (M, 1), integers and scales of the weight, from `quantize_rows`.
         bias: (M,), floating point.
 
     Returns:
-        (…, M) of x's type.
+        (…, M) of x's dtype.
     """
-    units, step_of_x = round_rows(x.reshape(-1, x.size(-1)), INPUT_LIMIT)
-    sums = torch._int_mm(units, rounded.T).to(x.dtype).mul_(step_of_x)
-    steps = step.T.to(x.dtype)
-    sums = sums.mul_(steps) if bias is None else torch.addcmul(bias, sums, steps, out=sums)
+    q_x, s_x = quantize_rows(x.reshape(-1, x.size(-1)), INPUT_LIMIT)
+    sums = torch._int_mm(q_x, q_w.T).to(x.dtype).mul_(s_x)
+    scales = s_w.T.to(x.dtype)
+    sums = sums.mul_(scales) if bias is None else torch.addcmul(bias, sums, scales, out=sums)
     return sums.view(*x.shape[:-1], -1)
 
 
-def round_rows(rows: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """(N, K) floating point -> whole numbers up to ±limit in int8, and the steps (N, 1) they are multiples of.
+def quantize_rows(rows: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """(N, K) floating point -> int8 integers within ±limit, and the scale (N, 1) of each row.
 
-    A row of zeros is one; one with a number that is not finite has a step that is not finite.
+    Zeros stay zeros; the scale of a row with a number that is not finite is not finite.
     """
-    step = (rows.abs().amax(dim=1, keepdim=True) / limit).clamp_(min=torch.finfo(rows.dtype).tiny)
-    return (rows / step).round_().to(torch.int8), step
+    scale = (rows.abs().amax(dim=1, keepdim=True) / limit).clamp_(min=torch.finfo(rows.dtype).tiny)
+    return (rows / scale).round_().to(torch.int8), scale
 
 
 @functools.cache
 def weight_limit() -> int:
-    """The largest whole number of a weight for which this processor's sums of products are exact."""
+    """The largest integer of a weight for which this processor's sums are exact."""
     largest = torch.full((16, 64), 127, dtype=torch.int8)
     return 127 if bool((torch._int_mm(largest, largest.T) == 64 * 127 * 127).all()) else 63
 
 
 def quantized(model: Module) -> Module:
-    """A copy of a model that takes its products in integers; for decoding only, without gradients.
+    """A copy of a model with int8 matrix multiplications; for decoding only, without gradients.
 
-    It has the memory of the model's parameters, so that the model must not be trained while the copy is in use. Its
-    recurrent layers run cells step by step, by the cells' own `F.linear`, and give them their whole input at once: in
-    integers the products of its parts do not add up to the same.
+    It shares the memory of the model's parameters, so the model must not be trained while the copy is in use. Recurrent
+    layers of the copy run the loop backend, whose `F.linear` is quantised, and project the whole input at once: in
+    integers the projections of its parts do not add up to the same.
     """
     shared = {id(p): Int8Weight.of(p) if p.dim() == 2 else p.detach() for p in model.parameters()}
-    made = copy.deepcopy(model, dict(shared))
-    for part in made.modules():
-        if isinstance(part, RecurrentLayer):
-            part.recurrence = "loop"
-        elif isinstance(part, Cell) and not isinstance(part, (AttentionCell, StackedCell)):
-            part.backend = _WholeInput()
-    return made
+    int8 = copy.deepcopy(model, dict(shared))
+    for module in int8.modules():
+        if isinstance(module, RecurrentLayer):
+            module.recurrence = "loop"
+        elif isinstance(module, Cell) and not isinstance(module, (AttentionCell, StackedCell)):
+            module.backend = _UnsplitInput()
+    return int8

@@ -18,7 +18,8 @@ knows how many there are.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
 from typing import Any, Literal, get_args
 
 import torch
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 Recurrence = Literal["auto", "loop", "bptt", "torch"]
 Layout = Literal["auto", "packed", "padded"]
 
-DENSE = 0.75  # share of real elements from which on a GPU takes a batch padded
+DENSE = 0.75  # share of real elements from which a GPU uses the padded layout
 
 
 class RecurrentLayer(nn.Module):
@@ -45,11 +46,11 @@ class RecurrentLayer(nn.Module):
 
     Args:
         cell: one step.
-        reverse: read each sequence from its last real element to its first; outputs stand at their element's place.
+        reverse: read each sequence from its last real element to its first; outputs keep the order of x.
 
     Attributes:
-        recurrence, layout: see the text of this module. A backend that the cell does not have falls back to `auto`; of
-            a layer in a stack, the stack's layout counts.
+        recurrence, layout: see the docstring of this module. A backend that the cell lacks falls back to `auto`; a
+            stack's layout overrides that of its layers.
     """
 
     def __init__(self, cell: Cell, reverse: bool = False) -> None:
@@ -62,7 +63,7 @@ class RecurrentLayer(nn.Module):
     def backend(self, device: torch.device) -> tuple[Recurrence, str]:
         """The backend on this device, never `auto`, and the reason for it."""
         has_kernel = self.cell.backend.has_kernel(self.cell)
-        in_torch = self.cell.backend.torch_form(self.cell) is not None
+        in_torch = self.cell.backend.torch_equivalent(self.cell) is not None
         if self.recurrence == "loop" or (self.recurrence == "bptt" and has_kernel):
             return self.recurrence, "as configured"
         if self.recurrence == "torch" and in_torch:
@@ -113,11 +114,11 @@ class RecurrentLayer(nn.Module):
         memory: Any = None,
         context: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """`forward` with a layout that is known."""
+        """`forward` with a known layout."""
         name, _ = self.backend(x.device)
         if name == "torch":
-            return self._by_torch(x, packing, state, context)
-        gx, initial = self._begin(x, packing, state, context)
+            return self._run_torch(x, packing, state, context)
+        gx, initial = self._project_and_init(x, packing, state, context)
         run = self.cell.backend.loop if name == "loop" else self.cell.backend.sequence
         more = () if memory is None else (memory,)
         states = run(self.cell, gx, packing.first(initial), packing.sizes, *more)
@@ -127,16 +128,16 @@ class RecurrentLayer(nn.Module):
     def both(
         forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, whole: Packing, states: list[State | None]
     ) -> list[tuple[Tensor, State]]:
-        """The results of two layers over the same input; cells that share a kernel take their steps together."""
-        layers = [(layer, layer.directed(whole)) for layer in (forward, backward)]
-        if any(layer.backend(x.device)[0] != "bptt" for layer, _ in layers):
-            return [layer.run(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
-        begun = [layer._begin(x, packing, state) for (layer, packing), state in zip(layers, states, strict=True)]
-        first = [whole.first(initial) for _, initial in begun]
-        run = run_together([forward.cell, backward.cell], [gx for gx, _ in begun], first, whole.sizes)
+        """The results of two layers over the same input; cells that share a kernel step together."""
+        layers = [(one, one.directed(whole), s) for one, s in zip((forward, backward), states, strict=True)]
+        if any(layer.backend(x.device)[0] != "bptt" for layer, _, _ in layers):
+            return [layer.run(x, packing, state) for layer, packing, state in layers]
+        starts = [layer._project_and_init(x, packing, state) for layer, packing, state in layers]
+        first = [whole.first(initial) for _, initial in starts]
+        results = run_together([forward.cell, backward.cell], [gx for gx, _ in starts], first, whole.sizes)
         return [
-            (packing.unpack(states[0]), packing.final(states, initial))
-            for (_, packing), states, (_, initial) in zip(layers, run, begun, strict=True)
+            (packing.unpack(outputs[0]), packing.final(outputs, initial))
+            for (_, packing, _), outputs, (_, initial) in zip(layers, results, starts, strict=True)
         ]
 
     def trace(
@@ -149,40 +150,39 @@ class RecurrentLayer(nn.Module):
     ) -> dict[str, Tensor]:
         """Every state and gate, through the loop, with gradients.
 
-        Args: as of `forward`.
+        Args: see `forward`.
 
         Returns:
-            (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; each at its element's place,
-            0 at padding.
+            (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; 0 at padding.
         """
         packing = self.directed(Packing.of(x, mask))
-        gx, initial = self._begin(x, packing, state, context)
+        gx, initial = self._project_and_init(x, packing, state, context)
         current, more = packing.first(initial), () if memory is None else (memory,)
         rows: list[dict[str, Tensor]] = []
-        for part in gx.to(initial[0].dtype).split_with_sizes(packing.sizes):
-            before = tuple(s[: len(part)] for s in current)
-            current = self.cell.step(part, before, *more)
-            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(part, before, *more))
+        for inputs in gx.to(initial[0].dtype).split_with_sizes(packing.sizes):
+            old = tuple(s[: len(inputs)] for s in current)
+            current = self.cell.step(inputs, old, *more)
+            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(inputs, old, *more))
         return {name: packing.unpack(torch.cat([row[name] for row in rows])) for name in rows[0]}
 
-    def _begin(
+    def _project_and_init(
         self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """The input projection (N, ·) of all steps, and the first state (B, H)."""
+        """The input projection (N, ·) of all steps, and the initial state (B, H)."""
         projected = self._project(x, packing, context)
         if state is None:
             state = self.cell.initial_state(x.size(0), _at_least_fp32(projected.new_empty(0)))
         return projected, tuple(map(_at_least_fp32, state))
 
-    def _by_torch(
+    def _run_torch(
         self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None
     ) -> tuple[Tensor, State]:
         if state is None:
             state = self.cell.initial_state(x.size(0), _at_least_fp32(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
-        first, form = packing.first(state), self.cell.backend.torch_form(self.cell)
-        assert form is not None
-        outputs, final = fused.run(form, rows, packing.sizes, first, packing.padding)
+        rnn = self.cell.backend.torch_equivalent(self.cell)
+        assert rnn is not None
+        outputs, final = fused.run(rnn, rows, packing.sizes, packing.first(state), packing.padding)
         if packing.padding is None:
             return packing.unpack(outputs), packing.in_batch_order(final, state)
         (output,) = packing.final((outputs,), state[:1])
@@ -193,13 +193,13 @@ class RecurrentLayer(nn.Module):
         cell, backend = self.cell, self.cell.backend
         if context is None or not backend.splits_input(cell):
             return cell.project(packing.pack(_with_context(x, context)))
-        share = backend.projection_of_columns(cell, x.size(-1), cell.input_size)(context)
+        share = backend.column_projection(cell, x.size(-1), cell.input_size)(context)
         each = share.repeat_interleave(x.size(0) // context.size(0), dim=0)
         return packing.add(backend.project_first_columns(cell, packing.pack(x)), each)
 
 
 def _at_least_fp32(state: Tensor) -> Tensor:
-    """A state in fp32 or wider: it is added to at each step of a long sequence, where bf16's 8 bits would not do."""
+    """A state in fp32 or wider: bf16's 8 bits are too few to accumulate over a long sequence."""
     return state.to(torch.promote_types(state.dtype, torch.float32))
 
 
@@ -212,11 +212,7 @@ def _with_context(x: Tensor, context: Tensor | None) -> Tensor:
 
 
 def lay_out(x: Tensor, mask: Tensor | None, layout: Layout, lengths: Sequence[int] | None = None) -> Packing:
-    """The layout of x (B, T, ·) that `layout` selects.
-
-    Args:
-        mask, lengths: as of `Packing.of`.
-    """
+    """The packed or padded layout of x (B, T, ·); for mask and lengths see `Packing.of`."""
     if layout == "auto":
         dense = lengths is None or sum(lengths) >= DENSE * x.size(0) * x.size(1)
         layout = "padded" if devices.on_gpu(x) and dense else "packed"
@@ -251,23 +247,21 @@ class RecurrentStack(nn.Module):
     ) -> tuple[Tensor, list[State]]:
         """(B, T, I) -> outputs (B, T, ·) and the final state of each layer, bottom up, forward before reversed.
 
-        A context, see `RecurrentLayer`, enters the first level, if that has one direction. The lengths are as of
-        `Packing.of`.
+        A context, see `RecurrentLayer`, is an input of the first level, which then has one direction. For the lengths
+        see `Packing.of`.
         """
         finals: list[State] = []
         packing = lay_out(x, mask, self.layout, lengths)
-        for number, level in enumerate(self.levels):
-            if number > 0:
-                x = self.dropout(x)
-            layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
-            begin = [None if states is None else states[len(finals) + n] for n in range(len(layers))]
+        for layers, initial in self._levels(states):
+            first = not finals
+            x = x if first else self.dropout(x)
             if len(layers) == 2:
-                both = RecurrentLayer.both(layers[0], layers[1], x, packing, begin)
+                results = RecurrentLayer.both(layers[0], layers[1], x, packing, initial)
             else:
-                one = layers[0]
-                both = [one.run(x, one.directed(packing), begin[0], context=context if number == 0 else None)]
-            finals += [final for _, final in both]
-            x = both[0][0] if len(both) == 1 else torch.cat([output for output, _ in both], dim=-1)
+                (layer,) = layers
+                results = [layer.run(x, layer.directed(packing), initial[0], context=context if first else None)]
+            finals += [final for _, final in results]
+            x = results[0][0] if len(results) == 1 else torch.cat([output for output, _ in results], dim=-1)
         return x, finals
 
     def trace(
@@ -275,36 +269,40 @@ class RecurrentStack(nn.Module):
     ) -> list[dict[str, Tensor]]:
         """`RecurrentLayer.trace` of each layer, in the order of the states.
 
-        Args: as of `forward`.
+        Args: see `forward`.
         """
         traces: list[dict[str, Tensor]] = []
-        for number, level in enumerate(self.levels):
-            if number > 0:
-                x = self.dropout(x)
-            layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
-            begin = [None if states is None else states[len(traces) + n] for n in range(len(layers))]
-            entering = context if number == 0 else None
-            found = [layer.trace(x, mask, state, context=entering) for layer, state in zip(layers, begin, strict=True)]
-            traces += found
-            x = torch.cat([one["state0"] for one in found], dim=-1)
+        for layers, initial in self._levels(states):
+            first = not traces
+            x = x if first else self.dropout(x)
+            for layer, state in zip(layers, initial, strict=True):
+                traces.append(layer.trace(x, mask, state, context=context if first else None))
+            x = torch.cat([trace["state0"] for trace in traces[-len(layers) :]], dim=-1)
         return traces
+
+    def _levels(self, states: list[State] | None) -> Iterator[tuple[list[RecurrentLayer], list[State | None]]]:
+        """The layers of each level with their initial states."""
+        remaining: Iterator[State | None] = repeat(None) if states is None else iter(states)
+        for level in self.levels:
+            layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
+            yield layers, list(islice(remaining, len(layers)))
 
 
 def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device, layout: Layout = "auto") -> None:
-    """Sets both of all layers of a model, and logs each part's backend on this device with the reason."""
-    parts: dict[tuple[str, str], list[str]] = {}
+    """Sets recurrence and layout of all layers, and logs the backend on this device with the reason."""
+    names: dict[tuple[str, str], list[str]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, (RecurrentLayer, RecurrentStack)):
             layer.layout = layout
         if isinstance(layer, RecurrentLayer):
             layer.recurrence = recurrence
-            parts.setdefault(layer.backend(device), []).append(name.split(".")[0])
-    for (backend, reason), names in parts.items():
-        log.info("recurrence of %s: %s (%s)", " and ".join(dict.fromkeys(names)), backend, reason)
+            names.setdefault(layer.backend(device), []).append(name.split(".")[0])
+    for (backend, reason), components in names.items():
+        log.info("recurrence of %s: %s (%s)", " and ".join(dict.fromkeys(components)), backend, reason)
 
 
 def check_recurrence(model: nn.Module, recurrence: Recurrence) -> list[str]:
-    """An error, if no layer of the model has the configured backend."""
+    """A list with an error if no layer of the model has the configured backend."""
     layers = [layer for layer in model.modules() if isinstance(layer, RecurrentLayer)]
     if recurrence == "auto" or recurrence not in get_args(Recurrence) or not layers:
         return []

@@ -1,6 +1,6 @@
-"""Models and batches for the contract tests: small, in float64, over everything that a config can combine.
+"""Models and batches for the contract tests: small, in float64, over all combinations of a config.
 
-The product of cells and attentions is slow, as it has some 80 models; `COVERING` are those of the fast tests.
+The product of cells and attentions has some 80 models and is slow; `COVERING` lists those of the fast tests.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ COVERING = (
 def recurrent(cell: str, attention: str, bidirectional: bool = True, layers: int = 1) -> dict[str, Any]:
     """A `model` section with a recurrent encoder and decoder."""
     name, options = CELLS[cell]
-    part = {"type": "recurrent", "cell": name, "cell_options": options, "layers": layers, "dropout": 0.1}
+    side = {"type": "recurrent", "cell": name, "cell_options": options, "layers": layers, "dropout": 0.1}
     return section(
-        part | {"hidden_size": 7, "bidirectional": bidirectional},
-        part | {"hidden_size": 6, "attention": ATTENTIONS[attention]},
+        side | {"hidden_size": 7, "bidirectional": bidirectional},
+        side | {"hidden_size": 6, "attention": ATTENTIONS[attention]},
     )
 
 
 def transformer(norm: str = "pre", **more: Any) -> dict[str, Any]:
-    part = {"type": "transformer", "layers": 2, "heads": 2, "feedforward": 10, "dropout": 0.1, "norm": norm, **more}
-    return section(part, part)
+    side = {"type": "transformer", "layers": 2, "heads": 2, "feedforward": 10, "dropout": 0.1, "norm": norm, **more}
+    return section(side, side)
 
 
 def section(encoder: dict[str, Any], decoder: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -76,31 +76,30 @@ def section(encoder: dict[str, Any], decoder: dict[str, Any], **more: Any) -> di
 
 
 def models() -> dict[str, dict[str, Any]]:
-    """By name: every cell × attention, both Transformers, mixed models, and those of `COVERING`.
+    """Sections by name: every cell × attention, both Transformers, mixed models, and those of `COVERING`.
 
-    Over the ways to read the source each cell has one to three layers, in one direction and in both; the LSTM has all
-    depths in each of them.
+    Over the attentions each cell has one to three layers, in one direction and in both; the LSTM has all depths.
     """
-    found = {}
+    sections = {}
     for (m, cell), (n, attention), both in itertools.product(enumerate(CELLS), enumerate(ATTENTIONS), (True, False)):
-        usual = 1 + (n + both) % 3
-        for layers in (1, 2, 3) if cell == "lstm" else (usual,):
+        depth = 1 + (n + both) % 3
+        for layers in (1, 2, 3) if cell == "lstm" else (depth,):
             name = f"{cell}-{attention}-{'bi' if both else 'uni'}-{layers}"
             if name in COVERING or (m + n + layers) % 2 == both:
-                found[name] = recurrent(cell, attention, both, layers)
-    found |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
-    found |= {f"transformer-{norm}-rotary": transformer(norm, positions="rotary") for norm in ("pre", "post")}
-    into = recurrent("gru", "bahdanau")
-    found["transformer-into-gru"] = section(transformer()["encoder"], into["decoder"])
-    found["gru-into-transformer"] = section(into["encoder"], transformer()["decoder"])
-    found["rotary-transformer-into-gru"] = section(transformer(positions="rotary")["encoder"], into["decoder"])
-    found["tied-all"] = recurrent("lstm", "bahdanau") | {"tie_embeddings": "all"}
-    found["untied"] = transformer() | {"tie_embeddings": "none"}
-    return found
+                sections[name] = recurrent(cell, attention, both, layers)
+    sections |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
+    sections |= {f"transformer-{norm}-rotary": transformer(norm, positions="rotary") for norm in ("pre", "post")}
+    gru = recurrent("gru", "bahdanau")
+    sections["transformer-into-gru"] = section(transformer()["encoder"], gru["decoder"])
+    sections["gru-into-transformer"] = section(gru["encoder"], transformer()["decoder"])
+    sections["rotary-transformer-into-gru"] = section(transformer(positions="rotary")["encoder"], gru["decoder"])
+    sections["tied-all"] = recurrent("lstm", "bahdanau") | {"tie_embeddings": "all"}
+    sections["untied"] = transformer() | {"tie_embeddings": "none"}
+    return sections
 
 
 def by_name(prefixes: tuple[str, ...] = ("",)) -> pytest.MarkDecorator:
-    """Parametrizes a test by `name`: the models whose name begins so, slow but for the covering ones."""
+    """Parametrizes a test by `name`: models with one of the prefixes, marked slow unless in `COVERING`."""
     names = [name for name in models() if name.startswith(prefixes)]
     return pytest.mark.parametrize(
         "name", [pytest.param(name, marks=[] if name in COVERING else pytest.mark.slow) for name in names]
@@ -108,14 +107,14 @@ def by_name(prefixes: tuple[str, ...] = ("",)) -> pytest.MarkDecorator:
 
 
 def make(model: dict[str, Any], seed: int = 0) -> Seq2Seq:
-    """In float64, evaluation mode, with weights large enough that outputs differ."""
+    """A model in float64 and evaluation mode, with weights large enough that outputs differ."""
     torch.manual_seed(seed)
-    made = build_model(model, VOCABULARY, VOCABULARY).double().eval()
+    built = build_model(model, VOCABULARY, VOCABULARY).double().eval()
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in built.parameters():
             parameter.add_(0.6 * torch.randn_like(parameter))
-        made.output_bias[EOS] -= 8  # translations of some length
-    return made
+        built.output_bias[EOS] -= 8  # longer translations
+    return built
 
 
 def sentences(count: int, longest: int, seed: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""A cell as a user would write one, for the tests: outside of s2s, with a state more than it puts out, not affine."""
+"""A user-defined cell for the tests: outside of s2s, with two states, not affine in its input."""
 
 from __future__ import annotations
 

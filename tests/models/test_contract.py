@@ -1,6 +1,6 @@
-"""What every model promises, whatever it is made of: every cell × attention × search, in float64.
+"""Contract of every model: every cell × attention × search, in float64.
 
-Most models of the product are slow, only because they are many; see `contract.COVERING`.
+Most models are slow tests because there are many; see `contract.COVERING`.
 """
 
 import itertools
@@ -23,7 +23,7 @@ every_model = by_name()
 
 
 @every_model
-def test_padding_changes_nothing_whatever_it_contains(name: str) -> None:
+def test_padding_changes_nothing(name: str) -> None:
     model = make(MODELS[name])
     sources, targets = sentences(5, 6, 1), sentences(5, 6, 2)
     tight = batch(sources, targets)
@@ -35,13 +35,13 @@ def test_padding_changes_nothing_whatever_it_contains(name: str) -> None:
     tight_gradient = torch.autograd.grad(model(tight).loss, list(model.parameters()), allow_unused=True)
     loose_gradient = torch.autograd.grad(model(loose).loss, list(model.parameters()), allow_unused=True)
     for mine, other in zip(tight_gradient, loose_gradient, strict=True):
-        assert mine is not None, "a parameter that no gradient reaches"
+        assert mine is not None, "no gradient reaches a parameter"
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-10)
 
 
 @every_model
-def test_a_training_step_goes_down_and_weights_are_all_there_is(name: str, tmp_path: Path) -> None:
-    """A small step against the gradient lowers the loss by as much as the gradient says; saved and loaded, the same."""
+def test_a_small_step_lowers_the_loss_and_weights_determine_the_model(name: str, tmp_path: Path) -> None:
+    """A small step against the gradient lowers the loss to first order; loaded weights give the same model."""
     model = make(MODELS[name])
     whole = with_garbage(batch(sentences(5, 6, 15), sentences(5, 6, 16)), 2)
     before = model(whole, 0.1).loss
@@ -81,8 +81,8 @@ def test_steps_equal_teacher_forcing(name: str) -> None:
 
 
 @every_model
-def test_hypotheses_keep_to_their_sentence(name: str) -> None:
-    """Repeating, reordering and dropping rows gives what each hypothesis gives alone."""
+def test_hypotheses_are_independent(name: str) -> None:
+    """Repeated, reordered and dropped hypotheses give the same logits as each alone."""
     model = make(MODELS[name])
     source, mask = pad_with_eos(sentences(3, 5, 7))
     history = torch.randint(4, VOCABULARY, (6, 3), generator=torch.Generator().manual_seed(8))
@@ -90,8 +90,8 @@ def test_hypotheses_keep_to_their_sentence(name: str) -> None:
     for t in range(3):
         logits, state = model.step(history[:, t], state)
     swapped = state.reorder(torch.tensor([1, 0, 3, 3, 4, 5]))
-    kept = swapped.select(torch.tensor([1, 2]))
-    after, _ = model.step(torch.full((4,), 5), kept)
+    selected = swapped.select(torch.tensor([1, 2]))
+    after, _ = model.step(torch.full((4,), 5), selected)
     for row, (sentence, past) in enumerate([(1, 3), (1, 3), (2, 4), (2, 5)]):
         length = int(mask[sentence].sum())
         alone = model.start(source[sentence : sentence + 1, :length], mask[sentence : sentence + 1, :length])
@@ -100,15 +100,15 @@ def test_hypotheses_keep_to_their_sentence(name: str) -> None:
         torch.testing.assert_close(after[row], logits[0], rtol=1e-11, atol=1e-11)
 
 
-def _texts(model: Seq2Seq, sources: list[list[int]], size: int, **options: object) -> list[list[int]]:
+def _translations(model: Seq2Seq, sources: list[list[int]], size: int, **options: object) -> list[list[int]]:
     config = decoding(**options)
-    found = []
+    translations = []
     for start in range(0, len(sources), size):
         part = sources[start : start + size]
         limits = [length_limit(len(s), config) for s in part]
         keys = list(range(start, start + len(part)))
-        found += [row[0].tokens for row in search(model, *pad_with_eos(part), config, limits, keys)]
-    return found
+        translations += [row[0].tokens for row in search(model, *pad_with_eos(part), config, limits, keys)]
+    return translations
 
 
 @every_model
@@ -116,9 +116,9 @@ def _texts(model: Seq2Seq, sources: list[list[int]], size: int, **options: objec
 def test_batch_size_changes_no_translation(name: str, strategy: str) -> None:
     model = make(MODELS[name])
     sources = sentences(12, 6, 9)
-    alone = _texts(model, sources, 1, strategy=strategy)
-    assert _texts(model, sources, 5, strategy=strategy) == alone
-    assert _texts(model, sources, 12, strategy=strategy) == alone
+    alone = _translations(model, sources, 1, strategy=strategy)
+    assert _translations(model, sources, 5, strategy=strategy) == alone
+    assert _translations(model, sources, 12, strategy=strategy) == alone
     assert len({tuple(t) for t in alone}) > 3, "all translations are the same: the test shows nothing"
 
 
@@ -126,22 +126,22 @@ def test_batch_size_changes_no_translation(name: str, strategy: str) -> None:
 def test_beam_of_one_is_greedy(name: str) -> None:
     model = make(MODELS[name])
     sources = sentences(8, 6, 10)
-    greedy = _texts(model, sources, 8, strategy="greedy")
-    assert _texts(model, sources, 8, beam=1) == greedy
+    greedy = _translations(model, sources, 8, strategy="greedy")
+    assert _translations(model, sources, 8, beam=1) == greedy
     for ids, translation in zip(sources, greedy, strict=True):
         state = model.start(*pad_with_eos([ids]))
-        last, by_hand = BOS, []
-        while len(by_hand) < length_limit(len(ids), decoding()):
+        last, reference = BOS, []
+        while len(reference) < length_limit(len(ids), decoding()):
             logits, state = model.step(torch.tensor([last]), state)
             logits[:, [0, 1, 2]] = -math.inf
             last = int(logits.argmax())
             if last == EOS:
                 break
-            by_hand.append(last)
-        assert translation == by_hand
+            reference.append(last)
+        assert translation == reference
 
 
-def _best_by_trying_all(model: Seq2Seq, ids: list[int], longest: int, alpha: float) -> tuple[list[int], float]:
+def _exhaustive_search(model: Seq2Seq, ids: list[int], longest: int, alpha: float) -> tuple[list[int], float]:
     tokens = [EOS, *range(4, VOCABULARY)]
     source, mask = pad_with_eos([ids])
 
@@ -154,7 +154,7 @@ def _best_by_trying_all(model: Seq2Seq, ids: list[int], longest: int, alpha: flo
         following = [walk(after, t, [*past, t], score + scores[t].item()) for t in tokens[1:]]
         return ended + list(itertools.chain.from_iterable(following))
 
-    return max(walk(model.start(source, mask), BOS, [], 0.0), key=lambda found: found[1])
+    return max(walk(model.start(source, mask), BOS, [], 0.0), key=lambda scored: scored[1])
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
@@ -162,7 +162,7 @@ def _best_by_trying_all(model: Seq2Seq, ids: list[int], longest: int, alpha: flo
 def test_a_wide_beam_finds_the_best_translation_of_all(name: str, alpha: float) -> None:
     model = make(MODELS[name], seed=3)
     for ids in sentences(2, 4, 11):
-        expected, score = _best_by_trying_all(model, ids, 3, alpha)
+        expected, score = _exhaustive_search(model, ids, 3, alpha)
         config = decoding(beam=5**3, length_penalty=alpha)
         (best,) = search(model, *pad_with_eos([ids]), config, [3])[0]
         assert best.tokens == expected
@@ -173,17 +173,17 @@ def test_a_wide_beam_finds_the_best_translation_of_all(name: str, alpha: float) 
 def test_attention_weights_are_distributions_over_real_source_tokens(name: str) -> None:
     model = make(MODELS[name])
     whole = batch(sentences(4, 6, 12), sentences(4, 6, 13))
-    seen = model.attention(whole)
-    assert bool(seen) == (model.reads != "fixed")
-    for weights in seen.values():
+    attention = model.attention(whole)
+    assert bool(attention) == (model.reads != "fixed")
+    for weights in attention.values():
         assert weights.shape == (4, whole.target.size(1), whole.source.size(1))
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
         assert weights.masked_select(~whole.source_mask.unsqueeze(1)).eq(0).all()
 
 
 @by_name(("lstm", "transformer"))
-def test_the_source_matters_only_through_what_the_model_reads(name: str) -> None:
-    """A fixed encoding hands over one vector: two sources with the same summary are one to its decoder."""
+def test_the_state_has_the_memory_only_with_attention(name: str) -> None:
+    """A decoder with a fixed-length context vector has no access to the memory."""
     model = make(MODELS[name])
     source, mask = pad_with_eos(sentences(2, 5, 14))
     state = model.start(source, mask)

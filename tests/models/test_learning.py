@@ -1,7 +1,7 @@
-"""Every architecture learns to copy: the smallest task that needs the whole path from source to target.
+"""Every architecture learns to copy, the smallest task that needs the whole path from source to target.
 
-A fixed-size encoding copies sequences of 4 symbols (there is no room for more, which is the point of attention); with
-attention up to 8 symbols of varying number. Most models are slow: they take hundreds of updates each.
+With a fixed-length context vector it copies sequences of 4 symbols, with attention 1 to 8 symbols. Most models are slow
+tests: they take hundreds of updates each.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def _batch(size: int, lengths: tuple[int, int], generator: torch.Generator) -> B
 
 def _model(cell: str, attention: str) -> dict[str, Any]:
     name, options = CELLS[cell]
-    part = {"type": "recurrent", "cell": name, "cell_options": options, "layers": 1, "dropout": 0.0}
+    side = {"type": "recurrent", "cell": name, "cell_options": options, "layers": 1, "dropout": 0.0}
     if attention not in ("none", "fixed"):
-        part = part | {"hidden_size": 32}
-        decoder = part | {"attention": ATTENTIONS[attention] | {"size": 32}}
+        side = side | {"hidden_size": 32}
+        decoder = side | {"attention": ATTENTIONS[attention] | {"size": 32}}
     else:
-        part = part | {"hidden_size": 64}
-        decoder = part | {"attention": ATTENTIONS[attention]}
+        side = side | {"hidden_size": 64}
+        decoder = side | {"attention": ATTENTIONS[attention]}
     base = {"name": "copy", "embedding_size": 24, "tie_embeddings": "output", "dropout": 0.0}
-    return base | {"encoder": part | {"bidirectional": True}, "decoder": decoder}
+    return base | {"encoder": side | {"bidirectional": True}, "decoder": decoder}
 
 
 def _transformer(norm: str, positions: str) -> dict[str, Any]:
     model = transformer(norm, positions=positions) | {"embedding_size": 32, "dropout": 0.0}
-    part = model["encoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}
-    return model | {"encoder": part, "decoder": part}
+    side = model["encoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}
+    return model | {"encoder": side, "decoder": side}
 
 
 # One of each family that learns quickly.
@@ -54,7 +54,7 @@ FAST = {
     "gru-bahdanau-current": _model("gru", "bahdanau-current"),
     "transformer-pre": _transformer("pre", "sinusoidal"),
 }
-# With those above each kind of cell and each kind of attention.
+# Together with `FAST`: each kind of cell and of attention.
 SLOW = {
     f"{cell}-{attention}": _model(cell, attention)
     for cell, attention in (
@@ -103,6 +103,6 @@ def test_learns_to_copy(section: dict[str, Any]) -> None:
                 break
     assert loss < 0.02, f"{loss:.3f} nats a token after {step} updates"
     model.eval()
-    wanted = [row[:n].tolist() for row, n in zip(held_out.target, held_out.target_mask.sum(1) - 1, strict=True)]
-    found = search(model, *pad_with_eos(wanted), decoding(beam=2), [20] * len(wanted))
-    assert sum(row[0].tokens == ids for row, ids in zip(found, wanted, strict=True)) >= 95
+    references = [row[:n].tolist() for row, n in zip(held_out.target, held_out.target_mask.sum(1) - 1, strict=True)]
+    hypotheses = search(model, *pad_with_eos(references), decoding(beam=2), [20] * len(references))
+    assert sum(row[0].tokens == ids for row, ids in zip(hypotheses, references, strict=True)) >= 95

@@ -12,13 +12,10 @@ from s2s.nn.backends import LOOP
 from s2s.nn.cells import CELLS, GRU, LSTM, RNN, Cell, cell_class
 from s2s.nn.recurrent import RecurrentLayer
 
-
-@pytest.fixture(autouse=True)
-def _double(_default_type: None) -> None:
-    torch.set_default_dtype(torch.float64)
+pytestmark = pytest.mark.usefixtures("double")
 
 
-def _random(module: torch.nn.Module, seed: int) -> None:
+def _randomize(module: torch.nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -26,7 +23,7 @@ def _random(module: torch.nn.Module, seed: int) -> None:
 
 
 def _twin(cell: Cell) -> torch.nn.RNNBase:
-    """torch's module with the cell's parameters: other gate order, two biases, and z the other way round."""
+    """torch's module with the cell's parameters: another gate order, two biases, and 1 - z for z."""
     size, hidden = cell.input_size, cell.hidden_size
     kind = {"RNN": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[type(cell).__name__]
     module = kind(size, hidden, batch_first=True)
@@ -49,18 +46,18 @@ def _twin(cell: Cell) -> torch.nn.RNNBase:
 @given(
     name=st.sampled_from(["rnn", "lstm", "gru"]),
     sizes=st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 5), st.integers(1, 6)),
-    given_state=st.booleans(),
+    with_state=st.booleans(),
     seed=st.integers(0, 2**20),
 )
-def test_equals_torch(name: str, sizes: tuple[int, int, int, int], given_state: bool, seed: int) -> None:
+def test_equals_torch(name: str, sizes: tuple[int, int, int, int], with_state: bool, seed: int) -> None:
     batch, time, inputs, hidden = sizes
     cell = GRU(inputs, hidden, reset="after") if name == "gru" else CELLS[name](inputs, hidden)
-    _random(cell, seed)
+    _randomize(cell, seed)
     twin = _twin(cell)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, time, inputs, generator=generator, requires_grad=True)
     state = (
-        tuple(torch.randn(batch, hidden, generator=generator) for _ in range(cell.num_states)) if given_state else None
+        tuple(torch.randn(batch, hidden, generator=generator) for _ in range(cell.num_states)) if with_state else None
     )
     theirs_state = None
     if state is not None:
@@ -70,17 +67,15 @@ def test_equals_torch(name: str, sizes: tuple[int, int, int, int], given_state: 
     theirs, their_final = twin(x, theirs_state)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     their_states = their_final if name == "lstm" else (their_final,)
-    for mine, other in zip(final, their_states, strict=True):
-        torch.testing.assert_close(mine, other[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(final, tuple(s[0] for s in their_states), rtol=0, atol=1e-12)
     weight = torch.randn(ours.shape, generator=generator)
-    mine = torch.autograd.grad((ours * weight).sum(), x)[0]
-    other = torch.autograd.grad((theirs * weight).sum(), x)[0]
-    torch.testing.assert_close(mine, other, rtol=0, atol=1e-11)
+    gradients = [torch.autograd.grad((outputs * weight).sum(), x) for outputs in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
 
 
-def test_gru_of_the_note_resets_before_the_product() -> None:
+def test_gru_of_the_note_resets_before_the_multiplication() -> None:
     cell = GRU(3, 4)
-    _random(cell, 1)
+    _randomize(cell, 1)
     x, h = torch.randn(2, 3), torch.randn(2, 4)
     (w_z, w_r, w_h), (u_z, u_r, u_h) = cell.weight_hh.chunk(3), cell.weight_ih.chunk(3)
     b_z, b_r, b_h = cell.bias.chunk(3)
@@ -96,23 +91,23 @@ def test_gru_of_the_note_resets_before_the_product() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CELLS))
-def test_columns_of_the_input_can_be_projected_apart(name: str) -> None:
+def test_columns_of_the_input_can_be_projected_separately(name: str) -> None:
     cell = CELLS[name](7, 4)
-    _random(cell, 2)
+    _randomize(cell, 2)
     x = torch.randn(5, 7)
-    share = cell.backend.projection_of_columns(cell, 3, 7)(x[:, 3:])
+    share = cell.backend.column_projection(cell, 3, 7)(x[:, 3:])
     parts = cell.project(torch.nn.functional.pad(x[:, :3], (0, 4))) + share
     torch.testing.assert_close(parts, cell.project(x))
-    share = cell.backend.projection_of_columns(cell, 2, 5)(x[:, 2:5])
-    torch.testing.assert_close(LOOP.projection_of_columns(cell, 2, 5)(x[:, 2:5]), share)
+    share = cell.backend.column_projection(cell, 2, 5)(x[:, 2:5])
+    torch.testing.assert_close(LOOP.column_projection(cell, 2, 5)(x[:, 2:5]), share)
 
 
 def test_initial_biases_and_matrices() -> None:
     cell = LSTM(4, 16, forget_bias=1.5, output_bias=-1.0, recurrent_init="orthogonal")
-    forget, write, output, candidate = cell.bias.chunk(4)
+    forget, input_, output, candidate = cell.bias.chunk(4)
     assert forget.eq(1.5).all()
     assert output.eq(-1).all()
-    assert write.eq(0).all()
+    assert input_.eq(0).all()
     assert candidate.eq(0).all()
     for block in cell.weight_hh.chunk(4):
         torch.testing.assert_close(block @ block.T, torch.eye(16), rtol=0, atol=1e-6)

@@ -13,16 +13,16 @@ def test_rate_and_expectation(rate: float) -> None:
     x = torch.ones(1000, 777, dtype=torch.float64)
     y = layer(x)
     zeros = y.eq(0).double().mean().item()
-    used = round(256 * rate) / 256
-    assert abs(zeros - used) < 5 * (used * (1 - used) / x.numel()) ** 0.5
+    actual_rate = round(256 * rate) / 256
+    assert abs(zeros - actual_rate) < 5 * (actual_rate * (1 - actual_rate) / x.numel()) ** 0.5
     kept = y[y != 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - used)))
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - actual_rate)))
     columns, rows = y.eq(0).double().mean(0), y.eq(0).double().mean(1)
-    assert columns.std().item() == pytest.approx((used * (1 - used) / 1000) ** 0.5, rel=0.15)
-    assert rows.std().item() == pytest.approx((used * (1 - used) / 777) ** 0.5, rel=0.15)
+    assert columns.std().item() == pytest.approx((actual_rate * (1 - actual_rate) / 1000) ** 0.5, rel=0.15)
+    assert rows.std().item() == pytest.approx((actual_rate * (1 - actual_rate) / 777) ** 0.5, rel=0.15)
 
 
-def test_gradient_goes_where_the_value_went() -> None:
+def test_gradient_has_the_mask_of_the_value() -> None:
     torch.manual_seed(0)
     x = torch.randn(7, 11, 13).transpose(0, 2).requires_grad_()
     y = Dropout(0.4)(x)
@@ -30,7 +30,7 @@ def test_gradient_goes_where_the_value_went() -> None:
     torch.testing.assert_close(gradient * x, y)
 
 
-def test_seed_decides_and_evaluation_is_the_identity() -> None:
+def test_seed_is_reproducible_and_evaluation_is_the_identity() -> None:
     layer, x = Dropout(0.5), torch.randn(100)
     torch.manual_seed(3)
     first, second = layer(x), layer(x)

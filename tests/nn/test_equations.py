@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from s2s.nn.cells import GRU, LSTM, MGU, RNN, SRU, Cell
 from s2s.nn.recurrent import RecurrentLayer
 
+pytestmark = pytest.mark.usefixtures("double")
+
 Array = NDArray[np.float64]
 Parameters = dict[str, Array]
-
-
-@pytest.fixture(autouse=True)
-def _double(_default_type: None) -> None:
-    torch.set_default_dtype(torch.float64)
 
 
 def sigma(x: Array) -> Array:
@@ -43,7 +40,7 @@ def lstm(p: Parameters, x: Array, h: Array, c: Array) -> tuple[Array, ...]:
 
 
 def lstm_without(gate: int) -> Callable[..., tuple[Array, ...]]:
-    """The gate is 1; the others are stacked without it."""
+    """LSTM step with the gate fixed at 1; the others are stacked without it."""
 
     def step(p: Parameters, x: Array, h: Array, c: Array) -> tuple[Array, ...]:
         f, i, o = (
@@ -94,8 +91,8 @@ CASES: dict[str, tuple[Callable[..., tuple[Array, ...]], type[Cell], dict[str, A
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("given_state", [False, True])
-def test_equals_the_equations(name: str, given_state: bool) -> None:
+@pytest.mark.parametrize("with_state", [False, True])
+def test_equals_the_equations(name: str, with_state: bool) -> None:
     equations, kind, options, inputs = CASES[name]
     torch.manual_seed(0)
     cell = kind(inputs, 4, **options)
@@ -105,12 +102,12 @@ def test_equals_the_equations(name: str, given_state: bool) -> None:
     lengths = [6, 1, 3]
     x = torch.randn(3, 6, inputs)
     mask = torch.arange(6) < torch.tensor(lengths).unsqueeze(1)
-    first = tuple(torch.randn(3, 4) if given_state else torch.zeros(3, 4) for _ in range(cell.num_states))
-    outputs, final = RecurrentLayer(cell)(x, mask, first if given_state else None)
+    initial = tuple(torch.randn(3, 4) if with_state else torch.zeros(3, 4) for _ in range(cell.num_states))
+    outputs, final = RecurrentLayer(cell)(x, mask, initial if with_state else None)
 
     p = {key: value.detach().numpy() for key, value in cell.named_parameters()}
     for row, length in enumerate(lengths):
-        state = tuple(s[row].numpy() for s in first)
+        state = tuple(s[row].numpy() for s in initial)
         for t in range(length):
             state = equations(p, x[row, t].numpy(), *state)
             np.testing.assert_allclose(outputs[row, t].detach().numpy(), state[0], rtol=0, atol=1e-12)
@@ -118,7 +115,7 @@ def test_equals_the_equations(name: str, given_state: bool) -> None:
             np.testing.assert_allclose(mine[row].detach().numpy(), other, rtol=0, atol=1e-12)
 
 
-def test_a_gate_that_is_open_has_no_parameters() -> None:
+def test_an_open_gate_has_no_parameters() -> None:
     full = LSTM(3, 4)
     for gate in ("forget", "input", "output"):
         cell = LSTM(3, 4, open_gate=gate)  # type: ignore[arg-type]
@@ -126,5 +123,5 @@ def test_a_gate_that_is_open_has_no_parameters() -> None:
         assert sum(p.numel() for p in cell.parameters()) * 4 == sum(p.numel() for p in full.parameters()) * 3
         x, state = torch.randn(2, 3), cell.initial_state(2, torch.zeros(0))
         assert cell.gates(cell.project(x), state)[gate].eq(1).all()
-    kept = LSTM(3, 4, forget_bias=2.5, output_bias=1.5, open_gate="input")
-    assert kept.bias.tolist() == [2.5] * 4 + [1.5] * 4 + [0.0] * 4
+    open_input = LSTM(3, 4, forget_bias=2.5, output_bias=1.5, open_gate="input")
+    assert open_input.bias.tolist() == [2.5] * 4 + [1.5] * 4 + [0.0] * 4

@@ -1,4 +1,4 @@
-"""The layout without padding against torch's own packed sequences."""
+"""The packed layout against torch's packed sequences."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ def _batch(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(lengths=LENGTHS, backwards=st.booleans())
-def test_rows_are_those_of_a_packed_sequence(lengths: list[int], backwards: bool) -> None:
+@given(lengths=LENGTHS, reverse=st.booleans())
+def test_rows_are_those_of_a_packed_sequence(lengths: list[int], reverse: bool) -> None:
     x, mask = _batch(lengths)
     packing = Packing.of(x, mask)
-    rows = (packing.reversed() if backwards else packing).pack(x)
-    kept = [n for n in range(len(lengths)) if lengths[n]]
-    if not kept:
+    rows = (packing.reversed() if reverse else packing).pack(x)
+    non_empty = [n for n in range(len(lengths)) if lengths[n]]
+    if not non_empty:
         assert rows.shape == (0, 2)
         return
-    read = torch.stack([torch.cat([row[:n].flip(0), row[n:]]) for row, n in zip(x, lengths, strict=True)])
+    in_order = torch.stack([torch.cat([row[:n].flip(0), row[n:]]) for row, n in zip(x, lengths, strict=True)])
     theirs = pack_padded_sequence(
-        (read if backwards else x)[kept], torch.tensor(lengths)[kept], batch_first=True, enforce_sorted=False
+        (in_order if reverse else x)[non_empty],
+        torch.tensor(lengths)[non_empty],
+        batch_first=True,
+        enforce_sorted=False,
     )
     assert packing.sizes == theirs.batch_sizes.tolist()
     # Sentences of one length may come in any order: each step has the same rows.
@@ -39,11 +42,11 @@ def test_rows_are_those_of_a_packed_sequence(lengths: list[int], backwards: bool
 
 
 @settings(max_examples=60, deadline=None)
-@given(lengths=LENGTHS, backwards=st.booleans(), masked=st.booleans())
-def test_rows_go_back_to_their_places(lengths: list[int], backwards: bool, masked: bool) -> None:
+@given(lengths=LENGTHS, reverse=st.booleans(), masked=st.booleans())
+def test_unpack_inverts_pack(lengths: list[int], reverse: bool, masked: bool) -> None:
     x, mask = _batch(lengths)
     packing = Packing.of(x, mask if masked else None)
-    packing = packing.reversed() if backwards else packing
+    packing = packing.reversed() if reverse else packing
     expected = x.masked_fill(~mask.unsqueeze(-1), 0) if masked else x
     assert torch.equal(packing.unpack(packing.pack(x)), expected)
     each = torch.arange(float(len(lengths))).unsqueeze(1)
@@ -52,15 +55,15 @@ def test_rows_go_back_to_their_places(lengths: list[int], backwards: bool, maske
 
 
 @settings(max_examples=60, deadline=None)
-@given(lengths=LENGTHS, backwards=st.booleans())
-def test_states_are_those_of_each_sentence(lengths: list[int], backwards: bool) -> None:
-    """With the elements themselves as states: the last one that is read, and the first state where there is none."""
+@given(lengths=LENGTHS, reverse=st.booleans())
+def test_final_states(lengths: list[int], reverse: bool) -> None:
+    """The elements serve as states: the last one in reading order, or the initial state of an empty sentence."""
     x, mask = _batch(lengths)
     packing = Packing.of(x, mask)
-    packing = packing.reversed() if backwards else packing
+    packing = packing.reversed() if reverse else packing
     before = (torch.randn(len(lengths), 2),)
     rows = packing.pack(x)
-    last = [0 if backwards else n - 1 for n in lengths]
+    last = [0 if reverse else n - 1 for n in lengths]
     expected = torch.stack([x[b, last[b]] if n else before[0][b] for b, n in enumerate(lengths)])
     assert torch.equal(packing.final((rows,), before)[0], expected)
     first = packing.first(before)

@@ -1,4 +1,4 @@
-"""Positions: both kinds against formulas written otherwise, and what each of them lets a Transformer see."""
+"""Position encodings: both kinds against reference formulas, and their effect in a Transformer."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ from s2s.nn.positions import rotary_positions, rotate, sinusoidal_positions
 from tests.models import contract
 
 
-def by_complex_numbers(x: Tensor, start: int) -> Tensor:
-    """(…, T, d): each pair of numbers as one complex number z, multiplied by e^(i m θ) one at a time."""
+def complex_rotation(x: Tensor, start: int) -> Tensor:
+    """(…, T, d): each pair of components as a complex number z, multiplied by e^(i m θ)."""
     width = x.size(-1)
-    found = x.clone()
-    for row, into in zip(x.reshape(-1, *x.shape[-2:]), found.view(-1, *x.shape[-2:]), strict=True):
+    rotated = x.clone()
+    for row, target in zip(x.reshape(-1, *x.shape[-2:]), rotated.view(-1, *x.shape[-2:]), strict=True):
         for step, vector in enumerate(row.tolist()):
             for pair in range(width // 2):
                 angle = (start + step) / 10000 ** (2 * pair / width)
                 z = complex(vector[2 * pair], vector[2 * pair + 1]) * cmath.exp(1j * angle)
-                into[step, 2 * pair], into[step, 2 * pair + 1] = z.real, z.imag
-    return found
+                target[step, 2 * pair], target[step, 2 * pair + 1] = z.real, z.imag
+    return rotated
 
 
-@pytest.mark.parametrize(("kind", "tight"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
+)
 @pytest.mark.parametrize("start", [0, 5, 4000])
-def test_rotations_are_products_of_complex_numbers(kind: torch.dtype, tight: float, start: int) -> None:
+def test_rotations_are_products_of_complex_numbers(dtype: torch.dtype, tolerance: float, start: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 7, 10, dtype=torch.float64)
-    found = rotate(x.to(kind), rotary_positions(start, 7, 10, x.to(kind)))
-    assert found.dtype == kind
-    torch.testing.assert_close(found.double(), by_complex_numbers(x, start), rtol=tight, atol=tight)
+    result = rotate(x.to(dtype), rotary_positions(start, 7, 10, x.to(dtype)))
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.double(), complex_rotation(x, start), rtol=tolerance, atol=tolerance)
 
 
 def test_gradients_of_rotations() -> None:
@@ -67,33 +69,33 @@ def test_scores_depend_on_the_difference_of_positions_only() -> None:
     torch.testing.assert_close(first.diagonal(), (query @ key.T).squeeze().expand(time), rtol=1e-10, atol=1e-10)
 
 
-def test_self_attention_is_the_same_anywhere() -> None:
-    """A whole layer, moved: what it mixes does not change; queries moved against the keys change it."""
+def test_self_attention_depends_on_relative_positions() -> None:
+    """A shift of queries and keys does not change the output of a layer; a shift of the queries alone does."""
     torch.manual_seed(0)
     layer, x = MultiHeadAttention(8, 2).double(), torch.randn(2, 5, 8, dtype=torch.float64)
     bias = attention_bias(torch.ones(1, 1, 5, 5, dtype=torch.bool).tril(), x)
 
-    def mixed(of_queries: int, of_keys: int) -> Tensor:
-        memory = layer.keys_values(x, rotary_positions(of_keys, 5, 4, x))
-        return layer(x, memory, bias, rotary_positions(of_queries, 5, 4, x))  # type: ignore[no-any-return]
+    def output(query_start: int, key_start: int) -> Tensor:
+        memory = layer.keys_values(x, rotary_positions(key_start, 5, 4, x))
+        return layer(x, memory, bias, rotary_positions(query_start, 5, 4, x))  # type: ignore[no-any-return]
 
-    torch.testing.assert_close(mixed(30, 30), mixed(0, 0), rtol=1e-10, atol=1e-10)
-    assert (mixed(31, 30) - mixed(0, 0)).abs().max() > 1e-3
+    torch.testing.assert_close(output(30, 30), output(0, 0), rtol=1e-10, atol=1e-10)
+    assert (output(31, 30) - output(0, 0)).abs().max() > 1e-3
 
 
 def test_sinusoidal_positions_are_those_of_the_paper() -> None:
-    found = sinusoidal_positions(3, 4, torch.empty(0, 7, dtype=torch.float64))
-    for m, row in enumerate(found.tolist(), 3):
+    result = sinusoidal_positions(3, 4, torch.empty(0, 7, dtype=torch.float64))
+    for m, row in enumerate(result.tolist(), 3):
         for j, value in enumerate(row):
             angle = m / 10000 ** (2 * (j // 2) / 7)
             assert value == pytest.approx(math.cos(angle) if j % 2 else math.sin(angle), abs=1e-12)
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
-def test_order_matters_in_self_attention_and_the_source_has_none_else(positions: str) -> None:
-    """A permuted sentence is not encoded as the permutation; a permuted memory is read as before.
+def test_only_self_attention_sees_the_order_of_the_source(positions: str) -> None:
+    """The encoding of a permuted sentence is not the permuted encoding; attention to a permuted memory is unchanged.
 
-    One layer only: of two, the second would see an order that the first one's mask has made.
+    One layer only: a second one would see the order through the causal mask of the first.
     """
     model = contract.make(contract.transformer(positions=positions, layers=1))
     assert isinstance(model, EncoderDecoder)
@@ -112,8 +114,8 @@ def test_order_matters_in_self_attention_and_the_source_has_none_else(positions:
     assert (moved[:, -1] - hidden[:, -1]).abs().max() > 1e-2
 
 
-def test_rotary_turns_the_sentence_and_adds_nothing() -> None:
-    """With one word there is no distance: where it stands is then nowhere to be seen."""
+def test_rotary_adds_no_absolute_position() -> None:
+    """A sentence of one repeated word has the same encoding everywhere."""
     model = contract.make(contract.transformer(positions="rotary"))
     assert isinstance(model, EncoderDecoder)
     word, mask = torch.randn(1, 1, 8, dtype=torch.float64), torch.ones(1, 4, dtype=torch.bool)
@@ -126,29 +128,31 @@ def test_rotary_turns_the_sentence_and_adds_nothing() -> None:
 
 
 def test_a_section_without_the_key_is_sinusoidal() -> None:
-    """Configurations and weights of before remain what they were: positions have no parameters."""
-    section, told = contract.transformer(), contract.transformer(positions="sinusoidal")
+    """Earlier configurations and weights stay valid: positions have no parameters."""
+    section, explicit = contract.transformer(), contract.transformer(positions="sinusoidal")
     assert "positions" not in section["encoder"]
     assert check_model(section, True, []) == []
     whole = contract.batch(contract.sentences(3, 6, 1), contract.sentences(3, 6, 2))
-    old, new = contract.make(section), contract.make(told)
+    old, new = contract.make(section), contract.make(explicit)
     assert torch.equal(old.log_probs(whole), new.log_probs(whole))
     rotary = build_model(contract.transformer(positions="rotary"), contract.VOCABULARY, contract.VOCABULARY)
     assert rotary.state_dict().keys() == old.state_dict().keys()
 
 
-def test_a_device_without_float64_gets_none() -> None:
-    """Apple's: angles are made on the CPU. Tensors here have a type and a place, and no memory."""
-    made = []
+def test_a_device_without_float64() -> None:
+    """Apple's MPS: angles are computed on the CPU. Fake tensors have a dtype and a device, and no memory."""
+    dtypes = []
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             result = func(*args, **(kwargs or {}))
-            made.extend(t.dtype for t in tree_leaves(result) if isinstance(t, torch.Tensor) and t.device.type == "mps")
+            dtypes.extend(
+                t.dtype for t in tree_leaves(result) if isinstance(t, torch.Tensor) and t.device.type == "mps"
+            )
             return result
 
     with FakeTensorMode(), Watch():
         like = torch.empty(2, 5, 8, device="mps")
-        found = [sinusoidal_positions(3, 5, like), *rotary_positions(3, 5, 8, like)]
-    assert {tensor.device.type for tensor in found} == {"mps"}
-    assert set(made) == {torch.float32}
+        result = [sinusoidal_positions(3, 5, like), *rotary_positions(3, 5, 8, like)]
+    assert {tensor.device.type for tensor in result} == {"mps"}
+    assert set(dtypes) == {torch.float32}

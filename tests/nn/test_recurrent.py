@@ -10,10 +10,7 @@ from s2s.nn.attention import StackedCell
 from s2s.nn.cells import CELLS, RNN, Cell
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 
-
-@pytest.fixture(autouse=True)
-def _double(_default_type: None) -> None:
-    torch.set_default_dtype(torch.float64)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @settings(max_examples=30, deadline=None)
@@ -22,10 +19,10 @@ def _double(_default_type: None) -> None:
     lengths=st.lists(st.integers(0, 7), min_size=1, max_size=5),
     reverse=st.booleans(),
     garbage=st.sampled_from([0.0, 1e30, float("nan"), float("inf")]),
-    given_state=st.booleans(),
+    with_state=st.booleans(),
 )
 def test_padding_changes_nothing(
-    name: str, lengths: list[int], reverse: bool, garbage: float, given_state: bool
+    name: str, lengths: list[int], reverse: bool, garbage: float, with_state: bool
 ) -> None:
     torch.manual_seed(len(lengths))
     layer = RecurrentLayer(CELLS[name](3, 4), reverse)
@@ -33,7 +30,7 @@ def test_padding_changes_nothing(
     mask = torch.arange(time) < torch.tensor(lengths)[:, None]
     x = torch.randn(len(lengths), time, 3)
     padded = x.masked_fill(~mask.unsqueeze(-1), garbage).requires_grad_()
-    states = tuple(torch.randn(len(lengths), 4) for _ in range(layer.cell.num_states)) if given_state else None
+    states = tuple(torch.randn(len(lengths), 4) for _ in range(layer.cell.num_states)) if with_state else None
     outputs, final = layer(padded, mask, states)
     if any(lengths):
         (outputs.sum() + sum(f.sum() for f in final)).backward()
@@ -43,13 +40,11 @@ def test_padding_changes_nothing(
         alone_state = None if states is None else tuple(s[row : row + 1] for s in states)
         if length == 0:
             before = layer.cell.initial_state(1, x) if alone_state is None else alone_state
-            for mine, other in zip(final, before, strict=True):
-                torch.testing.assert_close(mine[row : row + 1], other)
+            torch.testing.assert_close(tuple(s[row : row + 1] for s in final), before)
             continue
         alone, alone_final = layer(x[row : row + 1, :length], None, alone_state)
         torch.testing.assert_close(outputs[row : row + 1, :length], alone, rtol=0, atol=1e-12)
-        for mine, other in zip(final, alone_final, strict=True):
-            torch.testing.assert_close(mine[row : row + 1], other, rtol=0, atol=1e-12)
+        torch.testing.assert_close(tuple(s[row : row + 1] for s in final), alone_final, rtol=0, atol=1e-12)
 
 
 class Squared(RNN):
@@ -62,7 +57,7 @@ class Squared(RNN):
 
 
 class Opaque(RNN):
-    """Affine, but its matrix is not known."""
+    """Affine, without `input_weight`."""
 
     def input_weight(self, start: int, stop: int) -> None:
         return None
@@ -70,7 +65,7 @@ class Opaque(RNN):
 
 @pytest.mark.parametrize("kind", [*CELLS.values(), Squared, Opaque])
 @pytest.mark.parametrize("beam", [1, 3])
-def test_a_context_is_an_input_that_stays_the_same(kind: type[Cell], beam: int) -> None:
+def test_a_context_is_a_constant_input(kind: type[Cell], beam: int) -> None:
     torch.manual_seed(0)
     layer = RecurrentLayer(kind(7, 4))
     x, context = torch.randn(2 * beam, 5, 3), torch.randn(2, 4, requires_grad=True)
@@ -78,11 +73,9 @@ def test_a_context_is_an_input_that_stays_the_same(kind: type[Cell], beam: int) 
     expected, _ = layer(torch.cat([x, rows], dim=-1), None)
     outputs, _ = layer(x, None, context=context)
     torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
-    asked = (context, *layer.parameters())
-    for mine, other in zip(
-        torch.autograd.grad(outputs.sum(), asked), torch.autograd.grad(expected.sum(), asked), strict=True
-    ):
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
+    inputs = (context, *layer.parameters())
+    gradients = [torch.autograd.grad(result.sum(), inputs) for result in (outputs, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
 
 
 def test_both_directions_and_two_levels_equal_torch_on_packed_sequences() -> None:
@@ -110,7 +103,7 @@ def test_both_directions_and_two_levels_equal_torch_on_packed_sequences() -> Non
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_trace_shows_the_states_that_forward_goes_through(reverse: bool) -> None:
+def test_trace_returns_the_states_of_forward(reverse: bool) -> None:
     torch.manual_seed(0)
     layer = RecurrentLayer(CELLS["lstm"](3, 4), reverse)
     mask = torch.arange(6) < torch.tensor([6, 2])[:, None]
@@ -143,5 +136,4 @@ def test_a_stack_of_cells_is_the_stack_of_their_layers() -> None:
     apart, finals = RecurrentStack([[RecurrentLayer(cell)] for cell in cells], 0.0)(x, None)
     together, final = RecurrentLayer(StackedCell(cells, 0.0))(x, None)
     torch.testing.assert_close(together, apart)
-    for mine, other in zip(final, (*finals[2], *finals[1], *finals[0]), strict=True):
-        torch.testing.assert_close(mine, other)
+    torch.testing.assert_close(final, (*finals[2], *finals[1], *finals[0]))

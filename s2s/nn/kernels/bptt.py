@@ -1,20 +1,20 @@
-"""Back-propagation through time by hand: a whole sequence of a built-in cell as one node of the autograd graph.
+"""Back-propagation through time (BPTT) with a hand-derived backward pass: a whole sequence as one autograd node.
 
-Autograd would record some twenty small operations for each step and walk them back one by one. Here the forward pass
-keeps what the backward pass needs, and the backward pass walks time once, with one matrix product a step.
+Autograd would record some twenty small operations for each step and run them backwards one by one. Here the forward
+pass saves the activations that the gradients need, and the backward pass visits each step once, with one matrix
+multiplication per step.
 
-δv is the gradient of the loss with respect to v. a_t = gx_t + W h_{t-1} are a step's pre-activations, gx the input's
-part. For every cell
+δv is the gradient of the loss with respect to v. a_t = gx_t + W h_{t-1} are the pre-activations of a step, gx the input
+projection. For every cell
 
     δgx_t = δa_t,      δh_{t-1} receives δa_t W,      δW = Σ_t δa_tᵀ h_{t-1}
 
-and as W is shared by all steps, the last sum is one matrix product over the rows of all steps after the walk. δh_t is
-what arrives from above (the output at t) plus what arrives from step t + 1. With σ' = σ (1 - σ) and tanh' = 1 - tanh²,
-what is left is how δh_t becomes δa_t, which is each cell's own: see `rnn`, `lstm`, `gru`, `mgu` and `sru` beside this
-module.
+All steps share W, so the last sum is one matrix multiplication over the rows of all steps at the end. δh_t is the sum
+of the gradient of the output at t and of the gradient from step t + 1. With σ' = σ (1 - σ) and tanh' = 1 - tanh², only
+the map from δh_t to δa_t differs between cells: see `rnn`, `lstm`, `gru` and `sru` beside this module.
 
-`Sequence` runs a cell's `StepKernel` over a whole input; `s2s.nn.kernels.attention` runs one with an attention between
-the steps.
+`Sequence` runs the `StepKernel` of a cell over a whole input; `s2s.nn.kernels.attention` runs one with attention
+between the steps.
 """
 
 from __future__ import annotations
@@ -30,69 +30,70 @@ from s2s.nn.kernels.stepping import State, StepKernel
 
 
 class Sequence(Function):
-    """`Sequence.apply(kernel, compute dtype, sizes, n, *gx, *first state, *parameters)` -> (…, N, H) of each state.
+    """`Sequence.apply(kernel, compute dtype, sizes, n, *gx, *initial state, *parameters)` -> (…, N, H) of each state.
 
     n tensors gx (N, G·H), packed by `sizes`; with n > 1 the state and the parameters have an axis n in front.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, kind: type[StepKernel], compute: torch.dtype, sizes: list[int], n: int, *tensors: Tensor
+        ctx: Any, kernel_class: type[StepKernel], compute: torch.dtype, sizes: list[int], n: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         gx, tensors = tensors[:n], tensors[n:]
-        ctx.kind, ctx.sizes, ctx.compute = kind, sizes, compute
-        ctx.types = [part.dtype for part in gx]
+        ctx.kernel_class, ctx.sizes, ctx.compute = kernel_class, sizes, compute
+        ctx.dtypes = [part.dtype for part in gx]
         ctx.set_materialize_grads(False)
-        first, parameters = tensors[: kind.num_states], tensors[kind.num_states :]
-        kernel = kind(ctx.compute, *parameters)
-        kernel.begin(laid_out(gx, first[0]), first, sizes)
-        state = first
+        count = kernel_class.num_states
+        initial, parameters = tensors[:count], tensors[count:]
+        kernel = kernel_class(compute, *parameters)
+        kernel.begin_forward(copy_projections(gx, initial[0]), initial, sizes)
+        state = initial
         for t, rows in enumerate(sizes):
             if rows < state[0].size(-2):
                 state = tuple(s[..., :rows, :] for s in state)
             state = kernel.step(t, state)
-        saved = kernel.saved()
+        saved = kernel.saved_tensors()
         ctx.save_for_backward(*tensors, *saved)
-        ctx.given = len(tensors)
-        return saved[: kind.num_states]
+        ctx.num_inputs = len(tensors)
+        return saved[:count]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        given, saved = ctx.saved_tensors[: ctx.given], ctx.saved_tensors[ctx.given :]
-        first, parameters = given[: ctx.kind.num_states], given[ctx.kind.num_states :]
-        kernel = ctx.kind(ctx.compute, *parameters)
-        kernel.resume(first, saved, ctx.sizes)
-        carried: State = tuple(torch.zeros_like(s[..., : ctx.sizes[-1], :]) for s in first)
-        steps = [None if g is None else g.split_with_sizes(ctx.sizes, -2) for g in grads]
+        inputs, saved = ctx.saved_tensors[: ctx.num_inputs], ctx.saved_tensors[ctx.num_inputs :]
+        initial, parameters = inputs[: ctx.kernel_class.num_states], inputs[ctx.kernel_class.num_states :]
+        kernel = ctx.kernel_class(ctx.compute, *parameters)
+        kernel.begin_backward(initial, saved, ctx.sizes)
+        dstate: State = tuple(torch.zeros_like(s[..., : ctx.sizes[-1], :]) for s in initial)
+        doutputs = [None if g is None else g.split_with_sizes(ctx.sizes, -2) for g in grads]
         for t in range(len(ctx.sizes) - 1, -1, -1):
-            above = [None if g is None else g[t] for g in steps]
-            arrived = tuple(_sum(c, g, ctx.sizes[t]) for c, g in zip(carried, above, strict=True))
-            carried, _ = kernel.back(t, arrived)
-        dgx, of_weight, _, *of_biases = kernel.gradients()
-        parts = [dgx] if len(ctx.types) == 1 else dgx.unbind(0)
+            at_step = [None if g is None else g[t] for g in doutputs]
+            total = tuple(_sum(d, g, ctx.sizes[t]) for d, g in zip(dstate, at_step, strict=True))
+            dstate, _ = kernel.step_backward(t, total)
+        dgx, dweight, _, *dbiases = kernel.gradients()
+        parts = [dgx] if len(ctx.dtypes) == 1 else dgx.unbind(0)
         return (
             *(None, None, None, None),
-            *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True)),
-            *carried,
-            *(d.to(p.dtype) for d, p in zip((of_weight, *of_biases), parameters, strict=True)),
+            *(part.to(dtype) for part, dtype in zip(parts, ctx.dtypes, strict=True)),
+            *dstate,
+            *(d.to(p.dtype) for d, p in zip((dweight, *dbiases), parameters, strict=True)),
         )
 
 
-def laid_out(gx: tuple[Tensor, ...], like: Tensor) -> Tensor:
-    """A copy of one (N, G·H), or of several as (n, N, G·H), in the type of `like`."""
+def copy_projections(gx: tuple[Tensor, ...], like: Tensor) -> Tensor:
+    """A copy of one (N, G·H), or of several as (n, N, G·H), in the dtype of `like`."""
     if len(gx) == 1:
         return gx[0].to(like.dtype, copy=True)
-    together = like.new_empty(len(gx), *gx[0].shape)
-    for part, whole in zip(gx, together, strict=True):
-        whole.copy_(part)
-    return together
+    stacked = like.new_empty(len(gx), *gx[0].shape)
+    for part, target in zip(gx, stacked, strict=True):
+        target.copy_(part)
+    return stacked
 
 
-def _sum(carried: Tensor, above: Tensor | None, rows: int) -> Tensor:
-    """What arrives at a step's state: from the step after it, which may have fewer rows, and from above."""
-    if carried.size(-2) == rows:
-        return carried if above is None else carried + above
-    whole = carried.new_zeros(*carried.shape[:-2], rows, carried.size(-1)) if above is None else above.clone()
-    whole[..., : carried.size(-2), :] += carried
+def _sum(dstate: Tensor, doutput: Tensor | None, rows: int) -> Tensor:
+    """δ of a step's state: from the next step, which may have fewer rows, plus from the output."""
+    if dstate.size(-2) == rows:
+        return dstate if doutput is None else dstate + doutput
+    whole = dstate.new_zeros(*dstate.shape[:-2], rows, dstate.size(-1)) if doutput is None else doutput.clone()
+    whole[..., : dstate.size(-2), :] += dstate
     return whole

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention on CPUs as one node of the autograd graph.
+"""Scaled dot-product attention for CPUs as one node of the autograd graph.
 
     s = Q Kᵀ / √d + bias,  p = softmax(s),  o = p V
 
@@ -7,8 +7,8 @@ and with δ for the gradient of the loss
     δV = pᵀ δo,    δp = δo Vᵀ,    δs = p ⊙ (δp - Σ_j p_j δp_j),    δQ = δs K / √d,    δK = δsᵀ Q / √d
 
 Sentences are short, and torch's softmax takes ten times as long for a row of 15 numbers as for one of 16, the width of
-a vector register. Keys are therefore filled up to 16, which the bias hides. (torch's own fused attention is made for
-long sequences and takes several times as long here, most of it in its backward pass.)
+a vector register. Keys are therefore padded to 16, and the bias masks the padding. (torch's fused attention is designed
+for long sequences and takes several times as long here, most of it in its backward pass.)
 
 B sentences, h heads, T queries, S keys, d width of a head.
 """
@@ -25,24 +25,24 @@ from torch.nn.functional import pad
 
 from s2s.nn.kernels.function import Function
 
-SHORTEST = 16
+MIN_KEYS = 16
 
 
 class DotProduct(Function):
     """`DotProduct.apply(query, key, value, bias)`.
 
-    query (B, h, T, d), key and value (B, h, S, d), all of one type; bias broadcasts to (B, h, T, S) and is -inf where a
-    query may not look, None where it may look everywhere.
+    query (B, h, T, d), key and value (B, h, S, d), all of one dtype; bias broadcasts to (B, h, T, S) and is -inf where
+    attention is masked; None for no mask.
 
     Returns:
-        (B, h, T, d) in their type.
+        (B, h, T, d) in their dtype.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         keys = key.size(2)
-        if keys < SHORTEST:
-            missing = SHORTEST - keys
+        if keys < MIN_KEYS:
+            missing = MIN_KEYS - keys
             key, value = pad(key, (0, 0, 0, missing)), pad(value, (0, 0, 0, missing))
             bias = query.new_zeros(1, 1, 1, keys) if bias is None else bias
             bias = pad(bias, (0, missing), value=-math.inf)

@@ -1,9 +1,9 @@
-"""The base of all autograd functions in s2s: the dtype of each multiplication is theirs to choose.
+"""Base class of all autograd functions in s2s, which choose the dtype of each multiplication themselves.
 
-Autocast casts by lists of operations, and CUDA's differ from the CPU's: a product of a matrix and a vector, both fp32,
-is bf16 under the former and fp32 under the latter. A function that casts its operands itself would be cast twice, and
-differently on each device. So it takes its compute dtype as an argument, `compute_dtype` at the place of the call, and
-autocast is off inside it.
+Autocast casts by lists of operations, and CUDA's differ from the CPU's: the product of an fp32 matrix and an fp32
+vector is bf16 on CUDA and fp32 on a CPU. A function that casts its operands itself would see them cast a second time,
+differently on each device. It therefore takes its compute dtype as an argument (`compute_dtype` at the call site) and
+runs with autocast off.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def _without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compute_dtype(like: Tensor) -> torch.dtype:
-    """The dtype of matrix multiplications: autocast's, where it is on, else that of `like`."""
+    """The dtype of matrix multiplications: autocast's if it is on, else that of `like`."""
     kind = like.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype

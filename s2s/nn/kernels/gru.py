@@ -1,4 +1,4 @@
-"""The GRU's kernels. h_t = (1 - z) ⊙ h_{t-1} + z ⊙ h̃ (see `s2s.nn.kernels.bptt` for the letters).
+"""The kernels of GRU and MGU. h_t = (1 - z) ⊙ h_{t-1} + z ⊙ h̃ (see `s2s.nn.kernels.bptt` for the letters).
 
 **Reset before**, a_h̃ = gx_h̃ + W_h̃ (r ⊙ h_{t-1}):
 
@@ -9,142 +9,176 @@
 **Reset after**, a_h̃ = gx_h̃ + r ⊙ m,  m = W_h̃ h_{t-1} + b_hn: δa_h̃ and δa_z as above,
 
     δa_r = δa_h̃ ⊙ m ⊙ r (1 - r),    δm = δa_h̃ ⊙ r,    δh_{t-1} = δh_t ⊙ (1 - z) + [δa_z, δa_r, δm] W
+
+**MGU**, reset before with f in place of both z and r:
+
+    δa_f = (δh_t ⊙ (h̃ - h_{t-1}) + u ⊙ h_{t-1}) ⊙ f (1 - f),     δh_{t-1} = δh_t ⊙ (1 - f) + u ⊙ f + δa_f W_f
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_before, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, split_steps, split_with_previous, tanh_, weight_gradient
 
 
 class GRUSteps(StepKernel):
     """Reset before. States (h); weight (3H, H)."""
 
-    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
-        super().__init__(compute, weight, entering=entering)
-        # Contiguous, because products of several matrices at once are three times as slow on parts of a larger one.
-        self.w_gates = self.w[..., : 2 * self.hidden, :].contiguous()
-        self.w_candidate = self.w[..., 2 * self.hidden :, :].contiguous()
+    num_gates: ClassVar[int] = 2  # z and r; a single gate is both
 
-    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
-        self.acts, self.hs = gx, self._states(gx)
-        self.inputs, before, extra = self._inputs(gx)
-        self.remembered, *of_candidate = self._inputs(gx)
-        self.to_gates, self.to_candidate = self.w_gates.mT, self.w_candidate.mT
-        parts = [self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1), self.hs]
-        self.each = steps_of(sizes, *parts, self.inputs, before, self.remembered, *of_candidate, extra)
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, w_context: Tensor | None = None) -> None:
+        super().__init__(compute, weight, w_context=w_context)
+        # Contiguous, because batched matrix multiplications are three times as slow on parts of a larger tensor.
+        self.w_gates, self.w_candidate = (part.contiguous() for part in self._gates_and_candidate(self.w, -2))
+
+    def _gates_and_candidate(self, x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        size = self.num_gates * self.hidden
+        return x.narrow(dim, 0, size), x.narrow(dim, size, self.hidden)
+
+    def _activation_views(self, activations: Tensor) -> list[Tensor]:
+        """All gates, z, r, h̃."""
+        gates, candidate = self._gates_and_candidate(activations)
+        return [gates, gates[..., : self.hidden], gates[..., -self.hidden :], candidate]
+
+    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
+        self.activations, self.hs = gx, self._empty(gx)
+        self.inputs, *inputs = self._input_buffers(gx)
+        self.reset_inputs, *reset_inputs = self._input_buffers(gx)
+        self.w_gates_t, self.w_candidate_t = self.w_gates.mT, self.w_candidate.mT
+        buffers = [self.hs, self.inputs, self.reset_inputs, *reset_inputs, *inputs]
+        self.views = split_steps(sizes, *self._activation_views(gx), *buffers)
 
     def step(self, t: int, state: State) -> State:
-        zr, z, r, candidate, new, inputs, before, of_candidate, remembered, repeated, extra = self.each[t]
+        gates, z, r, candidate, new, inputs, reset_inputs, reset_h, context_copy, old, context = self.views[t]
         (h,) = state
-        before.copy_(h)
-        zr.add_(inputs @ self.to_gates).sigmoid_()
-        remembered.copy_(r * h)
-        repeated.copy_(extra)
-        tanh_(candidate.add_(of_candidate @ self.to_candidate))
+        old.copy_(h)
+        gates.add_(inputs @ self.w_gates_t).sigmoid_()
+        reset_h.copy_(r * h)
+        context_copy.copy_(context)
+        tanh_(candidate.add_(reset_inputs @ self.w_candidate_t))
         return (torch.lerp(h, candidate, z, out=new),)
 
-    def saved(self) -> tuple[Tensor, ...]:
-        return self.hs, self.acts, self.inputs, self.remembered
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        return self.hs, self.activations, self.inputs, self.reset_inputs
 
-    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
-        hs, acts, self.inputs, self.remembered = saved
-        split = 2 * self.hidden
-        self.da = self._like(hs, self.compute, gates=3)
-        parts = [acts[..., :split], *acts.chunk(3, dim=-1), self.da[..., :split], self.da[..., split:]]
-        self.each = steps_before(sizes, first[0], hs, *parts)
-        grad = self._like(first[0], gates=2)
-        self.scratch = Scratch(torch.empty_like(first[0]), grad, *grad.chunk(2, dim=-1))
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+        hs, activations, self.inputs, self.reset_inputs = saved
+        self.da = self._empty(hs, self.num_gates + 1, self.compute)
+        sequences = [*self._activation_views(activations), *self._gates_and_candidate(self.da)]
+        self.views = split_with_previous(sizes, initial[0], hs, *sequences)
+        grad = self._empty(initial[0], self.num_gates)
+        self.scratch = Scratch(torch.empty_like(initial[0]), grad, *grad.chunk(self.num_gates, dim=-1))
 
-    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
-        zr, z, r, candidate, of_gates, of_candidate, before = self.each[t]
-        (dh,) = grads
-        room, grad, da_z, da_r = self.scratch[dh.size(-2)]
-        slope = torch.mul(candidate, candidate, out=room)
+    def step_backward(self, t: int, grads: State) -> tuple[State, Tensor]:
+        views, (dh,) = self.views[t], grads
+        _, z, r, candidate, da_gates, da_candidate, _ = views
+        buffer, grad, *_ = scratch = self.scratch[dh.size(-2)]
+        slope = torch.mul(candidate, candidate, out=buffer)
         torch.addcmul(z, z, slope, value=-1, out=slope)
-        u, extra = self._parts((of_candidate.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype))
-        torch.addcmul(zr, zr, zr, value=-1, out=grad)
-        da_z.mul_(dh).mul_(torch.sub(candidate, before, out=room))
-        da_r.mul_(u).mul_(before)
-        kept = torch.addcmul(dh, dh, z, value=-1).addcmul_(u, r)
-        of_state, of_extra = self._parts((of_gates.copy_(grad) @ self.w_gates).to(dh.dtype))
-        return (kept.add_(of_state),), extra + of_extra
+        u, dcontext = self._split((da_candidate.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype))
+        self._gate_gradients(views, scratch, dh, u)
+        direct = torch.addcmul(dh, dh, z, value=-1).addcmul_(u, r)
+        through_gates, dcontext_gates = self._split((da_gates.copy_(grad) @ self.w_gates).to(dh.dtype))
+        return (direct.add_(through_gates),), dcontext + dcontext_gates
+
+    def _gate_gradients(self, views: tuple[Tensor, ...], scratch: tuple[Tensor, ...], dh: Tensor, u: Tensor) -> None:
+        """Writes δa of the gates to `scratch[1]`."""
+        gates, _, _, candidate, _, _, h = views
+        buffer, grad, da_z, da_r = scratch
+        torch.addcmul(gates, gates, gates, value=-1, out=grad)
+        da_z.mul_(dh).mul_(torch.sub(candidate, h, out=buffer))
+        da_r.mul_(u).mul_(h)
 
     def gradients(self) -> tuple[Tensor, ...]:
-        gates = weight_gradient(self.da[..., : 2 * self.hidden], self.inputs)
-        candidates = weight_gradient(self.da[..., 2 * self.hidden :], self.remembered)
-        return self.da, *self._parts(torch.cat([gates, candidates], dim=-2))
+        da_gates, da_candidate = self._gates_and_candidate(self.da)
+        parts = [weight_gradient(da_gates, self.inputs), weight_gradient(da_candidate, self.reset_inputs)]
+        return self.da, *self._split(torch.cat(parts, dim=-2))
+
+
+class MGUSteps(GRUSteps):
+    """States (h); weight (2H, H)."""
+
+    num_gates = 1
+
+    def _gate_gradients(self, views: tuple[Tensor, ...], scratch: tuple[Tensor, ...], dh: Tensor, u: Tensor) -> None:
+        f, _, _, candidate, _, _, h = views
+        buffer, grad, *_ = scratch
+        torch.sub(candidate, h, out=grad).mul_(dh).addcmul_(u, h)
+        grad.mul_(torch.addcmul(f, f, f, value=-1, out=buffer))
 
 
 class GRUAfterSteps(StepKernel):
     """Reset after. States (h); weight (3H, H), bias b_hn (H).
 
-    The extra input enters a_h̃ outside of the reset gate, so its columns of m are 0 and it is multiplied once more.
+    The context inputs enter a_h̃ outside of the reset gate. Their columns of m are therefore 0, and they are multiplied
+    once more.
     """
 
-    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
-        split = 2 * weight.size(-1)
-        outside = None if entering is None else torch.cat([entering[:split], torch.zeros_like(entering[split:])])
-        super().__init__(compute, weight, entering=outside)
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, w_context: Tensor | None = None) -> None:
+        split, gates_only, self.w_context = 2 * weight.size(-1), None, None
+        if w_context is not None:
+            gates, candidate = w_context[:split], w_context[split:]
+            gates_only, self.w_context = torch.cat([gates, torch.zeros_like(candidate)]), candidate.to(compute)
+        super().__init__(compute, weight, w_context=gates_only)
         self.bias = biases[0].unsqueeze(-2)
-        self.entering = None if entering is None else entering[split:].to(compute)
 
-    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
-        self.acts = gx
-        self.hs, self.ms = (self._states(gx) for _ in range(2))
-        self.inputs, *entering = self._inputs(gx)
-        self.transposed = self.w.mT
-        parts = [self.acts[..., : 2 * self.hidden], *self.acts.chunk(3, dim=-1)]
-        self.each = steps_of(sizes, *parts, self.ms, self.hs, self.inputs, *entering)
+    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
+        self.activations = gx
+        self.hs, self.ms = (self._empty(gx) for _ in range(2))
+        self.inputs, *inputs = self._input_buffers(gx)
+        self.w_t = self.w.mT
+        sequences = [gx[..., : 2 * self.hidden], *gx.chunk(3, dim=-1), self.ms, self.hs, self.inputs, *inputs]
+        self.views = split_steps(sizes, *sequences)
 
     def step(self, t: int, state: State) -> State:
-        zr, z, r, candidate, m, new, inputs, before, extra = self.each[t]
+        zr, z, r, candidate, m, new, inputs, old, context = self.views[t]
         (h,), split = state, 2 * self.hidden
-        before.copy_(h)
-        gh = inputs @ self.transposed
+        old.copy_(h)
+        gh = inputs @ self.w_t
         zr.add_(gh[..., :split]).sigmoid_()
         torch.add(self.bias, gh[..., split:], out=m)
-        if self.entering is not None:
-            candidate.add_(extra @ self.entering.mT)
+        if self.w_context is not None:
+            candidate.add_(context @ self.w_context.mT)
         tanh_(candidate.addcmul_(r, m))
         return (torch.lerp(h, candidate, z, out=new),)
 
-    def saved(self) -> tuple[Tensor, ...]:
-        return self.hs, self.acts, self.ms, self.inputs
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        return self.hs, self.activations, self.ms, self.inputs
 
-    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
-        hs, acts, ms, self.inputs = saved
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+        hs, activations, ms, self.inputs = saved
         split = 2 * self.hidden
-        self.dgh = self._like(hs, self.compute, gates=3)
-        self.da_h = self._like(hs, self.compute)
-        self.each = steps_before(
-            sizes, first[0], hs, acts[..., :split], *acts.chunk(3, dim=-1), ms, self.dgh, self.da_h
-        )
-        grad = self._like(first[0], gates=3)
-        self.scratch = Scratch(torch.empty_like(first[0]), grad, grad[..., :split], *grad.chunk(3, dim=-1))
+        self.dgh = self._empty(hs, 3, self.compute)
+        self.da_h = self._empty(hs, dtype=self.compute)
+        sequences = [activations[..., :split], *activations.chunk(3, dim=-1), ms, self.dgh, self.da_h]
+        self.views = split_with_previous(sizes, initial[0], hs, *sequences)
+        grad = self._empty(initial[0], 3)
+        self.scratch = Scratch(torch.empty_like(initial[0]), grad, grad[..., :split], *grad.chunk(3, dim=-1))
 
-    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
-        zr, z, r, candidate, m, dgh, da_h, before = self.each[t]
+    def step_backward(self, t: int, grads: State) -> tuple[State, Tensor]:
+        zr, z, r, candidate, m, dgh, da_h, h = self.views[t]
         (dh,) = grads
-        room, grad, da_zr, da_z, da_r, dm = self.scratch[dh.size(-2)]
-        slope = torch.mul(candidate, candidate, out=room)
-        through = torch.addcmul(z, z, slope, value=-1, out=slope).mul_(dh)
-        da_h.copy_(through)
-        torch.mul(through, r, out=dm)
+        buffer, grad, da_zr, da_z, da_r, dm = self.scratch[dh.size(-2)]
+        slope = torch.mul(candidate, candidate, out=buffer)
+        da_candidate = torch.addcmul(z, z, slope, value=-1, out=slope).mul_(dh)
+        da_h.copy_(da_candidate)
+        torch.mul(da_candidate, r, out=dm)
         torch.addcmul(zr, zr, zr, value=-1, out=da_zr)
-        da_r.mul_(through).mul_(m)
-        da_z.mul_(dh).mul_(torch.sub(candidate, before, out=room))
-        of_state, extra = self._parts((dgh.copy_(grad) @ self.w).to(dh.dtype))
-        if self.entering is not None:
-            extra = extra + da_h @ self.entering
-        return (torch.addcmul(dh, dh, z, value=-1).add_(of_state),), extra
+        da_r.mul_(da_candidate).mul_(m)
+        da_z.mul_(dh).mul_(torch.sub(candidate, h, out=buffer))
+        through_gates, dcontext = self._split((dgh.copy_(grad) @ self.w).to(dh.dtype))
+        if self.w_context is not None:
+            dcontext = dcontext + da_h @ self.w_context
+        return (torch.addcmul(dh, dh, z, value=-1).add_(through_gates),), dcontext
 
     def gradients(self) -> tuple[Tensor, ...]:
-        split, kind = 2 * self.hidden, self.scratch.buffers[0].dtype
+        split, dtype = 2 * self.hidden, self.scratch.buffers[0].dtype
         dgx = torch.cat([self.dgh[..., :split], self.da_h], dim=-1)
-        of_weight = weight_gradient(self.dgh, self.inputs)
-        if self.entering is not None:
-            of_weight[split:, self.hidden :] = weight_gradient(self.da_h, self.inputs[:, self.hidden :])
-        return dgx, *self._parts(of_weight), self.dgh[..., split:].sum(dim=-2, dtype=kind)
+        dweight = weight_gradient(self.dgh, self.inputs)
+        if self.w_context is not None:
+            dweight[split:, self.hidden :] = weight_gradient(self.da_h, self.inputs[:, self.hidden :])
+        return dgx, *self._split(dweight), self.dgh[..., split:].sum(dim=-2, dtype=dtype)

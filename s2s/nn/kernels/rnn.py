@@ -1,4 +1,4 @@
-"""The RNN's kernel. h_t = tanh(a_t), so (see `s2s.nn.kernels.bptt` for the letters)
+"""The kernel of the RNN. h_t = tanh(a_t), so (see `s2s.nn.kernels.bptt` for the letters)
 
 δa_t = δh_t ⊙ (1 - h_t²)
 """
@@ -8,39 +8,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, steps_of, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, split_steps, tanh_, weight_gradient
 
 
 class RNNSteps(StepKernel):
     """States (h); weight (H, H)."""
 
-    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
+    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
         self.hs = gx
-        self.inputs, *parts = self._inputs(gx)
-        self.transposed = self.w.mT
-        self.each = steps_of(sizes, self.hs, self.inputs, *parts)
+        self.inputs, *inputs = self._input_buffers(gx)
+        self.w_t = self.w.mT
+        self.views = split_steps(sizes, self.hs, self.inputs, *inputs)
 
     def step(self, t: int, state: State) -> State:
-        act, inputs, before, _ = self.each[t]
-        before.copy_(state[0])
-        return (tanh_(act.add_(inputs @ self.transposed)),)
+        a, inputs, old, _ = self.views[t]
+        old.copy_(state[0])
+        return (tanh_(a.add_(inputs @ self.w_t)),)
 
-    def saved(self) -> tuple[Tensor, ...]:
+    def saved_tensors(self) -> tuple[Tensor, ...]:
         return self.hs, self.inputs
 
-    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
         hs, self.inputs = saved
-        self.da = self._like(hs, self.compute)
-        self.each = steps_of(sizes, hs, self.da)
-        self.scratch = Scratch(torch.empty_like(first[0]))
+        self.da = self._empty(hs, dtype=self.compute)
+        self.views = split_steps(sizes, hs, self.da)
+        self.scratch = Scratch(torch.empty_like(initial[0]))
 
-    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
-        (h, da), (dh,) = self.each[t], grads
-        (room,) = self.scratch[dh.size(-2)]
-        square = torch.mul(h, h, out=room)
+    def step_backward(self, t: int, grads: State) -> tuple[State, Tensor]:
+        (h, da), (dh,) = self.views[t], grads
+        (buffer,) = self.scratch[dh.size(-2)]
+        square = torch.mul(h, h, out=buffer)
         da.copy_(torch.addcmul(dh, dh, square, value=-1, out=square))
-        before, extra = self._parts((da @ self.w).to(dh.dtype))
-        return (before,), extra
+        dh, dcontext = self._split((da @ self.w).to(dh.dtype))
+        return (dh,), dcontext
 
     def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, *self._parts(weight_gradient(self.da, self.inputs))
+        return self.da, *self._split(weight_gradient(self.da, self.inputs))

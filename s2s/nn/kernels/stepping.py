@@ -1,15 +1,15 @@
-"""What the kernels of all cells share: how a cell's steps are taken forward and back over a packed batch.
+"""Step kernels: the interface and the helpers that the hand-written kernels of all cells share.
 
-Sentences are packed (see `s2s.nn.packing`): the rows of step t, one for each sentence that still has a word to be read,
-stand together, those of step t + 1 after them. `sizes` are their numbers, which never grow, so the sentences of step
-t + 1 are the first ones of step t.
+The batch is packed (see `s2s.nn.packing`): the rows of step t, one for each sentence that has not ended, precede those
+of step t + 1. `sizes` holds the number of rows of each step. It never grows, so the sentences of step t + 1 are the
+first ones of step t.
 
-Letters: N rows of all steps, B_t of step t, H hidden, G gates. There may be one more axis before the rows, for as many
-cells (those of two directions) that step together: most of the time of a small step goes into starting operations, so
-one operation for both is half of it.
+Letters: N rows of all steps, B_t of step t, H hidden, G gates, C context inputs. An optional axis before the rows holds
+several cells (both directions of a layer) that step together: starting operations dominates the time of a small step,
+so stepping together halves it.
 
-A step works in small buffers that stay in the processor's cache; what a whole sequence needs is only written. Under
-autocast the matrix products run in its type; states, gates and sums stay in fp32.
+A step works in small buffers that stay in the processor's cache; tensors for the whole sequence are only written. Under
+autocast the matrix multiplications run in autocast's dtype; states, gates and sums stay in fp32.
 """
 
 from __future__ import annotations
@@ -25,75 +25,70 @@ State = tuple[Tensor, ...]
 
 
 class StepKernel:
-    """A cell's steps forward and back, with memory for a whole sequence.
+    """Forward and backward steps of a cell, with the buffers for a whole sequence.
 
-    Forward: `begin`, then `step` for t = 0 … T - 1; `saved` is what the way back needs. Back, on an instance made anew:
-    `resume`, then `back` for t = T - 1 … 0, then `gradients`.
+    Forward: `begin_forward`, then `step` for t = 0 … T - 1; `saved_tensors` is kept for the backward pass. Backward, on
+    a new instance: `begin_backward`, then `step_backward` for t = T - 1 … 0, then `gradients`.
 
     Args:
-        compute: type of matrix products.
-        weight: the recurrent one, (…, G·H, H).
-        biases: inside of the recurrence, (…, H).
-        entering: (G·H, E), the weight of a part of the input that is known only when its step is reached, such as an
-            attention's context. It is written to `extra(t)` before `step`.
+        compute: compute dtype, that of matrix multiplications.
+        weight: the recurrent weight, (…, G·H, H).
+        biases: biases inside the recurrence, (…, H).
+        w_context: (G·H, C), the columns of the input weight whose inputs become known at each step, such as the
+            context vector of attention. These inputs are written to `context_inputs(t)` before `step`.
 
     Attributes:
-        num_states: state tensors of the cell; the first of what `saved` returns are these, (…, N, H) each.
+        num_states: number of state tensors of the cell; `saved_tensors` begins with them, (…, N, H) each.
+        views: for each step, its rows of the pass's buffers; in the forward pass the context inputs come last.
     """
 
     num_states: ClassVar[int] = 1
-    each: list[
-        tuple[Tensor, ...]
-    ]  # by step, its rows of what the pass works on; on the way forward the extra input last
+    views: list[tuple[Tensor, ...]]
 
-    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, entering: Tensor | None = None) -> None:
+    def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, w_context: Tensor | None = None) -> None:
         self.compute = compute
         self.hidden = weight.size(-1)
-        self.extras = 0 if entering is None else entering.size(-1)
-        joined = weight if entering is None else torch.cat([weight, entering], dim=-1)
-        self.w = joined.to(compute)  # (…, G·H, H + E): state and extra input are multiplied together
+        self.context_size = 0 if w_context is None else w_context.size(-1)
+        joined = weight if w_context is None else torch.cat([weight, w_context], dim=-1)
+        self.w = joined.to(compute)  # (…, G·H, H + C): one multiplication for state and context inputs
 
-    def begin(self, gx: Tensor, first: State, sizes: list[int]) -> None:
-        """The input's part (…, N, G·H), which may be overwritten, and the state before the first step, (…, B_0, H)."""
+    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
+        """Takes the input projection (…, N, G·H), which may be overwritten, and the initial state (…, B_0, H)."""
         raise NotImplementedError
 
     def step(self, t: int, state: State) -> State:
-        """One step: the state before (…, B_t, H) -> the state after, which is also kept."""
+        """One step: the old state (…, B_t, H) -> the new state, which is also saved."""
         raise NotImplementedError
 
-    def extra(self, t: int) -> Tensor:
-        """Where the extra input of step t goes, (B_t, E), in the type of products."""
-        return self.each[t][-1]
+    def context_inputs(self, t: int) -> Tensor:
+        """The buffer for the context inputs of step t, (B_t, C), in the compute dtype."""
+        return self.views[t][-1]
 
-    def saved(self) -> tuple[Tensor, ...]:
+    def saved_tensors(self) -> tuple[Tensor, ...]:
         raise NotImplementedError
 
-    def resume(self, first: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
         raise NotImplementedError
 
-    def back(self, t: int, grads: State) -> tuple[State, Tensor]:
-        """δ of the state after step t -> δ of the state before it, and of the extra input (…, B_t, E); δgx is kept."""
+    def step_backward(self, t: int, grads: State) -> tuple[State, Tensor]:
+        """δ of the new state -> δ of the old state, and of the context inputs (…, B_t, C); δgx is saved."""
         raise NotImplementedError
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """δgx (…, N, G·H) in the type of products; δ of weight, of entering (of no width without it), of each bias."""
+        """δgx (…, N, G·H) in the compute dtype; δ of weight, of w_context (width 0 without it), of each bias."""
         raise NotImplementedError
 
-    def _like(self, states: Tensor, kind: torch.dtype | None = None, gates: int = 1) -> Tensor:
-        """Room for (…, gates · H) beside (…, H)."""
-        return states.new_empty(*states.shape[:-1], gates * self.hidden, dtype=kind)
+    def _empty(self, like: Tensor, gates: int = 1, dtype: torch.dtype | None = None) -> Tensor:
+        """A buffer (…, gates · H) for the rows of `like` (…, ·)."""
+        return like.new_empty(*like.shape[:-1], gates * self.hidden, dtype=dtype)
 
-    def _states(self, gx: Tensor) -> Tensor:
-        """Room for (…, N, H)."""
-        return gx.new_empty(*gx.shape[:-1], self.hidden)
+    def _input_buffers(self, gx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A buffer (…, N, H + C) in the compute dtype, and its parts for state and context inputs."""
+        whole = gx.new_empty(*gx.shape[:-1], self.hidden + self.context_size, dtype=self.compute)
+        return whole, *self._split(whole)
 
-    def _inputs(self, gx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Room for (…, N, H + E) in the type of products, and its parts for state and extra input."""
-        whole = gx.new_empty(*gx.shape[:-1], self.hidden + self.extras, dtype=self.compute)
-        return whole, whole[..., : self.hidden], whole[..., self.hidden :]
-
-    def _parts(self, whole: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, H + E) as what belongs to the state and to the extra input."""
+    def _split(self, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, H + C) -> the parts of the state and of the context inputs."""
         return whole[..., : self.hidden], whole[..., self.hidden :]
 
 
@@ -109,21 +104,23 @@ class Scratch(dict[int, tuple[Tensor, ...]]):
         return self[rows]
 
 
-def steps_of(sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
+def split_steps(sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
     """For each step its rows of each sequence (…, N, ·)."""
     return list(zip(*(sequence.split_with_sizes(sizes, -2) for sequence in sequences), strict=True))
 
 
-def steps_before(sizes: list[int], first: Tensor, states: Tensor, *sequences: Tensor) -> list[tuple[Tensor, ...]]:
-    """`steps_of` the sequences, and last the state before each step.
+def split_with_previous(
+    sizes: list[int], initial: Tensor, states: Tensor, *sequences: Tensor
+) -> list[tuple[Tensor, ...]]:
+    """`split_steps` of the sequences, followed by the state before each step.
 
     Args:
-        first: (…, B_0, H), before the first step.
+        initial: (…, B_0, H), before the first step.
         states: (…, N, H), after each step.
     """
-    after = states.split_with_sizes(sizes, -2)
-    before = [first, *(rows[..., :size, :] for rows, size in zip(after, sizes[1:], strict=False))]
-    return [(*views, state) for views, state in zip(steps_of(sizes, *sequences), before, strict=True)]
+    new = states.split_with_sizes(sizes, -2)
+    old = [initial, *(rows[..., :size, :] for rows, size in zip(new, sizes[1:], strict=False))]
+    return [(*views, state) for views, state in zip(split_steps(sizes, *sequences), old, strict=True)]
 
 
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
@@ -132,10 +129,10 @@ def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
 
 
 def tanh(x: Tensor) -> Tensor:
-    """tanh, by `tanh_` where autograd does not watch."""
+    """tanh, by `tanh_` when autograd does not record."""
     return torch.tanh(x) if torch.is_grad_enabled() else tanh_(x.clone())
 
 
 def tanh_(x: Tensor) -> Tensor:
-    """tanh in place. torch's takes ten times as long as its σ on CPUs; there it is 2 σ(2x) - 1, exact to rounding."""
+    """tanh in place: 2 σ(2x) - 1 on a CPU, exact to rounding, where torch's σ is ten times as fast as its tanh."""
     return x.tanh_() if devices.on_gpu(x) else x.mul_(2).sigmoid_().mul_(2).sub_(1)
