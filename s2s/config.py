@@ -223,20 +223,20 @@ class RunConfig:
         return dataclasses.replace(self, training=dataclasses.replace(self.training, precision=precision))
 
 
-def parse(values: Mapping[str, Any], more: Callable[[Mapping[str, Any]], list[str]] | None = None) -> RunConfig:
+def parse(values: Mapping[str, Any], extra_checks: Callable[[Mapping[str, Any]], list[str]] | None = None) -> RunConfig:
     """The checked configuration of a run.
 
     Args:
         values: the resolved configuration as plain Python values.
-        more: further checks on the same values, such as those of the model section; their errors are reported together.
+        extra_checks: of the same values, such as those of the model section; all errors are reported together.
 
     Raises:
         S2SError: naming every error found.
     """
     errors = check_call(RunConfig, values, "")
     errors += _check_relations(values, errors)
-    if more is not None and isinstance(values.get("model"), Mapping):
-        errors += more(values)
+    if extra_checks is not None and isinstance(values.get("model"), Mapping):
+        errors += extra_checks(values)
     raise_all(errors)
     return build(RunConfig, values)
 

@@ -76,7 +76,7 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> R
     directory = RunDirectory(path)
     values = directory.load_config()
     try:
-        config = parse(values, more=lambda v: check_model(v["model"], None, trust))
+        config = parse(values, extra_checks=lambda v: check_model(v["model"], None, trust))
     except S2SError as error:
         raise S2SError(f"{directory.config}: {error}") from error
     tokenizer = Tokenizer.load(directory.tokenizer)

@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 bad input (one line on stderr); 130 and 143 interrupted by
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -81,34 +82,10 @@ def conf_folder() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
-def train() -> None:
-    """The console command `s2s-train`."""
-    run_command("train")
-
-
-def translate() -> None:
-    """The console command `s2s-translate`."""
-    run_command("translate")
-
-
-def evaluate() -> None:
-    """The console command `s2s-evaluate`."""
-    run_command("evaluate")
-
-
-def compare() -> None:
-    """The console command `s2s-compare`."""
-    run_command("compare")
-
-
-def lab() -> None:
-    """The console command `s2s-lab`."""
-    run_command("lab")
-
-
-def benchmark() -> None:
-    """The console command `s2s-benchmark`."""
-    run_command("benchmark")
+# The console commands `s2s-train` and so on.
+train, translate, evaluate, compare, lab, benchmark = (
+    functools.partial(run_command, name) for name in ("train", "translate", "evaluate", "compare", "lab", "benchmark")
+)
 
 
 class _Job:
@@ -182,7 +159,7 @@ def overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task)
 
 
-def typed_section(config: DictConfig, name: str) -> dict[str, Any]:
+def overridden_section(config: DictConfig, name: str) -> dict[str, Any]:
     """The settings of a section that the user overrode: single keys, or a whole group (`decoding=default`).
 
     conf/translate.yaml and conf/evaluate.yaml show all keys of a section with their usual values; the run's own values

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from s2s.benchmark.machine import facts
-from s2s.commands.console import plain, typed_section
+from s2s.commands.console import overridden_section, plain
 from s2s.commands.translate import reading
 from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision
 from s2s.data.corpus import load_corpus
@@ -60,7 +60,7 @@ class EvaluateConfig:
 
 def evaluate(config: DictConfig) -> None:
     """Evaluates a run; tables go to stdout, files to the run's `evaluation/`."""
-    sections = {name: typed_section(config, name) for name in ("decoding", "evaluation")}
+    sections = {name: overridden_section(config, name) for name in ("decoding", "evaluation")}
     own = checked(EvaluateConfig, plain(config) | sections)
     if (own.source is None) != (own.reference is None):
         raise S2SError("config: source=… and reference=… belong together: set both, or none for the run's test sets")

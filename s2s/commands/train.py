@@ -100,8 +100,8 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         log.info("run directory: %s (%s)", directory.path, device)
         set_arithmetic(device, config.deterministic, config.tf32)
         if config.training.precision == "auto":
-            half = group.is_main and decide_precision([config], device)[0].training.precision == "bf16"
-            config = config.with_precision("bf16" if group.from_main(float(half)) else "fp32")
+            bf16 = group.is_main and decide_precision([config], device)[0].training.precision == "bf16"
+            config = config.with_precision("bf16" if group.from_main(float(bf16)) else "fp32")
         corpus = load_corpus(config.data)
         if group.is_main:
             prepare(config, directory, corpus)
@@ -125,6 +125,8 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
             "" if config.training.batch_sentences is None else f" and {config.training.batch_sentences} sentences",
             100 * data.padding_waste(0),
         )
+        for reason, count in data.filtered.items():
+            log.warning("filtered %s training pairs %s (training.batch_tokens)", f"{count:,}", reason)
         keep_freed_memory()
         callbacks: list[Callback] = [Progress()]
         if config.training.tensorboard:
@@ -160,18 +162,18 @@ def run_config(values: dict[str, Any]) -> RunConfig:
     Raises:
         S2SError: naming every error.
     """
-    # A module named on the command line is the user's own.
+    # A module named on the command line is the user's own, also when the same command loads the run.
     model = values.get("model")
     named = [outside_module(model[part].get("cell")) for part in ("encoder", "decoder") if model and part in model]
-    trust = [*values.get("trust", []), *(module for module in named if module)]
+    trust = list(dict.fromkeys([*values.get("trust", []), *(module for module in named if module)]))
 
-    def more(whole: Mapping[str, Any]) -> list[str]:
+    def model_errors(whole: Mapping[str, Any]) -> list[str]:
         joint = whole["data"].get("tokenizer", {}).get("joint") if isinstance(whole.get("data"), Mapping) else None
         return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"))
 
-    config = parse(values, more)
+    config = parse(values, model_errors)
     check_scoring(config.evaluation, config.data.target_language)
-    return config
+    return replace(config, trust=trust)
 
 
 def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
@@ -228,10 +230,10 @@ class Validation:
         self._translator: Translator | None = None  # of the model that is measured again and again
 
     def __call__(self, model: Seq2Seq) -> dict[str, float]:
-        half = self.decoding.precision == "bf16"
+        bf16 = self.decoding.precision == "bf16"
         nll, tokens = 0.0, 0
         for batch in self.batches:
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=half):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 sums = model(batch.to(model.device))
             nll, tokens = nll + sums.nll.item(), tokens + batch.tokens
         if self._translator is None or self._translator.model is not model:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from omegaconf import DictConfig
 
-from s2s.commands.console import plain, typed_section
+from s2s.commands.console import overridden_section, plain
 from s2s.data.reading import read_lines
 from s2s.decoding.output import Format, check_format, write_translations
 from s2s.decoding.translator import Translator
@@ -38,7 +38,7 @@ class TranslateConfig:
 
 def translate(config: DictConfig) -> None:
     """Translates `input` into `output`."""
-    own = checked(TranslateConfig, plain(config) | {"decoding": typed_section(config, "decoding")})
+    own = checked(TranslateConfig, plain(config) | {"decoding": overridden_section(config, "decoding")})
     if own.reference is not None and own.format == "json":
         raise S2SError("config: reference=… scores translations, as text or tsv; format=json is for translating")
     run = load(own.run, own.device, own.trust)

@@ -2,10 +2,10 @@
 
 Both systems are scored on the *same* bootstrap resamples, which removes the difficulty of the sentences from their
 difference. The p-value is that of sacrebleu's paired approximate randomisation (Riezler & Maxwell 2005): each trial
-swaps the two outputs of every sentence with probability ½, and p is the share of trials whose difference exceeds the
-observed one. The random numbers are sacrebleu's, so p equals the one that `sacrebleu --paired-ar` prints. It takes a
-fraction of the time, as the sums over swapped sentences are matrix multiplications with sufficient statistics, computed
-once per system instead of once per pair.
+swaps the two outputs of every sentence with probability ½, and p = (n + 1) / (trials + 1) for n trials whose difference
+is at least the observed one. The random numbers are sacrebleu's, so p equals the one that `sacrebleu --paired-ar`
+prints. It takes a fraction of the time, as the sums over swapped sentences are matrix multiplications with sufficient
+statistics, computed once per system instead of once per pair.
 
 The score of a model trained with several seeds is the mean over its trainings, which are all swapped together.
 """

@@ -26,7 +26,7 @@ class Memory:
 
     values: Tensor  # (B, S, D), zero at padding
     mask: Tensor  # (B, S)
-    summary: Tensor  # (B, D): the fixed-length context vector
+    summary: Tensor  # (B, D): final encoder states (a Transformer: mean of values), the fixed-length context vector
 
 
 @dataclass(frozen=True)

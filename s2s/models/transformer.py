@@ -94,7 +94,7 @@ class MultiHeadAttention(nn.Module):
         return self.output(output.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weights(self, x: Tensor, memory: KeysValues, bias: Tensor) -> Tensor:
-        """The attention weights (B, heads, T, S), for inspection."""
+        """The weights (B, heads, T, S) of attention over the source, without rotary positions, for inspection."""
         query = self._heads(self.query(x))
         return torch.softmax(query @ memory.keys.transpose(-1, -2) / math.sqrt(query.size(-1)) + bias, dim=-1)
 
@@ -127,7 +127,7 @@ def attention_bias(mask: Tensor, like: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """The residual path around a sub-layer: normalisation before or after, dropout on the sub-layer's output."""
+    """Add & Norm (Vaswani et al. 2017, figure 1) around a sub-layer, with dropout on its output; pre- or post-norm."""
 
     def __init__(self, size: int, dropout: float, norm: Norm) -> None:
         super().__init__()
@@ -135,11 +135,11 @@ class Residual(nn.Module):
         self.dropout = Dropout(dropout)
         self.pre = norm == "pre"
 
-    def enter(self, x: Tensor) -> Tensor:
+    def before(self, x: Tensor) -> Tensor:
         """The sub-layer's input."""
         return self.norm(x) if self.pre else x
 
-    def leave(self, x: Tensor, output: Tensor) -> Tensor:
+    def after(self, x: Tensor, output: Tensor) -> Tensor:
         """x plus the sub-layer's output."""
         x = x + self.dropout(output)
         return x if self.pre else self.norm(x)
@@ -172,10 +172,10 @@ class EncoderLayer(nn.Module):
         self.around_feedforward = Residual(size, dropout, norm)
 
     def forward(self, x: Tensor, bias: Tensor, cos_sin: CosSin | None) -> Tensor:
-        inner = self.around_attention.enter(x)
+        inner = self.around_attention.before(x)
         memory = self.attention.keys_values(inner, cos_sin)
-        x = self.around_attention.leave(x, self.attention(inner, memory, bias, cos_sin))
-        return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x)))
+        x = self.around_attention.after(x, self.attention(inner, memory, bias, cos_sin))
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
 
 
 class TransformerEncoder(Encoder, name="transformer"):
@@ -208,7 +208,7 @@ class TransformerEncoder(Encoder, name="transformer"):
         return Memory(values, mask, values.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(values.dtype))
 
 
-class Masks(NamedTuple):
+class AttentionInputs(NamedTuple):
     """Attention biases and rotary tables, shared by the layers of a decoder in one call."""
 
     source: Tensor  # (B, 1, 1, S)
@@ -229,7 +229,7 @@ class DecoderLayer(nn.Module):
         self.around_feedforward = Residual(size, dropout, norm)
 
     def forward(
-        self, x: Tensor, memory: KeysValues, cache: KeysValues, masks: Masks, return_weights: bool = False
+        self, x: Tensor, memory: KeysValues, cache: KeysValues, masks: AttentionInputs, return_weights: bool = False
     ) -> tuple[Tensor, KeysValues, Tensor | None]:
         """Runs the layer over new target positions.
 
@@ -242,16 +242,16 @@ class DecoderLayer(nn.Module):
             (N, T, E); the cache with the new positions; with `return_weights` the attention weights over the source,
             (B, heads, N / B · T, S).
         """
-        inner = self.around_self.enter(x)
+        inner = self.around_self.before(x)
         new = self.self_attention.keys_values(inner, masks.cos_sin)
         if cache.keys.size(2):
             new = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(cache, new, strict=True)))
-        x = self.around_self.leave(x, self.self_attention(inner, new, masks.causal, masks.cos_sin))
+        x = self.around_self.after(x, self.self_attention(inner, new, masks.causal, masks.cos_sin))
         # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
-        inner = self.around_cross.enter(x).reshape(memory.keys.size(0), -1, x.size(-1))
-        x = self.around_cross.leave(x, self.cross_attention(inner, memory, masks.source).reshape(x.shape))
+        inner = self.around_cross.before(x).reshape(memory.keys.size(0), -1, x.size(-1))
+        x = self.around_cross.after(x, self.cross_attention(inner, memory, masks.source).reshape(x.shape))
         weights = self.cross_attention.weights(inner, memory, masks.source) if return_weights else None
-        return self.around_feedforward.leave(x, self.feedforward(self.around_feedforward.enter(x))), new, weights
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x))), new, weights
 
 
 class TransformerDecoder(Decoder, name="transformer"):
@@ -306,7 +306,7 @@ class TransformerDecoder(Decoder, name="transformer"):
         if time > 1:
             visible = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
             causal = attention_bias(visible, embedded)
-        masks = Masks(attention_bias(state.shared["mask"][:, None, None, :], embedded), causal, cos_sin)
+        masks = AttentionInputs(attention_bias(state.shared["mask"][:, None, None, :], embedded), causal, cos_sin)
         rows, weights = {}, {}
         for n, layer in enumerate(self.layers):
             memory, cache = (KeysValues(part[f"{n}.key"], part[f"{n}.value"]) for part in (state.shared, state.rows))

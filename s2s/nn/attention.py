@@ -38,7 +38,7 @@ class AttentionMemory(NamedTuple):
 
 
 class BahdanauAttention(nn.Module):
-    """Additive attention.
+    """Additive attention, step by step; training runs the same equations by `s2s.nn.kernels.attention`.
 
     Args:
         query_size: width of the decoder's state s.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2s.nn.kernels.bptt import Sequence as SequenceFunction
+from s2s.nn.kernels.bptt import RecurrentSequence
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.fused import TorchRNN
 from s2s.nn.kernels.gru import GRUAfterSteps, GRUSteps, MGUSteps
@@ -61,7 +61,7 @@ class Backend:
         return self.kernel(cell) is not None
 
     def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
-        """All steps by the fastest backend on a CPU.
+        """All steps by the cell's kernel; by the loop without one.
 
         Args:
             gx: (N, ·) packed input projection (`s2s.nn.packing`); under autocast it may have autocast's dtype.
@@ -121,7 +121,7 @@ def run_together(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[St
         return [c.backend.sequence(c, inputs, s, sizes) for c, inputs, s in zip(cells, gx, state, strict=True)]
     by_cell = [(*s, *cell.backend.recurrent_parameters(cell)) for cell, s in zip(cells, state, strict=True)]
     tensors = by_cell[0] if len(cells) == 1 else [torch.stack(group) for group in zip(*by_cell, strict=True)]
-    states = SequenceFunction.apply(  # type: ignore[no-untyped-call]
+    states = RecurrentSequence.apply(  # type: ignore[no-untyped-call]
         kernel, compute_dtype(state[0][0]), sizes, len(cells), *gx, *tensors
     )
     return [states] if len(cells) == 1 else list(zip(*(s.unbind(0) for s in states), strict=True))

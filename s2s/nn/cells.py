@@ -16,8 +16,9 @@ Letters: B batch, T time, I input, H hidden, G number of gates. ⊙ is the eleme
 **Initialisation** is the same for all cells, so that only the cells differ in a comparison. Every gate's recurrent
 matrix is a random orthogonal one (Saxe et al. 2014), which keeps the norm of the state over many steps. Every other
 matrix is drawn gate by gate from Glorot's uniform distribution (Glorot & Bengio 2010), and so are the recurrent ones
-with `recurrent_init="glorot"`. Gates that keep the old state start at σ(3) = 0.95 (`forget_bias`, `update_bias`), a
-memory of some twenty steps, about the length of a sentence; other biases start at 0.
+with `recurrent_init="glorot"`. The share of the old state that a new network keeps is σ(3) = 0.95, a memory of
+some twenty steps, about the length of a sentence. The bias for it is +3 where the gate keeps (`forget_bias` of LSTM and
+SRU) and -3 where it renews (`update_bias` of the GRU, `forget_bias` of the MGU); other biases start at 0.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Cell(nn.Module):
         raise NotImplementedError
 
     def step(self, gx: Tensor, state: State) -> State:
-        """The new state, from the input projection (B, ·) of the step and the old state."""
+        """The new state, from gx (B, ·), the step's slice of `project(x)`, and the old state."""
         raise NotImplementedError
 
     def initial_state(self, batch: int, like: Tensor) -> State:

@@ -69,14 +69,19 @@ class _ProjectedCrossEntropy(Function):
         mean_w, mean_b = w.mean(dim=0), b.mean()
         target_weights = w.index_select(0, target)
         at_target = (h * target_weights).sum(dim=1) + b.index_select(0, target)
-        nlls, smoothed = log_sums - at_target, at_target - h @ mean_w - mean_b
+        nlls, target_minus_mean = log_sums - at_target, at_target - h @ mean_w - mean_b
         total: Tensor | int = tokens
         ones = torch.ones_like(at_target)
         if counts is not None:
-            nlls, smoothed, h, ones = nlls * counts[:, 0], smoothed * counts[:, 0], h * counts, counts[:, 0]
+            nlls, target_minus_mean, h, ones = (
+                nlls * counts[:, 0],
+                target_minus_mean * counts[:, 0],
+                h * counts,
+                counts[:, 0],
+            )
             total = ones.sum()
         nll = nlls.sum()
-        loss = nll + smoothing * smoothed.sum()
+        loss = nll + smoothing * target_minus_mean.sum()
         if grads is not None:
             grad_h, grad_w, grad_b = grads
             by_target = target_weights.mul_(1 - smoothing).add_(mean_w, alpha=smoothing)

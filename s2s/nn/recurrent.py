@@ -6,9 +6,10 @@ output and no final state, whatever it contains. A reversed layer reads each seq
 The batch is laid out as rows (`s2s.nn.packing`), in the order of reading. The input projection of all steps is one
 matrix multiplication, the steps run over the rows of each step, and the outputs return to their places.
 
-`recurrence` selects the backend (`s2s.nn.backends`): `loop`, `bptt` or `torch`. `auto` is torch's function on a GPU; on
-a CPU it is the kernel, the fastest of the three for every cell, size, dtype and direction measured (results/README.md);
-and the loop for a cell that has neither.
+`recurrence` selects the backend (`s2s.nn.backends`): `loop`, `bptt` or `torch`. On a GPU `auto` is torch's function
+(cuDNN) where it has the cell: `rnn`, `lstm`, and `gru` with reset=after, without attention inside the step. Else it is
+the cell's kernel, on a CPU the fastest of the three for every cell, size, dtype and direction measured
+(results/README.md), and the loop for a cell without one.
 
 `layout` is `packed`, without padding, or `padded`. `auto` is packed on a CPU. On a GPU, whose time for a step hardly
 depends on the number of rows, it is padded if at least three quarters of the batch are real tokens, or if only the GPU

@@ -1,10 +1,10 @@
 """Data-parallel training: several processes share the micro-batches of each update and keep bit-equal model copies.
 
 The batch plan is global. An update is a fixed list of micro-batches, and rank r of W takes numbers r, r + W, r + 2W …
-of it. Each rank accumulates the gradients of the *sum* of its losses. An all-reduce adds them, and the result is
-divided by the target tokens of the whole update. So W processes compute what one process computes with the same
-`training.accumulate`, up to the order of additions, even if the ranks have different numbers of tokens or none. (DDP
-averages over processes, which is right only for equal numbers of tokens.)
+of it. The target tokens of the whole update are summed over the ranks first. Each rank divides the *sum* of its losses
+by them before the backward pass, and an all-reduce adds the gradients. So W processes compute what one process computes
+with the same `training.accumulate`, up to the order of additions, even if the ranks have different numbers of tokens or
+none. (DDP averages over processes, which is right only for equal numbers of tokens.)
 
 Rank 0 alone validates, writes files and shows progress. Every rank reads the run directory on resume, so all machines
 must share it. Host numbers that steer the loop are reduced by gloo on the CPU, gradients by the device's own backend

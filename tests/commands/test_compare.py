@@ -25,6 +25,7 @@ from s2s.evaluation.by_length import Evaluation
 from s2s.runs import Run, load
 from s2s.training.checkpoint import RunDirectory
 from tests.commands.conftest import SMALL, After, Done, Script, hear_interrupts
+from tests.models import own
 
 # What these models share; `model.…` keys hold for each.
 LADDER = [*SMALL, "models=[lstm,transformer]", "evaluation.bootstrap=50", "output=out", "jobs=2"]
@@ -433,3 +434,15 @@ def test_scores_of_other_translations_are_not_taken_for_these(
         evaluate.evaluate_run(run, name, test, run.config.decoding)
     assert text.exists()
     assert not stored.exists()
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_a_cell_of_the_users_is_compared(inside: Callable[..., Done], tmp_path: Path) -> None:
+    """It was named on the command line, so the same command may load it."""
+    shutil.copy(Path(own.__file__), tmp_path / "my_own_cells.py")
+    models = ["models=[gru]", "model.cell=my_own_cells.Leaky", "evaluation.bootstrap=20", "output=out"]
+    done = inside(
+        "compare", *SMALL, "model.encoder.hidden_size=8", "model.decoder.hidden_size=8", *models, cwd=tmp_path
+    )
+    assert done.code == 0, done.stderr
+    assert (tmp_path / "out" / "report" / "index.html").exists()

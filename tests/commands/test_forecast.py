@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from s2s.commands import forecast
 from s2s.commands.console import plain
-from s2s.commands.forecast import AROUND, order, schedule, training_seconds
+from s2s.commands.forecast import OVERHEAD_SECONDS, order, schedule, training_seconds
 from s2s.commands.train import run_config
 from s2s.config import RunConfig
 from s2s.data.batching import Batch, collate
@@ -59,13 +59,13 @@ def _config(root: Path, *more: str) -> RunConfig:
 
 def test_what_is_left_takes_time(root: Path, tmp_path: Path) -> None:
     config = _config(root, "training.max_steps=40")
-    assert (training_seconds(config, tmp_path, CPU) or 0) > AROUND
+    assert (training_seconds(config, tmp_path, CPU) or 0) > OVERHEAD_SECONDS
     folder = tmp_path / "training" / "step-00000040"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text(json.dumps({"step": 40}))
     (tmp_path / "training" / "latest.json").write_text(json.dumps({"folder": folder.name}))
     assert training_seconds(config, tmp_path, CPU) == 0
-    assert (training_seconds(_config(root, "training.max_steps=41"), tmp_path, CPU) or 0) > AROUND
+    assert (training_seconds(_config(root, "training.max_steps=41"), tmp_path, CPU) or 0) > OVERHEAD_SECONDS
 
 
 @pytest.mark.parametrize(("most", "sentences"), [("null", 20), ("5", 5)])
@@ -89,7 +89,7 @@ def test_each_update_takes_as_long_as_its_micro_batches(
 ) -> None:
     config = _config(root, "training.max_steps=40", "training.accumulate=3")
     monkeypatch.setattr("time.perf_counter", itertools.count().__next__)  # so a micro-batch takes a second
-    assert training_seconds(config, tmp_path, CPU) == AROUND + 40 * 3
+    assert training_seconds(config, tmp_path, CPU) == OVERHEAD_SECONDS + 40 * 3
 
 
 @pytest.mark.parametrize("typed", [["training.max_steps=null", "training.max_epochs=3", "optim=adam"]])

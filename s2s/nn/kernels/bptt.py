@@ -13,8 +13,8 @@ All steps share W, so the last sum is one matrix multiplication over the rows of
 of the gradient of the output at t and of the gradient from step t + 1. With σ' = σ (1 - σ) and tanh' = 1 - tanh², only
 the map from δh_t to δa_t differs between cells: see `rnn`, `lstm`, `gru` and `sru` beside this module.
 
-`Sequence` runs the `StepKernel` of a cell over a whole input; `s2s.nn.kernels.attention` runs one with attention
-between the steps.
+`RecurrentSequence` runs the `StepKernel` of a cell over a whole input; `s2s.nn.kernels.attention` runs one with
+attention between the steps.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from s2s.nn.kernels.function import Function
 from s2s.nn.kernels.stepping import State, StepKernel
 
 
-class Sequence(Function):
-    """`Sequence.apply(kernel, compute dtype, sizes, n, *gx, *initial state, *parameters)` -> (…, N, H) of each state.
+class RecurrentSequence(Function):
+    """`RecurrentSequence.apply(kernel, compute dtype, sizes, n, *gx, *initial state, *parameters)` -> (…, N, H) each.
 
     n tensors gx (N, G·H), packed by `sizes`; with n > 1 the state and the parameters have an axis n in front.
     """

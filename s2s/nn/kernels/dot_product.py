@@ -32,7 +32,7 @@ class DotProduct(Function):
     """`DotProduct.apply(query, key, value, bias)`.
 
     query (B, h, T, d), key and value (B, h, S, d), all of one dtype; bias broadcasts to (B, h, T, S) and is -inf where
-    attention is masked; None for no mask.
+    attention is masked; None for no mask. It is a constant: no gradient reaches it.
 
     Returns:
         (B, h, T, d) in their dtype.
