@@ -209,7 +209,7 @@ class RunConfig:
     trust: list[str]  # modules of the user's that the model may name
     recurrence: Literal["auto", "loop", "bptt", "torch"] = "auto"  # see s2s.nn.recurrent
     layout: Literal["auto", "packed", "padded"] = "auto"  # of batches in recurrent layers, see s2s.nn.recurrent
-    cuda_graphs: bool = True  # on a GPU, see s2s.graphs
+    cuda_graphs: bool = True  # on a GPU, see s2s.cuda_graphs
     deterministic: bool = False  # on a GPU, see s2s.devices.set_arithmetic
     tf32: bool = False
 

@@ -82,7 +82,7 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
     runs: dict[str, Callable[[], object]] = {}
     for (name, options), backend in itertools.product(config.cells.items(), BACKENDS):
         layers = [_layer(setting, backend, direction == 1, **options) for direction in range(setting.directions)]
-        if layers[0].backend(device)[0] != backend:
+        if layers[0].select_backend(device)[0] != backend:
             continue
         for layout in config.layouts:
             stack = copy.deepcopy(RecurrentStack([layers], 0.0).to(device))

@@ -1,4 +1,4 @@
-"""Decoder steps of search as CUDA graphs; see `s2s.graphs`.
+"""Decoder steps of search as CUDA graphs; see `s2s.cuda_graphs`.
 
 The number of sentences falls as they finish. A graph works on that number padded to a multiple; its output for the
 padding is never read. A decoder whose state grows with each step, such as the key/value caches of a Transformer, never
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from s2s.graphs import GraphCache, capture, round_up
+from s2s.cuda_graphs import GraphCache, capture, round_up
 from s2s.models.interface import DecodeState, Seq2Seq, Translatable
 
 

@@ -151,6 +151,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         order = cells if self.attending is None else cells[::-1]  # of the states
         needs_output = [c.reads_output or (c is order[0] and query == "previous") for c in order]
         read = [n > 0 or needed for c, needed in zip(order, needs_output, strict=True) for n in range(c.num_states)]
+        # s_0 = tanh(W_s h) of Bahdanau et al. 2015, A.2.2, here from the final states of both directions.
         self.bridge = nn.ModuleDict(
             {f"state{i}": nn.Linear(summary_size, hidden_size) for i, is_read in enumerate(read) if is_read}
         )

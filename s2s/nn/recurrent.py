@@ -61,7 +61,7 @@ class RecurrentLayer(nn.Module):
         self.recurrence: Recurrence = "auto"
         self.layout: Layout = "auto"
 
-    def backend(self, device: torch.device) -> tuple[Recurrence, str]:
+    def select_backend(self, device: torch.device) -> tuple[Recurrence, str]:
         """The backend on this device, never `auto`, and the reason for it."""
         has_kernel = self.cell.backend.has_kernel(self.cell)
         in_torch = self.cell.backend.torch_equivalent(self.cell) is not None
@@ -116,7 +116,7 @@ class RecurrentLayer(nn.Module):
         context: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """`forward` with a known layout."""
-        name, _ = self.backend(x.device)
+        name, _ = self.select_backend(x.device)
         if name == "torch":
             return self._run_torch(x, packing, state, context)
         gx, initial = self._project_and_init(x, packing, state, context)
@@ -131,7 +131,7 @@ class RecurrentLayer(nn.Module):
     ) -> list[tuple[Tensor, State]]:
         """The results of two layers over the same input; cells that share a kernel step together."""
         layers = [(one, one.directed(whole), s) for one, s in zip((forward, backward), states, strict=True)]
-        if any(layer.backend(x.device)[0] != "bptt" for layer, _, _ in layers):
+        if any(layer.select_backend(x.device)[0] != "bptt" for layer, _, _ in layers):
             return [layer.run(x, packing, state) for layer, packing, state in layers]
         starts = [layer._project_and_init(x, packing, state) for layer, packing, state in layers]
         first = [whole.first(initial) for _, initial in starts]
@@ -297,7 +297,7 @@ def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.devic
             layer.layout = layout
         if isinstance(layer, RecurrentLayer):
             layer.recurrence = recurrence
-            names.setdefault(layer.backend(device), []).append(name.split(".")[0])
+            names.setdefault(layer.select_backend(device), []).append(name.split(".")[0])
     for (backend, reason), components in names.items():
         log.info("recurrence of %s: %s (%s)", " and ".join(dict.fromkeys(components)), backend, reason)
 
@@ -309,7 +309,7 @@ def check_recurrence(model: nn.Module, recurrence: Recurrence) -> list[str]:
         return []
     for layer in layers:
         layer.recurrence = recurrence
-        if layer.backend(torch.device("cpu"))[0] == recurrence:
+        if layer.select_backend(torch.device("cpu"))[0] == recurrence:
             return []
     known = ", ".join(get_args(Recurrence))
     return [f"recurrence={recurrence}: no cell of this model has it; it is one of {known}, and auto always works"]

@@ -1,4 +1,4 @@
-"""CUDA graphs of training: the forward and backward pass of a micro-batch as one graph launch; see `s2s.graphs`.
+"""CUDA graphs of training: the forward and backward pass of a micro-batch as one graph launch; see `s2s.cuda_graphs`.
 
 Batches are padded to a few dozen recurring shapes (`Batch.pad_to_multiple`), and each shape has a graph. Random numbers
 drawn in a graph follow the seed set before its replay, as in eager mode.
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from s2s.cuda_graphs import MULTIPLE, GraphCache, capture
 from s2s.data.batching import Batch
-from s2s.graphs import MULTIPLE, GraphCache, capture
 
 
 class _StepGraph(NamedTuple):
@@ -55,6 +55,6 @@ class GraphedStep:
         return _StepGraph(static, tokens, *capture(lambda: self._step(static, tokens), pool))
 
 
-def fixed(batch: Batch) -> Batch:
+def pad_to_captured_shape(batch: Batch) -> Batch:
     """Returns the batch padded to one of the captured shapes."""
     return batch.pad_to_multiple(MULTIPLE)

@@ -25,7 +25,7 @@ from s2s.devices import peak_memory
 from s2s.errors import S2SError
 from s2s.models.interface import Seq2Seq
 from s2s.training.callbacks import Callback, MetricsFile
-from s2s.training.graphs import fixed
+from s2s.training.graphs import pad_to_captured_shape
 from s2s.training.interrupt import Interrupted, Signals
 from s2s.training.prefetch import MicroBatches, Prefetcher
 from s2s.training.state import TrainingState
@@ -70,7 +70,7 @@ class Trainer:
     ) -> None:
         self.updater, self.validate = updater, validate
         self.model, self.run, self.config, self.group = updater.model, updater.run, updater.training, updater.group
-        self.data = Prefetcher(data, updater.device, fixed if updater.graphed else None)
+        self.data = Prefetcher(data, updater.device, pad_to_captured_shape if updater.graphed else None)
         self.state = TrainingState()
         self._metrics = MetricsFile(self.run.metrics)
         self._callbacks = [self._metrics, *callbacks] if self.group.is_main else []

@@ -5,8 +5,7 @@ Slow are the tests that need plugins or processes of their own.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -45,7 +44,9 @@ class Mine(Cell):
 
 
 def _needs(plugin: str) -> None:
-    if importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+    try:
+        importlib.metadata.distribution(plugin)
+    except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{plugin} is not installed")
 
 

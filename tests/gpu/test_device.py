@@ -13,7 +13,7 @@ from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import search
 from s2s.devices import set_arithmetic
 from s2s.models.interface import Seq2Seq
-from s2s.training.graphs import GraphedStep, fixed
+from s2s.training.graphs import GraphedStep, pad_to_captured_shape
 from tests.gpu.rules import lay_out
 from tests.models.contract import COVERING, batch, decoding, make, models, sentences
 from tests.training.toy import OPTIM, TRAINING
@@ -80,7 +80,7 @@ def test_graphs_of_training_steps(name: str, dtype: torch.dtype | None, caplog: 
     model = make(models()[name]).float().train().cuda()
     graphed = GraphedStep(lambda data, tokens: _step(model, dtype, data, tokens), torch.device("cuda"))
     for seed in (1, 3, 5, 7):
-        data = fixed(_data(seed))
+        data = pad_to_captured_shape(_data(seed))
         results = []
         for run in (
             lambda data=data: graphed(data.pinned(), 7.0),

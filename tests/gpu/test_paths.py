@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2s import devices, graphs
+from s2s import cuda_graphs, devices
 from s2s.data.batching import Batch
 from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import search
@@ -145,7 +145,7 @@ class _Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, parameters: Sequence[nn.Parameter] = ()) -> None:
         self.parameters, self.recorded, self.replayed = parameters, 0, 0
-        monkeypatch.setattr(graphs, "memory_pool", object)
+        monkeypatch.setattr(cuda_graphs, "memory_pool", object)
         for module in ("s2s.training.graphs", "s2s.decoding.graphs"):
             monkeypatch.setattr(f"{module}.capture", self.record)
 

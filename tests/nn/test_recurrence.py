@@ -92,7 +92,7 @@ def test_torch_in_bf16(name: str, options: dict[str, Any]) -> None:
 
 def test_auto_selects_an_available_backend() -> None:
     backends = {
-        name: (RecurrentLayer(cell).backend(CPU)[0], RecurrentLayer(cell).backend(GPU)[0])
+        name: (RecurrentLayer(cell).select_backend(CPU)[0], RecurrentLayer(cell).select_backend(GPU)[0])
         for name, cell in {
             **{name: kind(3, 4) for name, kind in CELLS.items()},
             "gru, reset after": CELLS["gru"](3, 4, reset="after"),

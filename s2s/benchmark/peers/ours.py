@@ -23,7 +23,7 @@ from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
 from s2s.schema import build
 from s2s.training.checkpoint import RunDirectory
-from s2s.training.graphs import fixed
+from s2s.training.graphs import pad_to_captured_shape
 from s2s.training.step import Updater
 
 STATUS = Path("/proc/self/status")
@@ -78,7 +78,7 @@ def _limit(memory: float | None, device: str) -> None:
 def train(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
     model, device, graphed = _model(spec), torch.device(spec["device"]), spec.get("graphs", False)
     set_recurrence(model, spec.get("recurrence", "auto"), device)
-    epoch = [fixed(batch) if graphed else batch for batch in map(_batch, batches)]
+    epoch = [pad_to_captured_shape(batch) if graphed else batch for batch in map(_batch, batches)]
     epoch = [batch.pinned() for batch in epoch] if device.type == "cuda" else epoch
     training = build(TrainingConfig, {**spec["training"], "precision": spec["precision"]})
     optim = build(OptimConfig, spec["optim"])

@@ -71,7 +71,7 @@ class _AttentionSteps:
 
     def begin_forward(self, keys: Tensor, mask: Tensor, steps: int) -> None:
         batch, source, width = keys.shape
-        self.keys_2, self.w_2, self.v_2 = 2 * keys.to(self.v.dtype), 2 * self.w.T, 2 * self.v
+        self.twice_keys, self.twice_w, self.twice_v = 2 * keys.to(self.v.dtype), 2 * self.w.T, 2 * self.v
         self.bias = self.v.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
         self.qs = self.memory.new_empty(steps, batch, source, width)
         self.q = self.v.new_empty(batch, source, width)
@@ -79,14 +79,14 @@ class _AttentionSteps:
 
     def project_query(self, queries: Tensor) -> Tensor:
         """(…, H) in the compute dtype -> 2 W s, (…, A)."""
-        return queries @ self.w_2
+        return queries @ self.twice_w
 
     def attend(self, t: int, query: Tensor) -> Tensor:
         """The projected query (B, A) -> the context, (B, D) in the compute dtype."""
         alpha = self.alphas[t]
-        q = torch.add(self.keys_2, query.unsqueeze(1), out=self.q).sigmoid_()
+        q = torch.add(self.twice_keys, query.unsqueeze(1), out=self.q).sigmoid_()
         self.qs[t].copy_(q)
-        scores = q.view(-1, q.size(2)).mv(self.v_2).view(alpha.shape)
+        scores = q.view(-1, q.size(2)).mv(self.twice_v).view(alpha.shape)
         torch.softmax(scores.add_(self.bias), dim=1, out=alpha)
         return torch.bmm(alpha.to(self.compute).unsqueeze(1), self.memory).squeeze(1)
 
