@@ -206,11 +206,12 @@ def _deterministic(bench: Bench) -> Iterator[Row]:
     steps = next(int(s.split("=")[1]) for s in bench.config.small if s.startswith("training.max_steps="))
     for model in bench.config.deterministic:
         for deterministic in (True, False):
-            setting = f"deterministic={str(deterministic).lower()}"
+            # The exported weights are the last ones: a run that is resumed is validated once more on its way.
+            settings = [f"deterministic={str(deterministic).lower()}", "training.average=none", "training.metric=loss"]
             runs = [f"{model}-{deterministic}-{n}" for n in ("one", "two", "resumed")]
-            rows = [_train_small(bench, model, run, setting) for run in runs[:2]]
-            rows.append(_train_small(bench, model, runs[2], setting, f"training.max_steps={steps // 2}"))
-            rows.append(_train_small(bench, model, runs[2], setting))
+            rows = [_train_small(bench, model, run, *settings) for run in runs[:2]]
+            rows.append(_train_small(bench, model, runs[2], *settings, f"training.max_steps={steps // 2}"))
+            rows.append(_train_small(bench, model, runs[2], *settings))
             weights = [bench.folder / run / "model.safetensors" for run in runs]
             row = {"model": model, "deterministic": deterministic, "code": max(row["code"] for row in rows)}
             if all(path.exists() for path in weights):

@@ -39,7 +39,7 @@ REQUIREMENTS = {
 
 # Last messages of a process that ran out of memory: from torch (CPU, GPU), Python, C++, and for a thread.
 OUT_OF_MEMORY = (
-    *("can't allocate memory", "out of memory", "MemoryError", "bad_alloc"),
+    *("can't allocate memory", "Cannot allocate memory", "out of memory", "MemoryError", "bad_alloc"),
     *("Thread creation failed", "start new thread"),
 )
 

@@ -160,7 +160,7 @@ class RunDirectory:
         path = folder / "state.safetensors"
         tensors, info = read_tensors(path)
         if info.get("steps") != [state.step]:
-            raise S2SError(f"{path} is not of step {state.step}, as the state.json beside it is: {again}")
+            raise S2SError(f"{path} is not of update {state.step}, as the state.json beside it is: {again}")
         fill(model, {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}, path)
         _fill_optimizer(model, optimizer, {k: t for k, t in tensors.items() if k.startswith("optimizer.")})
         return state
@@ -193,7 +193,7 @@ class RunDirectory:
             self.save_weights(self.weights, mean_weights([self.checkpoint(step) for step in steps]), steps)
         else:
             raise S2SError(
-                f"{self.weights} should hold the weights of step {steps[0]} and does not: put it back, or delete "
+                f"{self.weights} should hold the weights of update {steps[0]} and does not: put it back, or delete "
                 f"{self.training} and {self.weights.name} to start again"
             )
 

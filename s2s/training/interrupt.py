@@ -19,7 +19,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error
     """A run was stopped by a signal after its state was saved; `step` is the number of updates done."""
 
     def __init__(self, step: int, number: int) -> None:
-        super().__init__(f"stopped at step {step}; the same command resumes")
+        super().__init__(f"stopped at update {step}; the same command resumes")
         self.step = step
         self.exit_code = 128 + number  # the shells' convention: 130 for Ctrl-C, 143 for SIGTERM
 

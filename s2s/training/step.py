@@ -142,7 +142,7 @@ class Updater:
         quantity = "gradient norm" if update.metrics[:2].isfinite().all() else "loss"
         where = f"epoch {update.epoch + 1}, micro-batches {update.positions.start + 1} to {update.positions.stop}"
         return S2SError(
-            f"{quantity} is not finite at step {update.step} ({where}): try a lower optim.lr, optim.clip_norm=1, "
+            f"{quantity} is not finite at update {update.step} ({where}): try a lower optim.lr, optim.clip_norm=1, "
             "training.precision=fp32 or a larger optim.schedule.warmup, in another run_dir; "
             f"the last good checkpoint is {checkpoint}"
         )

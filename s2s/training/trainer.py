@@ -121,7 +121,7 @@ class Trainer:
             self.updater.schedule.load_state_dict(state.schedule)
             self._saved = (state.step, state.validated)
             if not state.stopped_by:
-                log.info("resuming at step %d, epoch %d", state.step, self.state.epoch_number)
+                log.info("resuming at update %d, epoch %d", state.step, self.state.epoch_number)
         if self.group.all_reduce([self.state.step])[0] != self.state.step * self.group.size:
             raise S2SError(f"the processes find different training states in {self.run.path}: it must be shared")
         if self.group.is_main:
@@ -247,7 +247,7 @@ class Trainer:
             self._save()
         self.group.barrier()  # leave together: torchrun ends the other processes when one has exited
         number = self._signals.caught or 15  # another process caught it
-        log.info("stopped by signal %d at step %d", number, self.state.step)
+        log.info("stopped by signal %d at update %d", number, self.state.step)
         raise Interrupted(self.state.step, number)
 
     def _score(self) -> tuple[dict[str, Any], float] | None:
@@ -267,7 +267,9 @@ class Trainer:
         sign = 1.0 if self.config.metric == "bleu" else -1.0
         score = self.group.from_main(sign * metrics[key] if self.group.is_main else 0.0)
         if not math.isfinite(score):
-            raise S2SError(f"{key} is not finite at step {self.state.step}: try a lower optim.lr or optim.clip_norm=1")
+            raise S2SError(
+                f"{key} is not finite at update {self.state.step}: try a lower optim.lr or optim.clip_norm=1"
+            )
         return dict(metrics), score
 
     def _validate(self) -> None:
@@ -310,7 +312,7 @@ class Trainer:
         state.stopped_by = limit
         self._save()
         self._export_weights()
-        log.info("finished at step %d (%s)", state.step, limit)
+        log.info("finished at update %d (%s)", state.step, limit)
 
     def _report(self, event: str, metrics: dict[str, Any], details: dict[str, Any]) -> None:
         """Logs a validation and passes it to the callbacks."""
@@ -318,6 +320,6 @@ class Trainer:
         line = {"event": event, "step": state.step, "epoch": self.state.epoch_number, "tokens": state.tokens}
         line |= {"seconds": state.seconds, **metrics, **details}
         values = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items() if isinstance(value, (int, float)))
-        log.info("step %d, %s: %s%s", state.step, event, values, " (best so far)" if details["best"] else "")
+        log.info("update %d, %s: %s%s", state.step, event, values, " (best so far)" if details["best"] else "")
         for callback in self._callbacks:
             callback.on_validation(line)

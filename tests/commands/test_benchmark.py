@@ -267,7 +267,15 @@ def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, argu
 GPU_DATA = ["data.train_pairs=200", "data.validation_pairs=6", "data.test_pairs=12", "data.longest=18"]
 GPU_DATA += ["data.tokenizer.vocab_size=300", "training.batch_tokens=400"]
 GPU = [
-    *("device=cpu", "repetitions=1", "task=gpu", "gpu.models=[gru]", "gpu.lines=2", "gpu.tests=false"),
+    *(
+        "device=cpu",
+        "repetitions=1",
+        "task=gpu",
+        "gpu.models=[gru]",
+        "gpu.lines=2",
+        "gpu.tests=false",
+        "gpu.precision=fp32",
+    ),
     *("gpu.vocabulary=50", "gpu.longest=8", "gpu.batch_tokens=[64]", "gpu.batches=2", "gpu.matmul=32"),
     f"gpu.small={json.dumps([*GPU_DATA, 'training.max_steps=4', 'training.validate_every=4'])}",
     *("gpu.cells.batch=[3]", "gpu.cells.time=[4]", "gpu.cells.hidden=[8]"),

@@ -245,12 +245,12 @@ def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp
     text = stderr.decode()
     assert "Traceback" not in text
     assert "the same command goes on" in text
-    steps = [int(text.split(f"{m}: warning: stopped at step ")[1].split(";")[0]) for m in ("transformer", "lstm")]
+    steps = [int(text.split(f"{m}: warning: stopped at update ")[1].split(";")[0]) for m in ("transformer", "lstm")]
     assert all(step > 0 for step in steps)
     more = [*command, f"training.max_steps={max(steps) + 2}"]
     done = subprocess.run(more, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    assert f"transformer: resuming at step {steps[0]}," in done.stderr.decode()
+    assert f"transformer: resuming at update {steps[0]}," in done.stderr.decode()
 
 
 @pytest.mark.slow
@@ -263,7 +263,7 @@ def test_models_stop_when_the_comparison_is_killed(root: Path, environment: dict
         time.sleep(0.02)
     process.kill()
     _, stderr = process.communicate(timeout=60)  # ends when the last process that holds the pipe has ended
-    assert "transformer: warning: stopped at step" in stderr.decode()
+    assert "transformer: warning: stopped at update" in stderr.decode()
 
 
 @pytest.mark.usefixtures("one_by_one")

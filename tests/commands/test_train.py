@@ -121,10 +121,10 @@ def test_a_signal_saves_and_the_same_command_resumes(
     threading.Thread(target=_interrupt, args=(tmp_path / "run" / "metrics.jsonl", number), daemon=True).start()
     stopped = inside("train", *SMALL_RECURRENT, "run_dir=run", "training.max_steps=100000", cwd=tmp_path)
     assert stopped.code == code
-    step = int(stopped.stderr.split("warning: stopped at step ")[1].split(";")[0])
+    step = int(stopped.stderr.split("warning: stopped at update ")[1].split(";")[0])
     assert "the same command resumes" in stopped.stderr
     more = inside("train", *SMALL_RECURRENT, "run_dir=run", f"training.max_steps={step + 2}", cwd=tmp_path)
-    assert f"resuming at step {step}," in more.stderr
+    assert f"resuming at update {step}," in more.stderr
     assert f"done after {step + 2} updates" in more.stderr
 
 

@@ -133,5 +133,5 @@ def test_an_update_that_is_not_finite_leaves_the_weights(tmp_path: Path) -> None
     updater = Updater(model, RunDirectory(tmp_path), TRAINING, OPTIM, 1, cuda)
     updater.update(1, 0, range(1), {0: _data().pinned()}, stop=False)
     assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
-    with pytest.raises(Exception, match="not finite at step 1"):
+    with pytest.raises(Exception, match="not finite at update 1"):
         updater.flush_metrics({})

@@ -228,7 +228,9 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
     trainer = make_trainer(tmp_path, model=breaking, data=ToyData(batches=50), log_every=4)
     trainer.updater._deferred_check = deferred
     trainer._callbacks += [At(step, lambda: weights.append(breaking.hidden.weight.detach().clone())) for step in (6, 7)]
-    with pytest.raises(S2SError, match=r"loss is not finite at step 7 \(epoch 1, micro-batches 13 to 14\).*optim\.lr"):
+    with pytest.raises(
+        S2SError, match=r"loss is not finite at update 7 \(epoch 1, micro-batches 13 to 14\).*optim\.lr"
+    ):
         trainer.fit()
     if deferred:
         assert torch.equal(weights[0], weights[1])  # update 7 was not applied
@@ -243,7 +245,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
 
 
 def test_a_score_that_is_not_finite_stops_with_one_line(tmp_path: Path) -> None:
-    with pytest.raises(S2SError, match="valid_loss is not finite at step 4"):
+    with pytest.raises(S2SError, match="valid_loss is not finite at update 4"):
         make_trainer(tmp_path, validate=scripted(math.nan)).fit()
 
 
@@ -262,7 +264,7 @@ def test_a_signal_saves_and_the_same_command_resumes(tmp_path: Path, number: int
     make_trainer(tmp_path / "whole").fit()
     handler = signal.getsignal(number)
     stopping = At(step, lambda: interrupt(number))
-    with pytest.raises(Interrupted, match=f"stopped at step {step}; the same command resumes") as stopped:
+    with pytest.raises(Interrupted, match=f"stopped at update {step}; the same command resumes") as stopped:
         make_trainer(tmp_path / "cut", callbacks=[stopping]).fit()
     assert (stopped.value.step, stopped.value.exit_code) == (step, code)
     assert signal.getsignal(number) == handler
