@@ -13,7 +13,7 @@ from s2s.data.corpus import load_corpus
 from s2s.models import check_model
 
 # What some choices need beside them: a cosine has to know its length; recurrent models name their decoder's attention.
-NEEDS = {("training", "default"): ["optim=adam"], ("model/decoder", "transformer"): ["model=transformer"]}
+NEEDS = {("optim", "quick"): ["training=quick"], ("model/decoder", "transformer"): ["model=transformer"]}
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
