@@ -83,6 +83,7 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> R
     with torch.random.fork_rng(devices=[]):  # building draws weights; the caller's random numbers are not touched
         model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
     directory.load_weights(model)
+    model.cuda_graphs = config.cuda_graphs
     return Run(directory, config, tokenizer, model.to(pick_device(device)).eval())
 
 

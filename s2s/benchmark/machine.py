@@ -1,4 +1,4 @@
-"""Facts about the machine, and timing of functions that take turns."""
+"""Facts about the machine, and timing of interleaved functions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _lines(name: str) -> list[str]:
 
 
 def in_turns(runs: Mapping[K, Callable[[], float]], repetitions: int, done: Done) -> dict[K, list[float]]:
-    """Returns the results of each run's calls, made in turns: a disturbance of the machine affects all runs alike."""
+    """Returns the results of each run's calls, interleaved: a disturbance of the machine affects all runs alike."""
     results: dict[K, list[float]] = {key: [] for key in runs}
     for _ in range(repetitions):
         for key, run in runs.items():

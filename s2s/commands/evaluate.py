@@ -19,6 +19,7 @@ from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision
 from s2s.data.corpus import load_corpus
 from s2s.data.reading import read_lines
 from s2s.decoding.translator import check_precision
+from s2s.devices import set_arithmetic
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import (
     SIDES,
@@ -65,6 +66,7 @@ def evaluate(config: DictConfig) -> None:
     if (own.source is None) != (own.reference is None):
         raise S2SError("config: source=… and reference=… belong together: set both, or none for the run's test sets")
     run = load(own.run, own.device, own.trust)
+    set_arithmetic(run.model.device, run.config.deterministic, run.config.tf32)
     decoding = changed(run.config.decoding, own.decoding, "decoding")
     evaluation = changed(run.config.evaluation, own.evaluation, "evaluation")
     settings = [dataclasses.replace(decoding, precision=p) for p in dict.fromkeys(own.precisions or [])]

@@ -15,6 +15,7 @@ from s2s.commands.console import overridden_section, plain
 from s2s.data.reading import read_lines
 from s2s.decoding.output import Format, check_format, write_translations
 from s2s.decoding.translator import Translator
+from s2s.devices import set_arithmetic
 from s2s.errors import S2SError
 from s2s.files import atomic_write
 from s2s.runs import load
@@ -42,6 +43,7 @@ def translate(config: DictConfig) -> None:
     if own.reference is not None and own.format == "json":
         raise S2SError("config: reference=… scores translations, as text or tsv; format=json is for translating")
     run = load(own.run, own.device, own.trust)
+    set_arithmetic(run.model.device, run.config.deterministic, run.config.tf32)
     translator = run.translator(**own.decoding)
     if own.reference is not None:
         score(translator, own, own.reference)

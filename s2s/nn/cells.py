@@ -15,10 +15,9 @@ Letters: B batch, T time, I input, H hidden, G number of gates. ⊙ is the eleme
 
 **Initialisation** is the same for all cells, so that only the cells differ in a comparison. Every gate's recurrent
 matrix is a random orthogonal one (Saxe et al. 2014), which keeps the norm of the state over many steps. Every other
-matrix is drawn gate by gate from Glorot's uniform distribution (Glorot & Bengio 2010), and so are the recurrent ones
-with `recurrent_init="glorot"`. The share of the old state that a new network keeps is σ(3) = 0.95, a memory of
-some twenty steps, about the length of a sentence. The bias for it is +3 where the gate keeps (`forget_bias` of LSTM and
-SRU) and -3 where it renews (`update_bias` of the GRU, `forget_bias` of the MGU); other biases start at 0.
+matrix is drawn gate by gate from Glorot's uniform distribution (Glorot & Bengio 2010), the recurrent ones too with
+`recurrent_init="glorot"`. A new network keeps σ(3) = 0.95 of the old state in a step: gates that keep start with a bias
+of +3 (`forget_bias` of LSTM and SRU), gates that renew with -3 (`update_bias` of the GRU, `forget_bias` of the MGU).
 """
 
 from __future__ import annotations

@@ -61,6 +61,24 @@ def test_data_changes_neither_training_nor_optimiser(root: Path) -> None:
             assert "experiment=grammar" in compose("compare", ["data=grammar"]).ladder[size].all
 
 
+def test_what_trains_on_the_built_in_corpus_has_its_settings(root: Path) -> None:
+    """All that the lab's experiments train there, and the ladder."""
+    checked = 0
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        lab = OmegaConf.to_container(compose("lab"), resolve=True)["lab"]
+        trainings = [list(ladder["all"]) for ladder in compose("compare").ladder.values()]
+        for size in ("quick", "full"):
+            trainings.append(lab["translation"][size])
+            sections = [section[size] for section in lab.values() if isinstance(section, dict) and size in section]
+            trainings += [section["training"] for section in sections if "training" in section]
+        for overrides in trainings:
+            config = compose("train", overrides)
+            if config.data.name == "grammar":
+                checked += 1
+                assert (config.training.name, config.optim.name) == ("quick", "quick"), overrides
+    assert checked >= 7
+
+
 @pytest.mark.parametrize(
     ("launcher", "plugin"), [("joblib", "hydra_joblib_launcher"), ("submitit_slurm", "hydra_submitit_launcher")]
 )

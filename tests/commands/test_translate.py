@@ -108,3 +108,10 @@ def test_a_failing_translation_leaves_the_old_output(
     assert done.code == 2
     assert (tmp_path / "out.txt").read_text() == "precious\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.txt", "out.txt"]
+
+
+def test_a_run_without_cuda_graphs_translates_without_them(copied: Path) -> None:
+    assert s2s.load(copied).model.cuda_graphs
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("cuda_graphs: true", "cuda_graphs: false"))
+    assert not s2s.load(copied).model.cuda_graphs

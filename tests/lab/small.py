@@ -11,7 +11,13 @@ from s2s.schema import build
 
 # Overrides for a training of one second. Two updates are too few to learn anything.
 SMALL = [
-    *("data=grammar", "data.train_pairs=120", "data.validation_pairs=12", "data.test_pairs=12", "data.longest=18"),
+    *(
+        "experiment=grammar",
+        "data.train_pairs=120",
+        "data.validation_pairs=12",
+        "data.test_pairs=12",
+        "data.longest=18",
+    ),
     *("data.lexicon=basic", "data.tokenizer.vocab_size=300", "model.embedding_size=16", "device=cpu"),
     *("training.max_steps=2", "training.validate_every=2", "training.batch_tokens=300"),
     *("decoding.strategy=greedy", "decoding.max_ratio=0.1", "evaluation.bootstrap=2"),

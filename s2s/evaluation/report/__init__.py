@@ -1,5 +1,5 @@
 """Reports: tables for the terminal, pictures and data files, and one self-contained HTML page.
 
 `results` holds the content of a report; `palette` fixes the look of a system everywhere; `canvas` sets up all pictures;
-`prose` turns numbers into sentences.
+`prose` has the sentences about the numbers.
 """
