@@ -44,9 +44,13 @@ class Backend:
         """The recurrent weight (G·H, H), then the biases inside the recurrence."""
         raise NotImplementedError
 
-    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
-        """torch's recurrent function with the parameters of the cell; None without an equivalent."""
-        return None
+    def in_torch(self, cell: Cell) -> bool:
+        """Whether torch has a recurrent function for the cell."""
+        return False
+
+    def torch_equivalent(self, cell: Cell) -> TorchRNN:
+        """torch's recurrent function with the parameters of a cell that is `in_torch`."""
+        raise NotImplementedError
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
         """Columns start … stop - 1 of the matrix in `project`, (·, stop - start); None without such a matrix."""
@@ -144,7 +148,10 @@ class _KernelBackend(Backend):
 
 
 class _RNNBackend(_KernelBackend):
-    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
+    def in_torch(self, cell: Cell) -> bool:
+        return True
+
+    def torch_equivalent(self, cell: Cell) -> TorchRNN:
         rnn = cast("RNN", cell)
         return TorchRNN("rnn_tanh", rnn.weight_ih, rnn.weight_hh, rnn.bias, torch.zeros_like(rnn.bias))
 
@@ -158,10 +165,11 @@ class _LSTMBackend(_KernelBackend):
         lstm = cast("LSTM", cell)
         return lstm.fill_open_gate(lstm.weight_ih[:, start:stop])
 
-    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
+    def in_torch(self, cell: Cell) -> bool:
+        return cast("LSTM", cell).open is None
+
+    def torch_equivalent(self, cell: Cell) -> TorchRNN:
         lstm = cast("LSTM", cell)
-        if lstm.open is not None:
-            return None
         gates = (parameter.chunk(4) for parameter in (lstm.weight_ih, lstm.weight_hh, lstm.bias))
         weight_ih, weight_hh, bias = (torch.cat([i, f, c, o]) for f, i, o, c in gates)  # torch's order
         return TorchRNN("lstm", weight_ih, weight_hh, bias, torch.zeros_like(bias))
@@ -175,10 +183,11 @@ class _GRUBackend(_KernelBackend):
         gru = cast("GRU", cell)
         return (gru.weight_hh, gru.bias_hn) if gru.reset == "after" else (gru.weight_hh,)
 
-    def torch_equivalent(self, cell: Cell) -> TorchRNN | None:
+    def in_torch(self, cell: Cell) -> bool:
+        return cast("GRU", cell).reset == "after"
+
+    def torch_equivalent(self, cell: Cell) -> TorchRNN:
         gru = cast("GRU", cell)
-        if gru.reset == "before":
-            return None
         gates = (parameter.chunk(3) for parameter in (gru.weight_ih, gru.weight_hh, gru.bias))
         # torch's order is r, 1 - z, h̃, and 1 - σ(a) = σ(-a).
         weight_ih, weight_hh, bias = (torch.cat([r, -z, candidate]) for z, r, candidate in gates)

@@ -64,7 +64,7 @@ class RecurrentLayer(nn.Module):
     def select_backend(self, device: torch.device) -> tuple[Recurrence, str]:
         """The backend on this device, never `auto`, and the reason for it."""
         has_kernel = self.cell.backend.has_kernel(self.cell)
-        in_torch = self.cell.backend.torch_equivalent(self.cell) is not None
+        in_torch = self.cell.backend.in_torch(self.cell)
         if self.recurrence == "loop" or (self.recurrence == "bptt" and has_kernel):
             return self.recurrence, "as configured"
         if self.recurrence == "torch" and in_torch:
@@ -182,7 +182,6 @@ class RecurrentLayer(nn.Module):
             state = self.cell.initial_state(x.size(0), _at_least_fp32(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
         rnn = self.cell.backend.torch_equivalent(self.cell)
-        assert rnn is not None
         outputs, final = fused.run(rnn, rows, packing.sizes, packing.first(state), packing.padding)
         if packing.padding is None:
             return packing.unpack(outputs), packing.in_batch_order(final, state)
