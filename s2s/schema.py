@@ -15,7 +15,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -97,6 +97,17 @@ def build(target: Callable[..., T], values: Mapping[str, Any]) -> T:
     """Calls `target` with checked values, turning nested sections into their dataclasses."""
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     return target(**{key: _convert(hints.get(key, Any), value) for key, value in values.items()})
+
+
+def keys_of_type(target: Any, kind: Any, where: str = "") -> Iterator[str]:
+    """Dotted keys of a dataclass whose values are of type `kind` (or None), those of nested sections included."""
+    for name, hint in typing.get_type_hints(target).items():
+        kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        for one in kinds:
+            if dataclasses.is_dataclass(one):
+                yield from keys_of_type(one, kind, _join(where, name))
+            elif one == kind:
+                yield _join(where, name)
 
 
 def raise_all(errors: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import functools
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from tqdm import tqdm
 
 from s2s.errors import S2SError
+from s2s.schema import keys_of_type
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -55,6 +57,12 @@ def run_command(name: str) -> None:
     """
     # Hydra would print its own report of an exception and swallow it; this makes it raise.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Processes started from here (jobs, pip) look for modules in no folder that happens to be the current one.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python 3.11 and later
+    if sys.stderr is None:  # closed: nobody wants to hear
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    several = any(argument in ("-m", "--multirun") for argument in sys.argv[1:])
+    sys.argv[1:] = [as_text(argument, several) for argument in sys.argv[1:]]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)
     job = _Job(name)
     try:
@@ -72,8 +80,18 @@ def run_command(name: str) -> None:
         tqdm.write("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of stdout went away, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        _flush_stdout()
+
+
+def _flush_stdout() -> None:
+    """Writes what is left; where that is impossible, a command has said so, and Python at its end must not again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def conf_folder() -> Path:
@@ -98,9 +116,6 @@ class _Job:
     def __call__(self, config: DictConfig) -> float | None:
         """Runs the command; `train` returns its validation score, for sweepers."""
         self.started = True
-        folder = HydraConfig.get().runtime.cwd  # where the command was typed, also in the process of a launcher
-        if folder not in sys.path:
-            sys.path.append(folder)  # a user's own cells are there
         try:
             module = importlib.import_module(f"s2s.commands.{self.__name__}")
             command: Callable[[DictConfig], float | None] = getattr(module, self.__name__)
@@ -175,3 +190,49 @@ def overridden_section(config: DictConfig, name: str) -> dict[str, Any]:
 def key_of(typed: str) -> str:
     """`data.path` of `++data.path=corpus`."""
     return typed.lstrip("+~").split("=", 1)[0]
+
+
+# Options of the commands' own that hold text, or a list of texts; those of a run's configuration join them. What is
+# typed for one is its value: Hydra's grammar has numbers (`run_dir=2024`, `data.target=nan`), and refuses `=` and
+# letters beyond ASCII outside of quotes.
+TEXT = frozenset({"run", "input", "output", "reference", "source", "run_dir", "scaling", "environments"})
+TEXT_LISTS = frozenset({"splits", "trust"})
+
+
+@functools.cache
+def _text_options() -> tuple[frozenset[str], frozenset[str]]:
+    from s2s.config import RunConfig
+
+    cells = (f"model.{key}" for key in ("name", "cell", "encoder.cell", "decoder.cell"))
+    return TEXT.union(keys_of_type(RunConfig, str), cells), TEXT_LISTS.union(keys_of_type(RunConfig, list[str]))
+
+
+def as_text(override: str, several: bool = False) -> str:
+    """An override of an option that holds text with its value, or each item of its list, in Hydra's quotes.
+
+    Values that are quoted already and `null` stay. With `several`, a comma separates the values of a sweep, and its
+    functions (`choice(…)`) stay, too.
+    """
+    key, _, value = override.partition("=")
+    options, lists = _text_options()
+    if key.lstrip("+~") in lists and value.startswith("[") and value.endswith("]"):
+        items = value[1:-1].split(",") if value[1:-1] else []
+        return f"{key}=[{','.join(_quoted(item.strip()) for item in items)}]"
+    if key.lstrip("+~") not in options or "=" not in override or (several and re.fullmatch(r"\w+\(.*\)", value)):
+        return override
+    return f"{key}={','.join(map(_quoted, value.split(','))) if several else _quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    if value in ("null", "???") or re.fullmatch(r"""(['"]).*\1|\{.*\}""", value, re.DOTALL):
+        return value
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def as_typed(override: str) -> str:
+    """The inverse of `as_text`, for names and messages."""
+    key, sign, value = override.partition("=")
+    if key.lstrip("+~") not in _text_options()[0] or not re.fullmatch(r"'.*'", value, re.DOTALL):
+        return override
+    return key + sign + re.sub(r"(\\+)('|$)", lambda m: m[1][: len(m[1]) // 2] + m[2], value[1:-1])

@@ -157,6 +157,25 @@ def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
         raise S2SError(f"{where}: {lines[0] if lines else kind}") from error
 
 
+def cached_table(generator: Callable[..., Iterator[tuple[str, str]]], arguments: dict[str, Any]) -> Columns:
+    """Returns the generator's pairs from an Arrow file of the data cache, made once for these arguments."""
+    import datasets
+
+    features = datasets.Features({"source": datasets.Value("string"), "target": datasets.Value("string")})
+    with quiet():
+        table = call_datasets(
+            lambda: datasets.Dataset.from_generator(
+                _rows, features=features, gen_kwargs={"generator": generator, "arguments": arguments}
+            )
+        )
+    return TextColumn(table.data.column("source")), TextColumn(table.data.column("target"))
+
+
+def _rows(generator: Callable[..., Iterator[tuple[str, str]]], arguments: dict[str, Any]) -> Iterator[dict[str, str]]:
+    for source, target in generator(**arguments):
+        yield {"source": source, "target": target}
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silences `datasets`: local work takes seconds and needs no progress bars, and s2s reports the errors."""

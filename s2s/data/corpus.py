@@ -7,25 +7,24 @@ that `load_corpus` filtered, by reason. Only the training split is filtered by l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import datasets  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
 from s2s.config import DataConfig, FilesData, GrammarData
 from s2s.data import grammar
-from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
+from s2s.data.columns import Columns, Reader, TextColumn, cached_table
 from s2s.data.grammar.lexicons import Lexicon
 from s2s.data.hub import hub_reader
 from s2s.data.lengths import lengths_in_words
-from s2s.data.reading import Layout, Pair, digest, find_files, read_pairs
+from s2s.data.pairs import TABLES, Layout, Pair, find_files, read_pairs, table_of_files
+from s2s.data.reading import digest
 from s2s.errors import S2SError
 
-CACHE_VERSION = 1  # of the Arrow files of local text; raise it when reading changes
+ROLES = ("train", "validation")  # of the splits that a run is made with; no test set has such a name
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _filter(
     config: DataConfig, name: str, source: TextColumn, target: TextColumn
 ) -> tuple[NDArray[np.int64] | None, dict[str, int]]:
     """Returns the rows of a split to keep (None: all), and the number of filtered rows by reason."""
-    if name not in ("train", "validation"):
+    if name not in ROLES:
         return None, {}
     limit = config.max_length if name == "train" else None
     most = config.max_train_pairs if name == "train" and not isinstance(config, GrammarData) else None
@@ -177,6 +176,13 @@ def _filter(
 def _reader(config: DataConfig) -> Reader:
     if isinstance(config, GrammarData):
         return _grammar_reader(config)
+    names = _tests(config) if isinstance(config, FilesData) else list(config.tests)
+    for name in names:
+        if name in ROLES or names.count(name) > 1:
+            raise S2SError(
+                f"data.tests={list(config.tests)}: there is a split {name} already: give the test set another name "
+                "(evaluate.py splits=[validation] evaluates on data.validation)"
+            )
     return _files_reader(config) if isinstance(config, FilesData) else hub_reader(config)
 
 
@@ -186,20 +192,21 @@ def _grammar_reader(config: GrammarData) -> Reader:
 
     def read(name: str) -> Columns:
         arguments = {"split": name, "pairs": counts[name], "seed": config.grammar_seed, "version": version}
-        return _table(_generate, arguments | {"longest": config.longest, "lexicon": config.lexicon})
+        return cached_table(_generate, arguments | {"longest": config.longest, "lexicon": config.lexicon})
 
     return Reader(["test"], read)
 
 
+def _tests(config: FilesData) -> list[str]:
+    """Names of the test sets: those of their files, in the order of `data.tests`."""
+    paths = [Path(where) for where in config.tests]
+    return [path.stem if path.suffix in TABLES else path.name for path in paths]
+
+
 def _locations(config: FilesData) -> dict[str, tuple[str, str]]:
     """Location of each split, and the setting that names it."""
-    locations = {"train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
-    for where in config.tests:
-        name = Path(where).name.removesuffix(".tsv").removesuffix(".jsonl")
-        if name in locations:
-            raise S2SError(f"data.tests={where}: there is a split {name} already: give the file another name")
-        locations[name] = (where, "data.tests")
-    return locations
+    tests = {name: (where, "data.tests") for name, where in zip(_tests(config), config.tests, strict=True)}
+    return {**tests, "train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
 
 
 def _checked_files(config: FilesData, where: str, key: str) -> Layout:
@@ -214,38 +221,10 @@ def _files_reader(config: FilesData) -> Reader:
     locations = _locations(config)
 
     def read(name: str) -> Columns:
-        files = _checked_files(config, *locations[name])
-        arguments = {
-            "files": tuple(map(str, files)),  # `datasets` would take a list for shards
-            "source": config.source,
-            "target": config.target,
-            "version": f"{CACHE_VERSION} {digest(files)}",
-        }
-        return _table(_read, arguments)
+        return table_of_files(_checked_files(config, *locations[name]), config.source, config.target)
 
-    return Reader([name for name in locations if name not in ("train", "validation")], read)
+    return Reader(_tests(config), read)
 
 
-def _generate(
-    split: str, pairs: int, seed: int, version: str, longest: int, lexicon: Lexicon
-) -> Iterator[dict[str, str]]:
-    return _rows(grammar.generate(split, pairs=pairs, seed=seed, longest=longest, lexicon=lexicon))
-
-
-def _read(files: tuple[str, ...], source: str, target: str, version: str) -> Iterator[dict[str, str]]:
-    return _rows(read_pairs(tuple(Path(file) for file in files), source, target))
-
-
-def _rows(pairs: Iterator[Pair]) -> Iterator[dict[str, str]]:
-    for source, target in pairs:
-        yield {"source": source, "target": target}
-
-
-def _table(generator: Callable[..., Iterator[dict[str, str]]], arguments: dict[str, Any]) -> Columns:
-    """Returns the generator's rows from an Arrow file of the data cache, made once for these arguments."""
-    features = datasets.Features({"source": datasets.Value("string"), "target": datasets.Value("string")})
-    with quiet():
-        table = call_datasets(
-            lambda: datasets.Dataset.from_generator(generator, features=features, gen_kwargs=arguments)
-        )
-    return TextColumn(table.data.column("source")), TextColumn(table.data.column("target"))
+def _generate(split: str, pairs: int, seed: int, version: str, longest: int, lexicon: Lexicon) -> Iterator[Pair]:
+    return grammar.generate(split, pairs=pairs, seed=seed, longest=longest, lexicon=lexicon)

@@ -1,21 +1,28 @@
-"""Data sets of the Hugging Face hub, and local folders of the same layout, read by `datasets.load_dataset`.
+"""Data sets of the Hugging Face hub, and local folders of the same layout.
 
-The columns may be separate (`en`, `de`) or inside a `translation` column. No code of a data set is ever run.
+The columns may be separate (`en`, `de`) or inside a `translation` column. No code of a data set is ever run. The tables
+of a local folder are read by `s2s.data.pairs`, so that a file has the same text here and as `data=files`; what lies in
+no usual place there, and the hub, is left to `datasets`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import glob
+import re
 from pathlib import Path
 from typing import Any
 
 import datasets  # type: ignore[import-untyped]
 
 from s2s.config import HubData
+from s2s.data.cache import cache_folder
 from s2s.data.columns import Columns, Reader, TextColumn, call_datasets, quiet
+from s2s.data.pairs import TABLES, table_of_files
+from s2s.data.reading import digest
 from s2s.errors import S2SError
-
-TABLES = (".jsonl", ".json", ".parquet", ".csv", ".tsv")  # formats of a split in a local folder
+from s2s.files import user_path
 
 
 def hub_reader(config: HubData) -> Reader:
@@ -24,43 +31,67 @@ def hub_reader(config: HubData) -> Reader:
     Raises:
         S2SError: `path` looks like a folder but is none.
     """
-    names = {"train": config.train, "validation": config.validation, **{name: name for name in config.tests}}
+    names = {**{name: name for name in config.tests}, "train": config.train, "validation": config.validation}
     where = f"data.path={config.path}"
-    folder = Path(config.path).expanduser()
+    folder = user_path(config.path)
     looks_local = config.path.startswith((".", "/", "~")) or config.path.count("/") > 1
     if looks_local and not folder.is_dir():
         raise S2SError(f"{where}: there is no such folder")
     whole: dict[str, Any] = {}
 
-    def load(split: str) -> Any:
-        if folder.is_dir() and config.subset is None and (file := _split_file(folder, split)) is not None:
-            with quiet():  # `datasets` would not recognise every such file name as a split
-                return call_datasets(
-                    lambda: datasets.load_dataset(str(folder), data_files={"train": file.name}, split="train"),
-                    f"{where}: cannot read {file.name}",
-                )
+    def read(name: str) -> Columns:
+        split = names[name]
+        if folder.is_dir() and (files := _split_files(folder, config.subset, split)):
+            return table_of_files(files, config.source, config.target, named=True)
         if not whole:
-            path = str(folder) if folder.is_dir() else config.path
-            with quiet() if folder.is_dir() else contextlib.nullcontext():
-                table = call_datasets(
-                    lambda: datasets.load_dataset(path, name=config.subset, revision=config.revision), where
-                )
-                whole.update(table)
+            whole.update(_load(config, folder if folder.is_dir() else None, where))
         if split not in whole:
             raise S2SError(f"{where}: no split {split}; there are: {', '.join(whole)}")
-        return whole[split]
-
-    def read(name: str) -> Columns:
-        table = load(names[name])
-        place = f"{where}, split {names[name]}"
-        return _text_column(table, config.source, place), _text_column(table, config.target, place)
+        place = f"{where}, split {split}"
+        return _text_column(whole[split], config.source, place), _text_column(whole[split], config.target, place)
 
     return Reader(list(config.tests), read)
 
 
-def _split_file(folder: Path, split: str) -> Path | None:
-    files = [path for suffix in TABLES if (path := folder / f"{split}{suffix}").is_file()]
-    return files[0] if len(files) == 1 else None
+def _split_files(folder: Path, subset: str | None, split: str) -> tuple[Path, ...]:
+    """The tables of a split in a local folder: `train.jsonl`, or shards such as `train-00000-of-00002.parquet`.
+
+    They are in the folder or its `data/`, those of a subset in a folder of its name there. Empty: none is there.
+    """
+    name = re.compile(re.escape(split) + r"(-\d+-of-\d+)?")
+    for place in (folder, folder / "data"):
+        place = place / subset if subset else place
+        files = sorted(place.iterdir()) if place.is_dir() else []
+        tables = [file for file in files if file.suffix in TABLES and name.fullmatch(file.stem) and file.is_file()]
+        if tables:
+            return tuple(tables)
+    return ()
+
+
+def _load(config: HubData, folder: Path | None, where: str) -> Any:
+    """All splits of a data set, by `datasets`: from the hub, or from a local folder."""
+    path = str(folder or config.path)
+    if folder is not None and glob.has_magic(str(folder.resolve())):
+        found = ", ".join(sorted(file.name for file in folder.iterdir())[:10]) or "nothing"
+        raise S2SError(
+            f"{where}: no file of that split; there are: {found}. Name it SPLIT{'|'.join(TABLES)}, or use a folder "
+            "without *, ? and [ in its path, in which `datasets` can search"
+        )
+
+    def load() -> Any:
+        builder = datasets.load_dataset_builder(path, name=config.subset, revision=config.revision)
+        options: dict[str, Any] = {}
+        if hasattr(builder.config, "keep_default_na"):  # CSV and TSV, where a cell is text whatever it looks like
+            options = {"keep_default_na": False, "converters": {config.source: str, config.target: str}}
+            if "\t" in (builder.config.sep, builder.config.delimiter):
+                options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
+        if folder is not None:  # `datasets` would know a file by its time of modification
+            files = [Path(file) for split in builder.config.data_files.values() for file in split]
+            options["cache_dir"] = str(cache_folder() / f"folder-{digest(files)[:32]}")
+        return datasets.load_dataset(path, name=config.subset, revision=config.revision, **options)
+
+    with quiet() if folder is not None else contextlib.nullcontext():
+        return call_datasets(load, where)
 
 
 def _text_column(table: Any, name: str, where: str) -> TextColumn:

@@ -31,7 +31,7 @@ from s2s.data.columns import TextColumn
 from s2s.data.sampling import Sampler
 from s2s.data.subwords import BOS, EOS, PAD, UNK, Subwords
 from s2s.errors import S2SError
-from s2s.files import atomic_write, read_json, write_json
+from s2s.files import atomic_write, read_json, user_path, write_json
 
 __all__ = ["BOS", "EOS", "PAD", "UNK", "Tokenizer", "check_coverage", "train_tokenizer"]
 
@@ -148,7 +148,7 @@ def train_tokenizer(config: TokenizerConfig, source: Iterable[str], target: Iter
             f"{config.type} has one way to split a line; set data.tokenizer.sampling=0"
         )
     if config.path is not None:
-        return _load_for(config, Path(config.path))
+        return _load_for(config, user_path(config.path))
     if config.joint:
         model = Subwords(_train(config, _TrainingLines(source, target), "joint"), "the new joint model")
         return Tokenizer(model, model, config.type, config.sampling)

@@ -22,7 +22,6 @@ of +3 (`forget_bias` of LSTM and SRU), gates that renew with -3 (`update_bias` o
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection
 from typing import ClassVar, Literal
 
@@ -35,6 +34,7 @@ from s2s.nn import backends
 from s2s.nn.backends import Backend
 from s2s.nn.kernels.stepping import State, tanh
 from s2s.schema import nearest
+from s2s.user_modules import import_user_module
 
 CELLS: dict[str, type[Cell]] = {}
 
@@ -340,11 +340,9 @@ def cell_class(name: str) -> type[Cell]:
     if not module:
         raise S2SError(f"unknown cell {name!r}; known, nearest first: {nearest(name, list(CELLS))}")
     try:
-        cell = getattr(importlib.import_module(module), class_name, None)
-    except ImportError as error:
-        raise S2SError(
-            f"cell {name}: cannot import {module} ({error}); it must be in the folder you start from"
-        ) from error
+        cell = getattr(import_user_module(module), class_name, None)
+    except S2SError as error:
+        raise S2SError(f"cell {name}: {error}") from error
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise S2SError(f"cell {name}: {module} has no class {class_name} that derives from s2s.nn.cells.Cell")
     return cell

@@ -32,7 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from s2s.errors import S2SError
-from s2s.files import atomic_write, cannot_write, read_json, write_json
+from s2s.files import atomic_write, cannot_write, read_json, user_path, write_json
 from s2s.training.state import TrainingState
 from s2s.training.weights import fill, load_weights, mean_weights, model_tensors, read_info, read_tensors, write_tensors
 
@@ -49,7 +49,7 @@ class RunDirectory:
     """Files of one run: their paths, readers and writers."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = user_path(path)
         self.config = self.path / "config.yaml"
         self.weights = self.path / "model.safetensors"
         self.tokenizer = self.path / "tokenizer"

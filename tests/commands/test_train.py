@@ -187,7 +187,7 @@ def test_a_warm_start_takes_the_weights_and_the_vocabulary(
         (["training.batch_tokens=x", "optim.lr=-1"], "2 errors: (1) optim.lr=-1 must be more than 0; (2)"),
         (["data=files"], "set data.source=…"),
         (["data=multi30k", "data.path=./nowhere"], "data.path=./nowhere: there is no such folder"),
-        (["data=multi30k", "data.path=folder", "data.target=fr"], "no column fr; there are: en, de"),
+        (["data=multi30k", "data.path=folder", "data.target=fr"], "no key 'fr'; there are: en, de"),
         (["data=multi30k", "data.path=folder", "data.tests=[late]"], "late"),
         ([*FILES, "data.train=text", "data.validation=text"], "text.en has 2"),
         ([*FILES, "data.train=latin.tsv", "data.validation=latin.tsv"], "latin.tsv"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets  # type: ignore[import-untyped]
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,7 +25,7 @@ from s2s.data import grammar
 from s2s.data.columns import TextColumn
 from s2s.data.corpus import Corpus, Split, load_corpus
 from s2s.data.lengths import length_in_words, unit
-from s2s.data.reading import read_pairs
+from s2s.data.pairs import read_pairs
 from s2s.errors import S2SError
 
 TOKENIZER = TokenizerConfig("bpe", 100, True, True, 0.0, "identity", None)
@@ -95,6 +100,111 @@ def test_every_layout_of_files_reads_the_same(tmp_path: Path, pairs: list[tuple[
     for form in (flat, nested):
         jsonl = write(tmp_path / "j.jsonl", form(pairs) + "\n")
         assert list(read_pairs((jsonl,), "en", "de")) == pairs
+
+
+def csv_table(pairs: list[tuple[str, str]]) -> bytes:
+    rows = io.StringIO(newline="")
+    csv.writer(rows, lineterminator="\n").writerows([("id", "en", "de"), *((n, *pair) for n, pair in enumerate(pairs))])
+    return rows.getvalue().encode()
+
+
+def json_array(pairs: list[tuple[str, str]]) -> bytes:
+    return json.dumps([{"translation": {"en": en, "de": de, "fr": "x"}} for en, de in pairs], indent=1).encode()
+
+
+def parquet_table(pairs: list[tuple[str, str]], **columns: list[Any]) -> bytes:
+    file = io.BytesIO()
+    en, de = zip(*pairs, strict=True)
+    pq.write_table(pa.table({"en": en, "de": de, **columns}), file)
+    return file.getvalue()
+
+
+def parquet_nested(pairs: list[tuple[str, str]]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"translation": [{"de": de, "en": en} for en, de in pairs]}), file)
+    return file.getvalue()
+
+
+# What a cell looks like does not matter: pandas and pyarrow would take these for missing values, dates and numbers, and
+# their quotes for CSV's.
+LOOKS = [
+    ("None", "Keine"), ("NA", "NA"), ("null", "nan"), ("3 of May 1979", "1979-05-03"), ("007", "1e3"),
+    ("true", "False"), ("A b c d.", '"B b b b.'),
+    ("C c c c.", '"D d d d.'), ("E e e e.", 'F f f f."'), ("G, g", "H; h"), ("1979", "-0"),
+]  # fmt: skip
+TABLES = {
+    "tsv": lambda pairs: "".join(f"{a}\t{b}\n" for a, b in [("en", "de"), *pairs]).encode(),
+    "csv": csv_table,
+    "jsonl": lambda pairs: flat(pairs).encode(),
+    "json": json_array,
+    "parquet": parquet_table,
+}
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order-mark"])
+def test_a_cell_is_text_whatever_it_looks_like(tmp_path: Path, suffix: str, mark: bytes) -> None:
+    """The same file in a folder of the hub's layout and by its name."""
+    mark = b"" if suffix == "parquet" else mark
+    for name in ("train", "validation", "test"):
+        write(tmp_path / "corpus[v2]{a,b}*" / f"{name}.{suffix}", mark + TABLES[suffix](LOOKS))
+    assert pairs_of(load_corpus(hub(tmp_path / "corpus[v2]{a,b}*")).train) == LOOKS
+    where = tmp_path / "corpus[v2]{a,b}*" / f"train.{suffix}"
+    assert pairs_of(load_corpus(files(tmp_path, train=str(where)), ["train"]).train) == LOOKS
+    single = [(en, de) for en, de in LOOKS if en == "NA"]  # nothing tells a column of these from one without text
+    write(where, TABLES[suffix](single))
+    assert pairs_of(load_corpus(hub(where.parent), ["train"]).train) == single
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pairs=st.lists(st.tuples(cell, cell), min_size=1, max_size=6))
+def test_every_table_reads_the_same(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    for suffix, table in {**TABLES, "nested.parquet": parquet_nested}.items():
+        path = write(tmp_path / f"t.{suffix}", table(pairs))
+        assert list(read_pairs((path,), "en", "de", named=True)) == pairs, suffix
+
+
+def test_shards_and_subsets_of_a_local_folder(tmp_path: Path) -> None:
+    for place in (tmp_path / "[a]", tmp_path / "[a]" / "data" / "de-en"):
+        for n, pair in enumerate(PAIRS):
+            write(place / f"train-0000{n}-of-00003.parquet", parquet_table([pair]))
+        write(place / "train-other.parquet", parquet_table([("x", "y")]))
+    assert pairs_of(load_corpus(hub(tmp_path / "[a]"), ["train"]).train) == PAIRS
+    assert pairs_of(load_corpus(hub(tmp_path / "[a]", subset="de-en"), ["train"]).train) == PAIRS
+    assert "no file of that split; there are: data, train-00000-of" in error(hub(tmp_path / "[a]"), ["validation"])
+
+
+def test_a_nested_column_may_have_other_languages_in_some_lines(tmp_path: Path) -> None:
+    values = [{"en": en, "de": de, **({"fr": "x"} if n % 2 else {})} for n, (en, de) in enumerate(PAIRS)]
+    write(tmp_path / "train.jsonl", "".join(json.dumps({"translation": value}) + "\n" for value in values))
+    assert pairs_of(load_corpus(hub(tmp_path), ["train"]).train) == PAIRS
+
+
+@pytest.mark.parametrize("layout", ["hub", "files", "datasets"])
+def test_a_file_is_known_by_its_content_and_not_by_its_time(tmp_path: Path, layout: str) -> None:
+    # A folder that only `datasets` can search is read by it.
+    path = tmp_path / ("sub/odd_train.jsonl" if layout == "datasets" else "train.jsonl")
+    config = files(tmp_path, train=str(path)) if layout == "files" else hub(tmp_path)
+    for pairs in ([("old", "alt")], [("new", "neu")], [("old", "alt")]):
+        write(path, flat(pairs))
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert pairs_of(load_corpus(config, ["train"]).train) == pairs
+
+
+def test_tables_that_datasets_finds_hold_text_too(tmp_path: Path) -> None:
+    write(tmp_path / "sub" / "a_train.csv", csv_table(LOOKS))
+    assert pairs_of(load_corpus(hub(tmp_path), ["train"]).train) == LOOKS
+    write(tmp_path / "tabs" / "sub" / "a_train.tsv", TABLES["tsv"](LOOKS))
+    assert pairs_of(load_corpus(hub(tmp_path / "tabs"), ["train"]).train) == LOOKS
+
+
+@pytest.mark.parametrize("name", ["validation", "train"])
+def test_no_test_set_takes_the_place_of_a_split_of_the_run(tmp_path: Path, name: str) -> None:
+    data = folder(tmp_path)
+    write(data / "test.jsonl", flat([("", "x"), ("y", "z")]))
+    assert f"there is a split {name} already" in error(hub(data, validation="test", tests=[name]))
+    assert f"there is a split {name} already" in error(files(data, tests=[f"{data}/{name}.jsonl"]))
+    assert pairs_of(load_corpus(hub(data, validation="test", tests=[])).validation) == [("y", "z")]
 
 
 @pytest.mark.parametrize("layout", [flat, nested])
@@ -252,20 +362,20 @@ def test_length_is_counted_in_characters_where_there_are_no_spaces(tmp_path: Pat
 def test_errors_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = folder(tmp_path / "data")
     assert "there is no such folder" in error(hub(tmp_path / "none"))
-    assert "no column fr; there are: en, de" in error(hub(data, target="fr"))
+    assert "no key 'fr'; there are: en, de; data.source and" in error(hub(data, target="fr"))
     assert "no split tset; there are: train, validation, test" in error(hub(data, tests=["tset"]))
     nest = folder(tmp_path / "nest", nested)
-    assert "no column fr; there are: id, en, de" in error(hub(nest, target="fr"))
+    assert "no key 'fr'; there are: en, de" in error(hub(nest, target="fr"))
     write(data / "train.jsonl", flat([("a", "b"), ("c", None)]))
-    assert re.search(r"split train, row 2: column de has no text \(null\)", error(hub(data)))
+    assert re.search(r"train.jsonl, line 2: 'de' is null, not text", error(hub(data)))
     write(data / "train.jsonl", '{"en": "a", "de": "b"}\n{"en": "c"}\n')
-    assert "split train, row 2: column de has no text" in error(hub(data))
+    assert "train.jsonl, line 2: no key 'de'" in error(hub(data))
     write(data / "train.jsonl", flat([("a", 1), ("c", 2)]))
-    assert "column de does not hold text in every row but int64" in error(hub(data))
+    assert "train.jsonl, line 1: 'de' is 1, not text" in error(hub(data))
     write(data / "train.jsonl", flat([("a", 1), ("c", "d")]))
     assert "de" in error(hub(data))
     write(data / "train.jsonl", '{"en": "a", "de": "b"}\n{"en": "c", "de": \n')
-    assert "cannot read train.jsonl" in error(hub(data))
+    assert "train.jsonl, line 2: not JSON" in error(hub(data))
     write(data / "train.jsonl", flat([("", "b"), ("a", " ")]))
     assert error(hub(data)).endswith("no sentence pairs; filtered: 1 empty source, 1 empty target")
     monkeypatch.chdir(tmp_path)
@@ -297,7 +407,7 @@ def test_errors_of_files(tmp_path: Path) -> None:
     assert re.search(r"e.tsv, line 3: 1 column where at least 2", train("e", tsv="a\tb\nc\td\n\n"))
     assert re.search(r"f.tsv, line 2: 2 columns where at least 3", train("f", tsv="x\ten\tde\na\tb\n"))
     assert re.search(
-        r"p.tsv, line 1: the columns are called id, en, none of them de: a line of names must have both en and de$",
+        r"p.tsv, line 1: the columns are called id, en, none of them de: .* must have both en and de; data",
         train("p", tsv="id\ten\na\tb\n"),
     )
     assert re.search(r"g.jsonl, line 3: not JSON", train("g", jsonl=flat(PAIRS[:1]) + "\n{'en'}\n"))
