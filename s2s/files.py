@@ -79,12 +79,20 @@ def _permissions(target: Path) -> int | None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path names an existing pipe, device or socket: what is written there cannot be taken back."""
+    """Whether a path names an existing pipe, device or socket, which is read and written as it is."""
     try:
         mode = path.stat().st_mode
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether a path (`/dev/stdout`) is where stdout goes: then what stands there already stays."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -94,6 +102,10 @@ def open_output(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         S2SError: as `atomic_write`.
     """
+    if _is_stdout(path):
+        with open_stdout() as stream:
+            yield stream
+        return
     if not is_stream(path):
         with atomic_write(path, "wb") as file:
             yield file
@@ -138,7 +150,7 @@ def check_output(path: Path) -> None:
     Raises:
         S2SError: it is a folder, below a file, read-only, or its folder cannot be written.
     """
-    if is_stream(path):
+    if is_stream(path) or _is_stdout(path):
         return
     target = Path(os.path.realpath(path))
     try:

@@ -71,8 +71,7 @@ def check_call(
     `target` is a dataclass or any callable with annotated keyword parameters; `skip` names parameters that the caller
     supplies itself. Defaults make a key optional. `where` is the key of the section ("" for the top).
     """
-    init = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(init, include_extras=True)
+    hints = _hints(target)
     parameters = [
         p
         for name, p in inspect.signature(target).parameters.items()
@@ -95,8 +94,17 @@ def check_call(
 
 def build(target: Callable[..., T], values: Mapping[str, Any]) -> T:
     """Calls `target` with checked values, turning nested sections into their dataclasses."""
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    hints = _hints(target)
     return target(**{key: _convert(hints.get(key, Any), value) for key, value in values.items()})
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the parameters; those of a user's cell that no name stands for at run time are not checked."""
+    init: Any = target.__init__ if inspect.isclass(target) else target
+    try:
+        return typing.get_type_hints(init, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        return {name: hint for name, hint in getattr(init, "__annotations__", {}).items() if not isinstance(hint, str)}
 
 
 def keys_of_type(target: Any, kind: Any, where: str = "") -> Iterator[str]:
@@ -140,22 +148,33 @@ def _check_value(hint: Any, value: Any, key: str) -> list[str]:
         if not isinstance(value, Mapping):
             return [f"{key}={value!r} must be a section with keys"]
         return check_call(typing.cast(Any, hint), value, key)
-    if origin in (list, tuple):
+    kind = origin or hint
+    if kind in (list, tuple, Sequence):
         if not isinstance(value, (list, tuple)):
             return [f"{key}={value!r} must be a list"]
-        if origin is tuple and len(arguments) != len(value):
-            return [f"{key}={value!r} must have {len(arguments)} items"]
-        kinds = arguments if origin is tuple else arguments * len(value)
+        kinds = _item_kinds(kind, arguments, value)
+        if len(kinds) != len(value):
+            return [f"{key}={value!r} must have {len(kinds)} items"]
         return [
             e
             for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
             for e in _check_value(kind, item, f"{key}[{i}]")
         ]
-    if origin in (dict, Mapping) or hint is dict:
+    if kind in (dict, Mapping):
         if not isinstance(value, Mapping):
             return [f"{key}={value!r} must be a section with keys"]
-        return [e for name, item in value.items() for e in _check_value(arguments[1], item, _join(key, name))]
+        item_kind = arguments[1] if arguments else Any
+        return [e for name, item in value.items() for e in _check_value(item_kind, item, _join(key, name))]
     return _check_scalar(hint, value, key)
+
+
+def _item_kinds(kind: Any, arguments: Sequence[Any], value: Sequence[Any]) -> Sequence[Any]:
+    """The type of each item of a list or tuple: `list[int]`, `tuple[int, str]`, `tuple[int, ...]`, or bare."""
+    if not arguments:
+        return [Any] * len(value)
+    if kind is not tuple or arguments[-1] is Ellipsis:
+        return [arguments[0]] * len(value)
+    return arguments
 
 
 def _check_union(arguments: Sequence[Any], value: Any, key: str) -> list[str]:
@@ -203,10 +222,12 @@ def _convert(hint: Any, value: Any) -> Any:
         return build(typing.cast(Any, hint), value)
     if hint is float:
         return float(value)
-    if origin is dict:
-        return {name: _convert(arguments[1], item) for name, item in value.items()}
-    if origin is tuple:
-        return tuple(_convert(a, v) for a, v in zip(arguments, value, strict=True))
+    kind = origin or hint
+    if kind in (dict, Mapping):
+        return {name: _convert(arguments[1] if arguments else Any, item) for name, item in value.items()}
+    if kind in (list, tuple, Sequence):
+        items = [_convert(a, v) for a, v in zip(_item_kinds(kind, arguments, value), value, strict=True)]
+        return tuple(items) if kind is tuple else items
     return value
 
 

@@ -28,13 +28,14 @@ from s2s.evaluation.by_length import (
     check_scoring,
     evaluate_translations,
     hash_of_lines,
+    hash_of_test_set,
 )
 from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
 from s2s.evaluation.report.length import length_picture
 from s2s.evaluation.report.prose import SystemScores
 from s2s.evaluation.report.table import evaluation_table, precisions_table
 from s2s.evaluation.test_set import TestSet
-from s2s.files import atomic_write, read_json, write_json
+from s2s.files import atomic_write, print_text, read_json, user_path, write_json
 from s2s.runs import Run, changed, load
 from s2s.schema import checked
 from s2s.training.checkpoint import RunDirectory
@@ -76,13 +77,16 @@ def evaluate(config: DictConfig) -> None:
     if own.source is None or own.reference is None:
         tests = test_sets(run.config.data, own.splits, evaluation)
     else:
-        tests = {Path(own.source).name: _own_files(run, own.source, own.reference, evaluation)}
+        test = _own_files(run, own.source, own.reference, evaluation)
+        # A name that no split has, and that other text has not either: results of one never replace those of another.
+        digest = hash_of_test_set(test.sources, test.references)[:8]
+        tests = {f"{user_path(own.source).name}-{digest}": test}
     for number, (name, test) in enumerate(tests.items()):
         result, hypotheses, seconds = evaluate_run(run, name, test, decoding)
-        sys.stdout.write(("\n" if number else "") + f"{name}: {run.directory.path}\n{evaluation_table(result)}\n")
+        print_text(("\n" if number else "") + f"{name}: {run.directory.path}\n{evaluation_table(result)}\n")
         if settings:
             known = {decoding.precision: (hypotheses, seconds)}
-            sys.stdout.write(f"\n{precisions_table(evaluate_precisions(run, name, test, settings, known))}\n")
+            print_text(f"\n{precisions_table(evaluate_precisions(run, name, test, settings, known))}\n")
 
 
 def test_sets(data: DataConfig, splits: Sequence[str] | None, config: EvaluationConfig) -> dict[str, TestSet]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
-import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,25 +15,26 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from s2s.commands.console import LineFormatter, key_of, overrides, plain
+from s2s.commands.console import LineFormatter, overrides, plain
 from s2s.commands.precision import decide_precision, warn_if_slow, with_stored_precision
+from s2s.commands.run_names import default_run_dir, earlier_run_dir
 from s2s.config import RunConfig, parse
 from s2s.data.batching import TrainingData, evaluation_batches
 from s2s.data.corpus import Corpus, Split, load_corpus
 from s2s.data.lengths import lengths_in_words
-from s2s.data.summary import summarise
+from s2s.data.summary import digest_of, summarise
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
 from s2s.decoding.translator import Translator
 from s2s.devices import keep_freed_memory, pick_device, set_arithmetic
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import bleu
 from s2s.evaluation.by_length import check_scoring, tokenizer_of
-from s2s.files import write_json
+from s2s.files import read_json, write_json
 from s2s.models import build_model, check_model, count_parameters, outside_module
 from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
 from s2s.training.callbacks import Callback, Progress, TensorBoard
-from s2s.training.checkpoint import MAY_CHANGE, RunDirectory, config_differences
+from s2s.training.checkpoint import RunDirectory, config_differences
 from s2s.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from s2s.training.interrupt import Interrupted
 from s2s.training.step import Updater
@@ -51,8 +50,10 @@ def train(config: DictConfig) -> float:
         `training.metric` on validation, of the exported weights: the objective of a sweeper.
     """
     values = plain(config)
-    directory = RunDirectory(values.pop("run_dir") or default_run_dir(values, overrides()))
-    run = with_stored_precision(run_config(values), directory)
+    named = values.pop("run_dir")
+    run = run_config(values)
+    directory = RunDirectory(_usual_run_dir(run) if named is None else named)
+    run = with_stored_precision(run, directory)
     check_resumable(run, directory)
     device = pick_device(run.device)
     if int(os.environ.get("RANK", "0")) == 0:
@@ -66,21 +67,14 @@ def train(config: DictConfig) -> float:
         sys.exit(stopped.exit_code)
 
 
-def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
-    """`runs/<data>/<model>[-<overrides>]-s<seed>`, named after the user's overrides.
-
-    Overrides that a resumed run may change have no part in the name; long names are truncated and get a hash.
-    """
-    own = ("data", "model", "seed", "run_dir", *MAY_CHANGE)
-    free = ("decoding.", "evaluation.")
-    named = sorted(o.lstrip("+~") for o in typed if (key := key_of(o)) not in own and not key.startswith(free))
-    short = "-".join(re.sub(r"^.*\.(?=[^.=]*=)|^.*/(?=[^/=]*=)", "", o) for o in named)
-    words = re.sub(r"[^\w.=+-]+", "_", short).strip("_")
-    if len(words) > 60 or words != short:
-        digest = hashlib.sha256("\n".join(named).encode()).hexdigest()[:8]
-        words = f"{words[:50]}-{digest}"
-    name = "-".join(part for part in (values["model"]["name"], words, f"s{values['seed']}") if part)
-    return Path("runs", values["data"]["name"], name)
+def _usual_run_dir(config: RunConfig) -> Path:
+    """The default run directory; that of an earlier version, if it holds this very run."""
+    earlier = RunDirectory(earlier_run_dir(config.to_dict(), overrides()))
+    if earlier.config.exists():
+        same = with_stored_precision(config, earlier)
+        if not config_differences(earlier.load_config(), same.to_dict()):
+            return earlier.path
+    return default_run_dir(config.to_dict(), overrides())
 
 
 def train_run(config: RunConfig, directory: RunDirectory) -> Result:
@@ -132,8 +126,15 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         if config.training.tensorboard:
             callbacks.append(TensorBoard(directory.tensorboard))
         graphed = config.cuda_graphs and config.layout != "packed" and device.type == "cuda"
+        validation = Validation(config, corpus.validation, tokenizer)
+        if config.training.metric == "bleu" and not validation.can_move:
+            log.warning(
+                "validation BLEU is 0 for every translation, as no reference has four words: the loss selects the "
+                "weights, as with training.metric=loss"
+            )
+            config = replace(config, training=replace(config.training, metric="loss"))
         updater = Updater(model, directory, config.training, config.optim, config.seed, device, group, graphed)
-        trainer = Trainer(updater, data, Validation(config, corpus.validation, tokenizer), callbacks)
+        trainer = Trainer(updater, data, validation, callbacks)
         try:
             result = trainer.fit()
         finally:
@@ -163,17 +164,23 @@ def run_config(values: dict[str, Any]) -> RunConfig:
         S2SError: naming every error.
     """
     # A module named on the command line is the user's own, also when the same command loads the run.
-    model = values.get("model")
-    named = [outside_module(model[part].get("cell")) for part in ("encoder", "decoder") if model and part in model]
-    trust = list(dict.fromkeys([*values.get("trust", []), *(module for module in named if module)]))
+    named = [outside_module(_value(values, "model", part, "cell")) for part in ("encoder", "decoder")]
+    trust = list(dict.fromkeys([*(values.get("trust") or []), *(module for module in named if module)]))
 
     def model_errors(whole: Mapping[str, Any]) -> list[str]:
-        joint = whole["data"].get("tokenizer", {}).get("joint") if isinstance(whole.get("data"), Mapping) else None
+        joint = _value(whole, "data", "tokenizer", "joint")
         return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"))
 
     config = parse(values, model_errors)
     check_scoring(config.evaluation, config.data.target_language)
     return replace(config, trust=trust)
+
+
+def _value(values: Any, *keys: str) -> Any:
+    """A value of nested sections that were not checked yet; None if it is not there."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
@@ -190,6 +197,7 @@ def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
 def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     """Creates the run directory at the first start: tokeniser, corpus summary and configuration."""
     if directory.config.exists():
+        check_text(corpus, directory)
         directory.save_config(config.to_dict())  # with what may change
         return
     tokenizer = None
@@ -197,19 +205,36 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
         tokenizer = Tokenizer.load(RunDirectory(config.init_from).tokenizer)
     if tokenizer is None:
         tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
-    summary = summarise(corpus, tokenizer)
+    tokenize = tokenizer_of(config.data.target_language, config.evaluation)
+    summary = summarise(corpus, tokenizer, tokenize, lambda hyp, ref: bleu(hyp, ref, tokenize).value)
     for line in summary.lines():
         log.info("%s", line)
+    for line in summary.warnings():
+        log.warning("%s", line)
     limit = int(lengths_in_words(corpus.train.source, config.data.source_language).max())
     write_json(directory.path / "corpus.json", {"training_limit": limit, **summary.to_json()})
     tokenizer.save(directory.tokenizer)
     directory.save_config(config.to_dict())  # last: it says that everything before it is there
 
 
+def check_text(corpus: Corpus, directory: RunDirectory) -> None:
+    """Raises S2SError if training or validation text is not that of the run, where the run knows."""
+    path = directory.path / "corpus.json"
+    known = _value(read_json(path), "splits") if path.exists() else None
+    for split in (corpus.train, corpus.validation):
+        before, digest = _value(known, split.name, "pairs"), _value(known, split.name, "digest")
+        if digest is not None and digest != digest_of(split):
+            how = "other text" if before == len(split) else f"{before} sentence pairs, and there are {len(split)} now"
+            raise S2SError(
+                f"{directory.path} was begun with {how} in the {split.name} split: put the data back to resume, or "
+                "choose another run_dir"
+            )
+
+
 def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> None:
     """Initialises the weights from another run of the same shape."""
     theirs = Tokenizer.load(other.tokenizer)
-    if (theirs.source_size, theirs.target_size) != (tokenizer.source_size, tokenizer.target_size):
+    if theirs.vocabularies != tokenizer.vocabularies:
         raise S2SError(
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
@@ -227,6 +252,8 @@ class Validation:
         assert config.training.precision != "auto"
         self.decoding = replace(config.decoding, strategy="greedy", n_best=1, precision=config.training.precision)
         self.tokenize = tokenizer_of(config.data.target_language, config.evaluation)
+        ceiling = bleu(self.references, self.references, self.tokenize).value
+        self.can_move = bool(ceiling)  # whether BLEU tells translations apart
         self._translator: Translator | None = None  # of the model that is measured again and again
 
     def __call__(self, model: Seq2Seq) -> dict[str, float]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import DictConfig
 
 from s2s.commands.console import overridden_section, plain
-from s2s.data.reading import read_lines
+from s2s.data.reading import arrived_lines, read_lines
 from s2s.decoding.output import Format, check_format, write_translations
-from s2s.decoding.translator import Translator
+from s2s.decoding.translator import WINDOW, Translator
 from s2s.devices import set_arithmetic
 from s2s.errors import S2SError
-from s2s.files import atomic_write
+from s2s.files import check_output, is_stream, open_output, open_stdout, user_path
 from s2s.runs import load
 from s2s.schema import checked
 
@@ -42,6 +41,8 @@ def translate(config: DictConfig) -> None:
     own = checked(TranslateConfig, plain(config) | {"decoding": overridden_section(config, "decoding")})
     if own.reference is not None and own.format == "json":
         raise S2SError("config: reference=… scores translations, as text or tsv; format=json is for translating")
+    if own.output is not None:
+        check_output(user_path(own.output))
     run = load(own.run, own.device, own.trust)
     set_arithmetic(run.model.device, run.config.deterministic, run.config.tf32)
     translator = run.translator(**own.decoding)
@@ -50,11 +51,13 @@ def translate(config: DictConfig) -> None:
         return
     check_format(own.format, translator.config.n_best, own.attention)
     attention = (lambda t: translator.attention(t.source, t.hypotheses[0].tokens)) if own.attention else None
+    progress = sys.stderr.isatty()
     with reading(own.input) as (stream, name), writing(own.output) as sink:
-        lines: Any = read_lines(stream, name)
-        if own.input is not None:
-            lines = list(lines)  # a known number of lines has a known time left
-        translations = translator.translations(lines, progress=sys.stderr.isatty())
+        if own.input is not None and not is_stream(user_path(own.input)):
+            lines = list(read_lines(stream, name))  # a known number of lines has a known time left
+            translations = translator.translations(lines, progress)
+        else:
+            translations = translator.translate_windows(arrived_lines(stream, name, WINDOW), progress=progress)
         write_translations(translations, sink, own.format, translator.config.n_best, attention)
 
 
@@ -78,25 +81,24 @@ def score(translator: Translator, own: TranslateConfig, reference: str) -> None:
 
 @contextmanager
 def reading(path: str | None) -> Iterator[tuple[IO[bytes], str]]:
-    """A file, or stdin, as bytes, and its name for messages."""
+    """A file, or stdin, as bytes, and its name for messages.
+
+    Raises:
+        S2SError: it cannot be opened.
+    """
     if path is None:
+        if sys.stdin is None:  # Python's sign for a closed one
+            raise S2SError("cannot read stdin: it is closed; name a file, input=FILE")
         yield sys.stdin.buffer, "stdin"
         return
     try:
-        with Path(path).open("rb") as stream:
-            yield stream, path
+        stream = user_path(path).open("rb")
     except OSError as error:
-        if error.filename != path:  # of another file, in the body of the with statement
-            raise
         raise S2SError(f"cannot read {path}: {error.strerror}") from error
+    with stream:
+        yield stream, path
 
 
-@contextmanager
-def writing(path: str | None) -> Iterator[IO[bytes]]:
-    """A file that appears when all is written, or stdout."""
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    with atomic_write(Path(path), "wb") as file:
-        yield file
+def writing(path: str | None) -> AbstractContextManager[IO[bytes]]:
+    """A file that appears when all is written, a pipe, or stdout."""
+    return open_stdout() if path is None else open_output(user_path(path))

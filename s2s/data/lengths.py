@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2s.data.columns import line_values
-
-WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue", "wuu", "bo", "dz"})
-
-
-def is_written_without_spaces(language: str) -> bool:
-    """Whether a language (`zh`, `zh_CN`, `zh-Hans`, `ja` …) has no spaces between words."""
-    return re.split(r"[-_]", language.lower())[0] in WITHOUT_SPACES
+from s2s.data.languages import is_written_without_spaces
 
 
 def unit(language: str) -> str:

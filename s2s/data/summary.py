@@ -2,33 +2,34 @@
 
 Three numbers guard against common mistakes. *Overlap*: validation or test pairs that are also in the training text
 inflate scores. *Unknown*: a high share of subwords that are <unk> or bytes reveals a tokenizer of another language.
-*Ceiling*: BLEU of references that were encoded and decoded again, the highest score that any model can reach with this
-tokenizer; it is 100 unless normalisation or <unk> changes the text.
+*Ceiling*: BLEU of references that were encoded and decoded again, scored as translations are: the highest score that
+any model can reach with this tokenizer. It is 100 unless normalisation or <unk> changes the text, and 0 where no
+reference has the four words of BLEU's longest n-gram.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics.bleu import BLEU
 
 from s2s.data.columns import line_values
 from s2s.data.corpus import Corpus, Split
-from s2s.data.lengths import is_written_without_spaces, lengths_in_words, unit
+from s2s.data.languages import hardly_has_spaces
+from s2s.data.lengths import lengths_in_words, unit
 from s2s.data.subwords import Subwords
 from s2s.data.tokenizer import Tokenizer, check_coverage
 
 SAMPLE = 100_000  # pairs of a split for subword statistics
-COVERAGE_SAMPLE = 2_000  # pairs for `check_coverage`
+COVERAGE_SAMPLE = 2_000  # pairs for `check_coverage`, and for a look at spaces
 CHUNK = 4096
 _ODD = 0x9E3779B97F4A7C15  # weight of the source in the digest of a pair, so that both sides are not exchangeable
-_EXTRAS = {"ja": ("ja-mecab", "MeCab"), "ko": ("ko-mecab", "mecab_ko")}  # sacrebleu's tokenizer and its module
+
+Score = Callable[[Sequence[str], Sequence[str]], float | None]  # BLEU of hypotheses and references
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class SideSummary:
     lengths: Lengths
     subwords_per_word: float
     unknown: float  # share of subwords that are <unk> or bytes
+    without_spaces: bool  # as the text looks
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class SplitSummary:
     dropped: dict[str, int]  # filtered pairs by reason; a key of corpus.json
     source: SideSummary
     target: SideSummary
+    digest: str  # of the text; a run is resumed with the same text alone
     ceiling: float | None
     pairs_in_train: int | None
     sources_in_train: int | None
@@ -76,7 +79,6 @@ class Summary:
     source_vocabulary: int
     target_vocabulary: int
     bleu_tokenizer: str
-    bleu_note: str
     splits: dict[str, SplitSummary]
 
     def to_json(self) -> dict[str, Any]:
@@ -122,15 +124,26 @@ class Summary:
                 )
             if split.sampled < split.pairs:
                 yield f"{name}: subword statistics are of the first {split.sampled} pairs"
-        if self.bleu_note:
-            yield self.bleu_note
+
+    def warnings(self) -> Iterator[str]:
+        """Sides that are probably of another language than the configuration says."""
+        for side, key in (("source", "data.source_language"), ("target", "data.target_language")):
+            found = next((one for split in self.splits.values() if (one := getattr(split, side)).without_spaces), None)
+            if found is not None and found.unit == "words":
+                yield (
+                    f"the {side} text hardly has spaces, so a sentence counts as a word or two in lengths and BLEU; "
+                    f"is {key}={found.language} right?"
+                )
 
 
-def summarise(corpus: Corpus, tokenizer: Tokenizer, filtered: dict[str, int] | None = None) -> Summary:
+def summarise(
+    corpus: Corpus, tokenizer: Tokenizer, bleu_tokenizer: str, bleu: Score, filtered: dict[str, int] | None = None
+) -> Summary:
     """Returns the statistics of all loaded splits.
 
     Args:
         corpus, tokenizer: those of a run.
+        bleu_tokenizer, bleu: the name of BLEU's tokeniser for the target language, and the score with it.
         filtered: further filtered training pairs by reason, such as `TrainingData.filtered`.
 
     Raises:
@@ -138,10 +151,6 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, filtered: dict[str, int] | N
     """
     first = next(iter(corpus.splits.values()))
     check_coverage(tokenizer, first.source[:COVERAGE_SAMPLE], first.target[:COVERAGE_SAMPLE])
-    name, note = bleu_tokenizer(corpus.target_language)
-    # "force" silences the warning about tokenised text; without "effective_order" a test set of lines shorter than 4
-    # words scores 0.
-    bleu = BLEU(tokenize=name, force=True, effective_order=True)
     train = corpus.splits.get("train")
     in_train = None if train is None else [np.sort(digests) for digests in _digests(train)]
 
@@ -159,6 +168,7 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, filtered: dict[str, int] | N
             dropped=reasons,
             source=_side(split.source, corpus.source_language, tokenizer.source),
             target=_side(split.target, corpus.target_language, tokenizer.target),
+            digest=digest_of(split),
             ceiling=_ceiling(split.target[:SAMPLE], tokenizer, bleu) if held_out else None,
             pairs_in_train=overlap[0],
             sources_in_train=overlap[1],
@@ -169,23 +179,9 @@ def summarise(corpus: Corpus, tokenizer: Tokenizer, filtered: dict[str, int] | N
         joint=tokenizer.joint,
         source_vocabulary=tokenizer.source_size,
         target_vocabulary=tokenizer.target_size,
-        bleu_tokenizer=name,
-        bleu_note=note,
+        bleu_tokenizer=bleu_tokenizer,
         splits={name: summarise_split(name, split) for name, split in corpus.splits.items()},
     )
-
-
-def bleu_tokenizer(language: str, installed: Callable[[str], object] = importlib.util.find_spec) -> tuple[str, str]:
-    """sacrebleu's tokenizer for the ceiling, and a note if it is not the usual one for the language."""
-    code = language.lower().replace("_", "-").split("-")[0]
-    if code == "zh":
-        return "zh", ""
-    if code in _EXTRAS:
-        name, module = _EXTRAS[code]
-        if installed(module) is not None:
-            return name, ""
-        return "char", f"the ceiling counts characters, as {name} is not installed: pip install 'sacrebleu[{code}]'"
-    return ("char", "the ceiling counts characters") if is_written_without_spaces(language) else ("13a", "")
 
 
 def _side(texts: Sequence[str], language: str, model: Subwords) -> SideSummary:
@@ -208,19 +204,24 @@ def _side(texts: Sequence[str], language: str, model: Subwords) -> SideSummary:
         ),
         subwords_per_word=subwords / max(1, int(words[:sample].sum())),
         unknown=unknown / max(1, subwords),
+        without_spaces=hardly_has_spaces(texts[:COVERAGE_SAMPLE]),
     )
 
 
-def _ceiling(references: Sequence[str], tokenizer: Tokenizer, bleu: BLEU) -> float:
+def _ceiling(references: Sequence[str], tokenizer: Tokenizer, bleu: Score) -> float | None:
     texts = list(references)
-    decoded = tokenizer.decode_target(tokenizer.encode_target(texts))
-    return float(bleu.corpus_score(decoded, [texts]).score)
+    return bleu(tokenizer.decode_target(tokenizer.encode_target(texts)), texts)
 
 
 def _digests(split: Split) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """(N,) digests of the pairs and (N,) of the sources, which replace their text in comparisons."""
     source, target = (line_values(texts, "digest", _digest).astype(np.uint64) for texts in (split.source, split.target))
     return source * np.uint64(_ODD) + target, source
+
+
+def digest_of(split: Split) -> str:
+    """A digest of the text of a split and its order."""
+    return hashlib.blake2b(b"".join(part.tobytes() for part in _digests(split)), digest_size=16).hexdigest()
 
 
 def _count_members(digests: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> int:

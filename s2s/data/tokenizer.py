@@ -72,6 +72,11 @@ class Tokenizer:
             sampler = source.sampler(type, sampling)
             self._samplers = sampler, sampler if self.joint else target.sampler(type, sampling)
 
+    @property
+    def vocabularies(self) -> tuple[list[str], list[str]]:
+        """The pieces of both sides in the order of their ids: what each row of an embedding stands for."""
+        return self.source.pieces_of(range(self.source_size)), self.target.pieces_of(range(self.target_size))
+
     def encode_source(self, texts: Sequence[str]) -> list[list[int]]:
         return self.source.encode(texts)
 

@@ -65,6 +65,7 @@ def write_translations(
         else:
             rows = [_json_row(translation, attention(translation) if attention else None)]
         stream.write("".join(f"{row}\n" for row in rows).encode("utf-8"))
+        stream.flush()  # somebody may wait for it
 
 
 def _json_row(translation: Translation, attention: Attention | None) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,23 +129,46 @@ class Translator:
             progress: show a bar on stderr, with the time left if the number of lines is known.
             window: number of lines read ahead, at most.
         """
-        if isinstance(lines, str):
-            raise S2SError("translate takes a list of lines, not one string: put it in brackets, [text]")
-        return self._stream(iter(lines), len(lines) if isinstance(lines, Sized) else None, progress, window)
+        texts = checked_lines(lines, "line")
+        windows = iter(lambda: list(itertools.islice(texts, window)), [])
+        return self.translate_windows(windows, len(lines) if isinstance(lines, Sized) else None, progress)
+
+    def translate_windows(
+        self, windows: Iterable[list[str]], total: int | None = None, progress: bool = False
+    ) -> Iterator[Translation]:
+        """As `translations`, for lines in groups; the lines of a group are sorted and translated together.
+
+        Args:
+            windows: groups of lines, read lazily: one is translated before the next is asked for.
+            total: number of lines, if known.
+            progress: as in `translations`.
+        """
+        n_best, offset, incomplete = self.config.n_best, 0, 0
+        with tqdm(total=total, desc="translate", unit=" lines", disable=not progress) as bar:
+            for window in windows:
+                for translation in self._translate_window(window, offset, bar):
+                    hypotheses = translation.hypotheses
+                    incomplete += hypotheses[0].log_prob < 0 and len(hypotheses) < n_best
+                    yield translation
+                offset += len(window)
+        if incomplete:
+            log.warning("%d lines have fewer than decoding.n_best=%d different translations", incomplete, n_best)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Score]:
         """Returns the probability of each target given its source.
 
         Raises:
-            S2SError: the two sides differ in length.
+            S2SError: the two sides differ in length, or an item is not text.
         """
-        return self.score_ids(sources, self.tokenizer.encode_target(list(targets)))
+        texts = list(checked_lines(targets, "target"))
+        return self.score_ids(sources, self.tokenizer.encode_target(texts))
 
     def score_ids(self, sources: Sequence[str], targets: Sequence[Sequence[int]]) -> list[Score]:
         """As `score`, for target ids without special tokens, such as those of a hypothesis."""
-        if len(sources) != len(targets):
-            raise S2SError(f"cannot score {len(targets)} translations of {len(sources)} source lines: they must match")
-        encoded = enumerate(self.tokenizer.encode_source(list(sources)), 1)
+        texts = list(checked_lines(sources, "source"))
+        if len(texts) != len(targets):
+            raise S2SError(f"cannot score {len(targets)} translations of {len(texts)} source lines: they must match")
+        encoded = enumerate(self.tokenizer.encode_source(texts), 1)
         source_ids = [self._truncate(ids, line) for line, ids in encoded]
         lengths = [max(len(source), len(target)) + 1 for source, target in zip(source_ids, targets, strict=True)]
         scores: dict[int, Score] = {}
@@ -155,12 +179,18 @@ class Translator:
                 for i, row in zip(batch.index, log_probs, strict=True):
                     terms = row[: len(targets[i]) + 1]
                     scores[i] = Score(list(targets[i]), sum(terms), terms)
-        return [scores[i] for i in range(len(sources))]
+        return [scores[i] for i in range(len(texts))]
 
     def attention(self, source: str, target: str | Sequence[int]) -> Attention:
         """Attention weights between a line and its translation, a text or ids without special tokens."""
-        ids = self.tokenizer.encode_target([target])[0] if isinstance(target, str) else list(target)
-        source_ids = self.tokenizer.encode_source([source])[0][: self.config.max_source]
+        (text,) = checked_lines([source], "source")
+        if isinstance(target, str):
+            ids = self.tokenizer.encode_target(list(checked_lines([target], "target")))[0]
+        elif all(isinstance(token, int) and 0 <= token < self.tokenizer.target_size for token in target):
+            ids = list(target)
+        else:
+            raise S2SError(f"target {reprlib.repr(target)} is neither a text nor ids of the target vocabulary")
+        source_ids = self.tokenizer.encode_source([text])[0][: self.config.max_source]
         batch = collate([source_ids], [ids], [0])
         with self._evaluation_mode():
             weights = self.model.attention(batch.to(self.model.device))
@@ -169,18 +199,6 @@ class Translator:
             [*self.tokenizer.target_pieces_of(ids), END],
             {name: matrix[0].float().cpu() for name, matrix in weights.items()},
         )
-
-    def _stream(self, lines: Iterator[str], total: int | None, progress: bool, window: int) -> Iterator[Translation]:
-        n_best, offset, incomplete = self.config.n_best, 0, 0
-        with tqdm(total=total, desc="translate", unit=" lines", disable=not progress) as bar:
-            while chunk := list(itertools.islice(lines, window)):
-                for translation in self._translate_window(chunk, offset, bar):
-                    hypotheses = translation.hypotheses
-                    incomplete += hypotheses[0].log_prob < 0 and len(hypotheses) < n_best
-                    yield translation
-                offset += len(chunk)
-        if incomplete:
-            log.warning("%d lines have fewer than decoding.n_best=%d different translations", incomplete, n_best)
 
     def _translate_window(self, lines: list[str], offset: int, bar: tqdm[Any]) -> list[Translation]:
         """Translates lines of which the first has the number `offset`, from 0."""
@@ -225,6 +243,28 @@ class Translator:
         finally:
             for module, training in modes:
                 module.training = training
+
+
+def checked_lines(lines: Iterable[str], what: str) -> Iterator[str]:
+    """Yields the lines, which a caller may have taken from anywhere.
+
+    Raises:
+        S2SError: `lines` is one string, or an item is no text; says which.
+    """
+    if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
+        raise S2SError(f"a list of texts is needed, not {reprlib.repr(lines)}: put one text in brackets, [text]")
+    return _checked(lines, what)
+
+
+def _checked(lines: Iterable[str], what: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, str):
+            raise S2SError(f"{what} {number} is {reprlib.repr(line)}, not text")
+        try:
+            line.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise S2SError(f"{what} {number} holds half of a surrogate pair, which is no character") from error
+        yield line
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:

@@ -13,7 +13,6 @@ at spaces sees a Chinese sentence as a single word, so any error in it gives 0.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -23,11 +22,10 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from s2s.data.lengths import is_written_without_spaces
+from s2s.data.languages import HAN, JAPANESE, WITHOUT_SPACES, identify, is_written_without_spaces
 from s2s.errors import S2SError
 from s2s.schema import nearest
 
-_LANGUAGE_TOKENIZER = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 _ANY_LANGUAGE = frozenset({"char", "spm", "flores101", "flores200", "spBLEU-1K"})
 _SPLIT_AT_SPACES = frozenset({"13a", "intl", "none"})
 _EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
@@ -49,11 +47,16 @@ class Score:
 def scorer_tokenizer(language: str) -> str:
     """Returns the name of sacrebleu's tokeniser for a target language.
 
-    `zh`, `ja-mecab` and `ko-mecab` for Chinese, Japanese and Korean; `char` for other languages written without spaces
-    (Thai, Lao, Khmer, Burmese …), for which sacrebleu has no word splitter; `13a`, its default, otherwise.
+    `zh`, `ja-mecab` and `ko-mecab` for Chinese, Japanese and Korean in their own scripts; `char` for other languages
+    written without spaces (Thai, Lao, Khmer, Burmese …), for which sacrebleu has no word splitter; `13a`, its default,
+    otherwise.
     """
-    primary = re.split(r"[-_]", language.lower())[0]  # `zh` of `zh-CN`, `zh_Hans` and `ZH`
-    return _LANGUAGE_TOKENIZER.get(primary, "char" if is_written_without_spaces(language) else "13a")
+    code, script = identify(language)
+    if script in JAPANESE:
+        return "ja-mecab"
+    if code == "ko" and script in ("Kore", "Hang"):
+        return "ko-mecab"
+    return "zh" if script in HAN else "char" if script in WITHOUT_SPACES else "13a"
 
 
 def check_tokenizer(tokenize: str, language: str, force: bool = False) -> None:
@@ -75,10 +78,9 @@ def check_tokenizer(tokenize: str, language: str, force: bool = False) -> None:
     why = "it is made for another language"
     if tokenize in _SPLIT_AT_SPACES:
         why = "that language has no spaces between words, so a sentence counts as one word and any error makes it 0"
-    advice = "use evaluation.tokenize=null for the right one" if default != "char" else "use evaluation.tokenize=char"
     raise S2SError(
-        f"evaluation.tokenize={tokenize} does not fit the target language {language}: {why}; "
-        f"{advice} ({default}), or evaluation.force=true if you mean it"
+        f"evaluation.tokenize={tokenize} does not fit the target language {language}: {why}; use evaluation.tokenize="
+        f"null for the right one ({default}), or evaluation.force=true if you mean it"
     )
 
 

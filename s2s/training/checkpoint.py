@@ -91,7 +91,7 @@ class RunDirectory:
             S2SError: it is missing or not readable.
         """
         try:
-            config = OmegaConf.to_container(OmegaConf.load(self.config), resolve=True)
+            config = OmegaConf.to_container(OmegaConf.load(self.config), resolve=False)  # it was saved resolved
         except FileNotFoundError as error:
             message = f"{self.path} is not a run directory: it has no config.yaml; name the folder of a run"
             raise S2SError(message) from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from s2s.data.lengths import is_written_without_spaces
+from s2s.data.languages import is_written_without_spaces
 from s2s.errors import S2SError
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")

@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from s2s.data.lengths import is_written_without_spaces
+from s2s.data.languages import is_written_without_spaces
 from s2s.durations import duration
 from s2s.evaluation.bleu import METRICS
 from s2s.evaluation.report import prose

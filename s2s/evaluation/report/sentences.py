@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from s2s.data.lengths import is_written_without_spaces, length_in_words
+from s2s.data.languages import is_written_without_spaces
+from s2s.data.lengths import length_in_words
 from s2s.evaluation.by_length import assign_bins
 from s2s.evaluation.report.results import Results
 
