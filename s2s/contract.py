@@ -184,10 +184,10 @@ def _gates(make: Make) -> None:
 def _kernel(make: Make) -> None:
     """The backend's `sequence` equals the loop over `step`."""
     cell, (_, state) = _make_inputs(make)
-    sizes = [BATCH, BATCH, 2, 1]  # sentences of different lengths
-    x, results = torch.randn(sum(sizes), INPUTS), []
+    batch_sizes = [BATCH, BATCH, 2, 1]  # sentences of different lengths
+    x, results = torch.randn(sum(batch_sizes), INPUTS), []
     for run in (cell.backend.sequence, cell.backend.loop):
-        states = run(cell, cell.project(x), state, sizes)
+        states = run(cell, cell.project(x), state, batch_sizes)
         total = torch.stack([(s * torch.linspace(1, 2, s.numel()).view_as(s)).sum() for s in states]).sum()
         results.append([*states, *torch.autograd.grad(total, list(cell.parameters()), allow_unused=True)])
     for mine, other in zip(*results, strict=True):

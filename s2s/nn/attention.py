@@ -250,14 +250,14 @@ class _AttentionBackend(Backend):
         assert isinstance(cell, AttentionCell)
         return cell.attend_and_step(partial(cell.project_all, x), state, *memory)[2]
 
-    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
+    def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
         source: AttentionMemory = memory[0]
         inner, attentional = cell.cell, cell.attentional
         kernel = inner.backend.kernel(inner)
         beam = state[0].size(0) > source.values.size(0)  # hypotheses of a sentence, in search
         if kernel is None or beam or not self.has_kernel(cell):
-            return self.loop(cell, gx, state, sizes, source)
+            return self.loop(cell, gx, state, batch_sizes, source)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
             *(StepForm(kernel, cell.query, attentional is not None, compute_dtype(state[0])), gx, *source),
             *(cell.attention.query.weight, cell.attention.energy.weight),

@@ -122,7 +122,7 @@ class RecurrentLayer(nn.Module):
         gx, initial = self._project_and_init(x, packing, state, context)
         run = self.cell.backend.loop if name == "loop" else self.cell.backend.sequence
         more = () if memory is None else (memory,)
-        states = run(self.cell, gx, packing.first(initial), packing.sizes, *more)
+        states = run(self.cell, gx, packing.first(initial), packing.batch_sizes, *more)
         return packing.unpack(states[0]), packing.final(states, initial)
 
     @staticmethod
@@ -135,7 +135,7 @@ class RecurrentLayer(nn.Module):
             return [layer.run(x, packing, state) for layer, packing, state in layers]
         starts = [layer._project_and_init(x, packing, state) for layer, packing, state in layers]
         first = [whole.first(initial) for _, initial in starts]
-        results = run_together([forward.cell, backward.cell], [gx for gx, _ in starts], first, whole.sizes)
+        results = run_together([forward.cell, backward.cell], [gx for gx, _ in starts], first, whole.batch_sizes)
         return [
             (packing.unpack(outputs[0]), packing.final(outputs, initial))
             for (_, packing, _), outputs, (_, initial) in zip(layers, results, starts, strict=True)
@@ -160,7 +160,7 @@ class RecurrentLayer(nn.Module):
         gx, initial = self._project_and_init(x, packing, state, context)
         current, more = packing.first(initial), () if memory is None else (memory,)
         rows: list[dict[str, Tensor]] = []
-        for inputs in gx.to(initial[0].dtype).split_with_sizes(packing.sizes):
+        for inputs in gx.to(initial[0].dtype).split_with_sizes(packing.batch_sizes):
             old = tuple(s[: len(inputs)] for s in current)
             current = self.cell.step(inputs, old, *more)
             rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(inputs, old, *more))
@@ -182,7 +182,7 @@ class RecurrentLayer(nn.Module):
             state = self.cell.initial_state(x.size(0), _at_least_fp32(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
         rnn = self.cell.backend.torch_equivalent(self.cell)
-        outputs, final = fused.run(rnn, rows, packing.sizes, packing.first(state), packing.padding)
+        outputs, final = fused.run(rnn, rows, packing.batch_sizes, packing.first(state), packing.padding)
         if packing.padding is None:
             return packing.unpack(outputs), packing.in_batch_order(final, state)
         (output,) = packing.final((outputs,), state[:1])

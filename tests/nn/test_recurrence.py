@@ -133,9 +133,9 @@ class Fast(Backend):
     def has_kernel(self, cell: Cell) -> bool:
         return True
 
-    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: object) -> State:
+    def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: object) -> State:
         self.calls += 1
-        return self.loop(cell, gx, state, sizes)
+        return self.loop(cell, gx, state, batch_sizes)
 
 
 def test_a_user_backend_is_used_unless_the_loop_is_configured() -> None:

@@ -95,7 +95,7 @@ class _AttentionSteps:
 
     def begin_backward(self, qs: Tensor, alphas: Tensor) -> None:
         self.qs, self.alphas = qs, alphas
-        self.q, self.slope, self.dkeys = (self.v.new_zeros(qs.shape[1:]) for _ in range(3))
+        self.q, self.grad_q, self.dkeys = (self.v.new_zeros(qs.shape[1:]) for _ in range(3))
         self.dqueries = self.memory.new_empty(*qs.shape[:2], qs.size(3))
         self.des = torch.empty_like(alphas)
         self.dcontexts = self.memory.new_empty(*qs.shape[:2], self.memory.size(2))
@@ -108,9 +108,9 @@ class _AttentionSteps:
         dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
         product = alpha * dalpha
         torch.addcmul(product, alpha, product.sum(1, keepdim=True), value=-1, out=de)
-        torch.addcmul(q, q, q, value=-1, out=self.slope)
-        self.dkeys.addcmul_(de.unsqueeze(2), self.slope)
-        return dquery.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
+        torch.addcmul(q, q, q, value=-1, out=self.grad_q)  # σ' = q (1 - q)
+        self.dkeys.addcmul_(de.unsqueeze(2), self.grad_q)
+        return dquery.copy_(torch.bmm(de.unsqueeze(1), self.grad_q).squeeze(1).mul_(self.factor))
 
     def gradients(self, queries: Tensor) -> tuple[Tensor, ...]:
         """δ of values, keys, w and v, from all queries (T·B, H)."""
