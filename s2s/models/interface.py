@@ -125,8 +125,8 @@ class Decoder(nn.Module):
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """(N, T, E) embedded next target tokens, T >= 1, and their state -> (N, T, D), new state.
 
-        Each output depends on positions up to its own only. There is no target mask: padding comes last, and its
-        outputs are ignored.
+        Each output depends on steps up to its own only. There is no target mask: padding comes last, and its outputs
+        are ignored.
         """
         raise NotImplementedError
 

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
-from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention, StackedCell
+from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention
 from s2s.nn.cells import cell_class
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
-from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
+from s2s.nn.recurrent import RecurrentLayer, RecurrentStack, StackedCell
 from s2s.schema import PositiveInt, Probability
 
 
@@ -213,7 +213,11 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         traced.pop("attention")
         if len(names) == 1:
             return {names[0]: traced}
-        return {name: StackedCell.of_level(n, traced) for n, name in enumerate(names, 1)}
+        prefixes = {f"layer{n}.": name for n, name in enumerate(names, 1)}
+        return {
+            name: {key.removeprefix(prefix): values for key, values in traced.items() if key.startswith(prefix)}
+            for prefix, name in prefixes.items()
+        }
 
     def _pre_output(self, x: Tensor, summary: Tensor | None) -> Tensor:
         """The pre-output layer before its tanh; the summary is multiplied once for each sentence."""

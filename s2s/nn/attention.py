@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
-from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, StepForm
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.stepping import State, tanh, tanh_
@@ -83,67 +82,6 @@ class BahdanauAttention(nn.Module):
         )
 
 
-class StackedCell(Cell):
-    """Several cells on top of each other as one cell; the states of the top cell come first, of the bottom one last."""
-
-    def __init__(self, cells: list[Cell], dropout: float) -> None:
-        super().__init__(cells[0].input_size, cells[-1].hidden_size)
-        self.cells = nn.ModuleList(cells)
-        self.dropout = Dropout(dropout)
-        self.num_states = sum(cell.num_states for cell in cells)
-        self.backend = _StackedBackend()
-
-    def bottom_up(self) -> list[Cell]:
-        """The cells, the lowest first."""
-        return [cell for cell in self.cells if isinstance(cell, Cell)]
-
-    def project(self, x: Tensor) -> Tensor:
-        return self.bottom_up()[0].project(x)
-
-    def _steps(self, gx: Tensor, state: State) -> list[tuple[Cell, Tensor, State, State]]:
-        """For each cell, bottom up: the cell, its projected input, its old state and its new one."""
-        steps: list[tuple[Cell, Tensor, State, State]] = []
-        end = len(state)
-        for level, cell in enumerate(self.bottom_up()):
-            if level > 0:
-                gx = cell.project(self.dropout(steps[-1][3][0]))
-            old = state[end - cell.num_states : end]
-            steps.append((cell, gx, old, cell.step(gx, old)))
-            end -= cell.num_states
-        return steps
-
-    def step(self, gx: Tensor, state: State) -> State:
-        return tuple(tensor for _, _, _, new in reversed(self._steps(gx, state)) for tensor in new)
-
-    def initial_state(self, batch: int, like: Tensor) -> State:
-        return tuple(s for cell in reversed(self.bottom_up()) for s in cell.initial_state(batch, like))
-
-    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
-        return {
-            f"layer{level}.{name}": value
-            for level, (cell, inputs, old, _) in enumerate(self._steps(gx, state), 1)
-            for name, value in cell.gates(inputs, old).items()
-        }
-
-    @staticmethod
-    def of_level(level: int, gates: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gates of one cell, the lowest being 1, without the prefix of its level."""
-        prefix = f"layer{level}."
-        return {name.removeprefix(prefix): value for name, value in gates.items() if name.startswith(prefix)}
-
-
-class _StackedBackend(Backend):
-    """The input projection is that of the lowest cell."""
-
-    def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
-        lowest = cast(StackedCell, cell).bottom_up()[0]
-        return lowest.backend.input_weight(lowest, start, stop)
-
-    def splits_input(self, cell: Cell) -> bool:
-        lowest = cast(StackedCell, cell).bottom_up()[0]
-        return lowest.backend.splits_input(lowest)
-
-
 class AttentionCell(Cell):
     """A cell and attention as one cell, so that `RecurrentLayer` owns time in the decoder, too.
 
@@ -187,15 +125,14 @@ class AttentionCell(Cell):
 
     def project(self, x: Tensor) -> Tensor:
         """The projection of the embedding alone; the embedding itself for a cell that is not affine in its input."""
-        backend = self.cell.backend
-        return backend.project_first_columns(self.cell, x) if backend.splits_input(self.cell) else x
+        return self.cell.backend.project_first_columns(self.cell, x) if self.cell.affine_input else x
 
     def step(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> State:
         return self.attend_and_step(self.complete_projection(gx), state, memory)[2]
 
     def complete_projection(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
         """The function that completes the projected input from the context inputs of the step."""
-        if not self.cell.backend.splits_input(self.cell):
+        if not self.cell.affine_input:
             return partial(self.project_all, gx)
         first = self.input_size - self.context_inputs
         columns = self.cell.backend.column_projection(self.cell, first, self.input_size)

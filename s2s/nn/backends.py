@@ -56,10 +56,6 @@ class Backend:
         """Columns start … stop - 1 of the matrix in `project`, (·, stop - start); None without such a matrix."""
         return None
 
-    def splits_input(self, cell: Cell) -> bool:
-        """Whether the parts of a concatenated input may be projected one by one."""
-        return cell.affine_input
-
     def has_kernel(self, cell: Cell) -> bool:
         """Whether `sequence` differs from `loop`; a subclass that overrides `sequence` returns True."""
         return self.kernel(cell) is not None
@@ -161,14 +157,14 @@ class _RNNBackend(_KernelBackend):
 class _LSTMBackend(_KernelBackend):
     def recurrent_parameters(self, cell: Cell) -> tuple[Tensor, ...]:
         lstm = cast("LSTM", cell)
-        return (lstm.fill_open_gate(lstm.weight_hh),)
+        return (lstm.with_removed_gate(lstm.weight_hh),)
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
         lstm = cast("LSTM", cell)
-        return lstm.fill_open_gate(lstm.weight_ih[:, start:stop])
+        return lstm.with_removed_gate(lstm.weight_ih[:, start:stop])
 
     def in_torch(self, cell: Cell) -> bool:
-        return cast("LSTM", cell).open is None
+        return cast("LSTM", cell).removed_gate is None
 
     def torch_equivalent(self, cell: Cell) -> TorchRNN:
         lstm = cast("LSTM", cell)

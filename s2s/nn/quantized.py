@@ -17,7 +17,7 @@ In a copy of the model the matrices are tensors of the class `Int8Weight`. `torc
 in integers; every other operation treats them as ordinary tensors. All callers are thus covered, every `nn.Linear` and
 a user's own cell included, and so are slices of a weight; an embedding that is also the output layer is looked up
 exactly. These stay in floating point: multiplications written in another way (`x @ w`, `torch.gru_cell`), a matrix that
-is assembled at each call (the recurrent one of an LSTM with an `open_gate`), and matrices with one input or one output,
+is assembled at each call (the recurrent one of an LSTM with a removed gate), and matrices with one input or one output,
 where rounding costs more than the multiplication.
 """
 
@@ -32,21 +32,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.attention import AttentionCell, StackedCell
-from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
 from s2s.nn.recurrent import RecurrentLayer
 
 INPUT_LIMIT = 127
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class _UnsplitInput(Backend):
-    """The loop backend with the input projection in one piece."""
-
-    def splits_input(self, cell: Cell) -> bool:
-        return False
 
 
 class Int8Weight(Tensor):
@@ -158,6 +149,6 @@ def quantized(model: Module) -> Module:
     for module in int8.modules():
         if isinstance(module, RecurrentLayer):
             module.recurrence = "loop"
-        elif isinstance(module, Cell) and not isinstance(module, (AttentionCell, StackedCell)):
-            module.backend = _UnsplitInput()
+        elif isinstance(module, Cell):
+            module.affine_input = False
     return int8

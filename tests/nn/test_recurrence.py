@@ -11,10 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s2s.nn.attention import AttentionCell, BahdanauAttention, StackedCell
+from s2s.nn.attention import AttentionCell, BahdanauAttention
 from s2s.nn.backends import Backend
 from s2s.nn.cells import CELLS, LSTM, RNN, Cell, State
-from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack, check_recurrence, set_recurrence
+from s2s.nn.recurrent import (
+    Recurrence,
+    RecurrentLayer,
+    RecurrentStack,
+    StackedCell,
+    check_recurrence,
+    set_recurrence,
+)
 
 pytestmark = pytest.mark.usefixtures("double")
 

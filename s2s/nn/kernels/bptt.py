@@ -47,13 +47,12 @@ class RecurrentSequence(Function):
         count = kernel_class.num_states
         initial, parameters = tensors[:count], tensors[count:]
         kernel = kernel_class(compute, *parameters)
-        kernel.begin_forward(copy_projections(gx, initial[0]), initial, batch_sizes)
+        saved = kernel.begin_forward(copy_projections(gx, initial[0]), initial, batch_sizes)
         state = initial
         for t, rows in enumerate(batch_sizes):
             if rows < state[0].size(-2):
                 state = tuple(s[..., :rows, :] for s in state)
             state = kernel.step(t, state)
-        saved = kernel.saved_tensors()
         ctx.save_for_backward(*tensors, *saved)
         ctx.num_inputs = len(tensors)
         return saved[:count]

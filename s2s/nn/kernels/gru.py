@@ -44,13 +44,14 @@ class GRUSteps(StepKernel):
         gates, candidate = self._gates_and_candidate(activations)
         return [gates, gates[..., : self.hidden], gates[..., -self.hidden :], candidate]
 
-    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> None:
-        self.activations, self.hs = gx, self._empty(gx)
-        self.inputs, *inputs = self._input_buffers(gx)
-        self.reset_inputs, *reset_inputs = self._input_buffers(gx)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs = self._empty(gx)
+        whole, *inputs = self._input_buffers(gx)
+        reset_whole, *reset_inputs = self._input_buffers(gx)
         self.w_gates_t, self.w_candidate_t = self.w_gates.mT, self.w_candidate.mT
-        buffers = [self.hs, self.inputs, self.reset_inputs, *reset_inputs, *inputs]
+        buffers = [hs, whole, reset_whole, *reset_inputs, *inputs]
         self.views = split_steps(batch_sizes, *self._activation_views(gx), *buffers)
+        return hs, gx, whole, reset_whole
 
     def step(self, t: int, state: State) -> State:
         gates, z, r, candidate, new, inputs, reset_inputs, reset_h, context_copy, old, context = self.views[t]
@@ -61,9 +62,6 @@ class GRUSteps(StepKernel):
         context_copy.copy_(context)
         tanh_(candidate.add_(reset_inputs @ self.w_candidate_t))
         return (torch.lerp(h, candidate, z, out=new),)
-
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.activations, self.inputs, self.reset_inputs
 
     def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         hs, activations, self.inputs, self.reset_inputs = saved
@@ -126,12 +124,12 @@ class GRUAfterSteps(StepKernel):
         super().__init__(compute, weight, w_context=gates_only)
         self.bias = biases[0].unsqueeze(-2)
 
-    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> None:
-        self.activations = gx
-        self.hs, self.ms = (self._empty(gx) for _ in range(2))
-        self.inputs, *inputs = self._input_buffers(gx)
-        sequences = [gx[..., : 2 * self.hidden], *gx.chunk(3, dim=-1), self.ms, self.hs, self.inputs, *inputs]
-        self.views = split_steps(batch_sizes, *sequences)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs, ms = (self._empty(gx) for _ in range(2))
+        whole, *inputs = self._input_buffers(gx)
+        gates = [gx[..., : 2 * self.hidden], *gx.chunk(3, dim=-1)]
+        self.views = split_steps(batch_sizes, *gates, ms, hs, whole, *inputs)
+        return hs, gx, ms, whole
 
     def step(self, t: int, state: State) -> State:
         zr, z, r, candidate, m, new, inputs, old, context = self.views[t]
@@ -144,9 +142,6 @@ class GRUAfterSteps(StepKernel):
             candidate.add_(context @ self.w_context.mT)
         tanh_(candidate.addcmul_(r, m))
         return (torch.lerp(h, candidate, z, out=new),)
-
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.activations, self.ms, self.inputs
 
     def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         hs, activations, ms, self.inputs = saved

@@ -4,7 +4,7 @@
     δa_f = δc_t ⊙ c_{t-1} ⊙ f (1 - f)      δa_i = δc_t ⊙ c̃ ⊙ i (1 - i)
     δa_o = δh_t ⊙ tanh(c_t) ⊙ o (1 - o)    δa_c̃ = δc_t ⊙ i ⊙ (1 - c̃²)
 
-A gate that is fixed at 1 has a_t = ∞, where its derivative is 0.
+A removed gate, whose activation is 1, has a_t = ∞, where its derivative is 0.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class LSTMSteps(StepKernel):
 
     num_states = 2
 
-    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> None:
-        self.gates = gx
-        self.hs, self.cs, self.tanh_cs = (self._empty(gx) for _ in range(3))
-        self.inputs, *inputs = self._input_buffers(gx)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs, cs, tanh_cs = (self._empty(gx) for _ in range(3))
+        whole, *inputs = self._input_buffers(gx)
         split = 3 * self.hidden
         gates = [gx, gx[..., :split], gx[..., split:], *gx.chunk(4, dim=-1)]
-        self.views = split_steps(batch_sizes, *gates, self.hs, self.cs, self.tanh_cs, self.inputs, *inputs)
+        self.views = split_steps(batch_sizes, *gates, hs, cs, tanh_cs, whole, *inputs)
+        return hs, cs, tanh_cs, gx, whole
 
     def step(self, t: int, state: State) -> State:
         gates, sigmoids, tanhs, f, i, o, candidate, h, c, tanh_c, inputs, old, _ = self.views[t]
@@ -36,9 +36,6 @@ class LSTMSteps(StepKernel):
         tanh_(tanhs)
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
         return torch.mul(o, tanh_(tanh_c.copy_(c)), out=h), c
-
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.cs, self.tanh_cs, self.gates, self.inputs
 
     def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         _, cs, tanh_cs, gates, self.inputs = saved

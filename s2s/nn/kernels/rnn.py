@@ -14,18 +14,15 @@ from s2s.nn.kernels.stepping import Scratch, State, StepKernel, split_steps, tan
 class RNNSteps(StepKernel):
     """States (h); weight (H, H)."""
 
-    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> None:
-        self.hs = gx
-        self.inputs, *inputs = self._input_buffers(gx)
-        self.views = split_steps(batch_sizes, self.hs, self.inputs, *inputs)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        whole, *inputs = self._input_buffers(gx)
+        self.views = split_steps(batch_sizes, gx, whole, *inputs)
+        return gx, whole  # h overwrites gx
 
     def step(self, t: int, state: State) -> State:
         a, inputs, old, _ = self.views[t]
         old.copy_(state[0])
         return (tanh_(a.add_(inputs @ self.w_t)),)
-
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.inputs
 
     def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         hs, self.inputs = saved

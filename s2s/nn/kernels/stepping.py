@@ -27,8 +27,8 @@ State = tuple[Tensor, ...]
 class StepKernel:
     """Forward and backward steps of a cell, with the buffers for a whole sequence.
 
-    Forward: `begin_forward`, then `step` for t = 0 … T - 1; `saved_tensors` is kept for the backward pass. Backward, on
-    a new instance: `begin_backward`, then `step_backward` for t = T - 1 … 0, then `gradients`.
+    Forward: `begin_forward`, then `step` for t = 0 … T - 1, which fill the tensors that `begin_forward` returned.
+    Backward, on a new instance: `begin_backward`, then `step_backward` for t = T - 1 … 0, then `gradients`.
 
     Args:
         compute: compute dtype, that of matrix multiplications.
@@ -38,7 +38,7 @@ class StepKernel:
             context vector of attention. These inputs are written to `context_inputs(t)` before `step`.
 
     Attributes:
-        num_states: number of state tensors of the cell; `saved_tensors` begins with them, (…, N, H) each.
+        num_states: number of state tensors of the cell.
         views: for each step, its rows of the pass's buffers; in the forward pass the context inputs come last.
         inputs: (…, N, H + C) state and context inputs that the weight multiplies in each step.
         da: (…, N, G·H) gradients of the pre-activations, which `step_backward` writes.
@@ -57,8 +57,13 @@ class StepKernel:
         self.w = joined.to(compute)  # (…, G·H, H + C): one multiplication for state and context inputs
         self.w_t = self.w.mT
 
-    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> None:
-        """Takes the input projection (…, N, G·H), which may be overwritten, and the initial state (…, B_0, H)."""
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        """The tensors to save for the backward pass: first the states (…, N, H).
+
+        Args:
+            gx: the input projection (…, N, G·H), which may be overwritten.
+            initial: the state (…, B_0, H) before the first step.
+        """
         raise NotImplementedError
 
     def step(self, t: int, state: State) -> State:
@@ -68,9 +73,6 @@ class StepKernel:
     def context_inputs(self, t: int) -> Tensor:
         """The buffer for the context inputs of step t, (B_t, C), in the compute dtype."""
         return self.views[t][-1]
-
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        raise NotImplementedError
 
     def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         raise NotImplementedError
