@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,8 +54,7 @@ def check_cell(kind: type[Cell], **options: Any) -> None:
     with _in_float64(), _registered(kind):
         failures = [text for check in CELL_CHECKS if (text := _failure(check, make)) is not None]
         if not failures:  # models of a broken cell fail too, with less specific messages
-            models = _models(options)
-            failures = [text for n in models for check in MODEL_CHECKS if (text := _failure(check, models[n], n))]
+            failures = [text for pair in _models(options) for check in MODEL_CHECKS if (text := _failure(check, *pair))]
     if failures:
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(failures, 1))
         raise S2SError(f"{kind.__name__} is not a cell that works everywhere: {listed}")
@@ -244,31 +244,29 @@ BEAM = DecodingConfig(
 )  # fmt: skip
 
 
-def _models(options: dict[str, Any]) -> dict[str, Callable[[], Seq2Seq]]:
-    """Small models by description: encoder and decoder of one to three layers, with every kind of attention."""
+def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
+    """Small models with a description: encoder and decoder of one to three layers, with every kind of attention."""
     attentions: dict[str, dict[str, Any]] = {
         "without attention": {"type": "none"},
         "with a fixed context vector": {"type": "fixed"},
         "with attention": {"type": "bahdanau", "size": 3},
         "with the current state as query": {"type": "bahdanau", "size": 3, "query": "current"},
     }
-    return {
-        f"{name}, {layers} {'layer' if layers == 1 else 'layers'}": _model_factory(options, attention, layers)
-        for layers, (name, attention) in zip((1, 2, 3, 1), attentions.items(), strict=True)
-    }
+    common = {"type": "recurrent", "cell": NAME, "cell_options": options, "hidden_size": HIDDEN, "dropout": 0.0}
+    for layers, (name, attention) in zip((1, 2, 3, 1), attentions.items(), strict=True):
+        section = {
+            "name": NAME,
+            "embedding_size": INPUTS,
+            "tie_embeddings": "output",
+            "dropout": 0.0,
+            "encoder": {**common, "layers": layers, "bidirectional": layers < 3},
+            "decoder": {**common, "layers": layers, "attention": attention},
+        }
+        yield partial(_random_model, section), f"{name}, {layers} {'layer' if layers == 1 else 'layers'}"
 
 
-def _model_factory(options: dict[str, Any], attention: dict[str, Any], layers: int) -> Callable[[], Seq2Seq]:
-    side = {"type": "recurrent", "cell": NAME, "cell_options": options, "layers": layers, "dropout": 0.0}
-    section = {
-        "name": NAME,
-        "embedding_size": INPUTS,
-        "tie_embeddings": "output",
-        "dropout": 0.0,
-        "encoder": {**side, "hidden_size": HIDDEN, "bidirectional": layers < 3},
-        "decoder": {**side, "hidden_size": HIDDEN, "attention": attention},
-    }
-    return lambda: _randomize(build_model(section, VOCABULARY, VOCABULARY)).eval()
+def _random_model(section: dict[str, Any]) -> Seq2Seq:
+    return _randomize(build_model(section, VOCABULARY, VOCABULARY)).eval()  # type: ignore[no-any-return]
 
 
 def _make_inputs(make: Make) -> tuple[Cell, tuple[Tensor, State]]:

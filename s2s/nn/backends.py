@@ -66,8 +66,7 @@ class Backend:
         Args:
             gx: (N, ·) packed input projection (`s2s.nn.packing`); under autocast it may have autocast's dtype.
             state: (B_0, ·) before the first step; states and gates of all steps have its dtype.
-            batch_sizes: rows of each step. Step t has the next n = batch_sizes[t] rows and continues the first n rows
-                of the previous states.
+            batch_sizes: rows of each step; those of step t continue the first batch_sizes[t] rows of the old state.
             memory: further arguments of `step`.
 
         Returns:

@@ -1,8 +1,6 @@
 """Step kernels: the interface and the helpers that the hand-written kernels of all cells share.
 
-The batch is packed (see `s2s.nn.packing`): the rows of step t, one for each sentence that has not ended, precede those
-of step t + 1. `batch_sizes` (`PackedSequence`) holds the number of rows of each step. It never grows, so the sentences
-of step t + 1 are the first ones of step t.
+The batch is packed: `batch_sizes` holds the number of rows of each step, see `s2s.nn.packing`.
 
 Letters: N rows of all steps, B_t of step t, H hidden, G gates, C context inputs. An optional axis before the rows holds
 several cells (both directions of a layer) that step together: starting operations dominates the time of a small step,
