@@ -85,6 +85,7 @@ class Int8Weight(Tensor):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, in integers for an `Int8Weight`: (…, K) -> (…, M) of the same dtype."""
     # With one input (K = 1) torch 2.13's `_int_mm` also returns wrong sums on a CPU.
     if not isinstance(weight, Int8Weight) or weight.dim() != 2 or 1 in weight.shape:
         return F.linear(input, weight, bias)
@@ -92,7 +93,11 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     if key not in weight.cache:
         weight.cache[key] = quantize_rows(weight, weight_limit())
     q_w, s_w = weight.cache[key]
-    return int8_linear(input, q_w, s_w, bias)
+    q_x, s_x = quantize_rows(input.reshape(-1, input.size(-1)), INPUT_LIMIT)
+    sums = torch._int_mm(q_x, q_w.T).to(input.dtype).mul_(s_x)
+    scales = s_w.T.to(input.dtype)
+    sums = sums.mul_(scales) if bias is None else torch.addcmul(bias, sums, scales, out=sums)
+    return sums.view(*input.shape[:-1], -1)
 
 
 def _cat(parts: Sequence[Int8Weight], dim: int = 0) -> Tensor:
@@ -101,24 +106,6 @@ def _cat(parts: Sequence[Int8Weight], dim: int = 0) -> Tensor:
     if key not in cache:
         cache[key] = Int8Weight.of(torch.cat(list(parts), dim))
     return cache[key]  # type: ignore[no-any-return]
-
-
-def int8_linear(x: Tensor, q_w: Tensor, s_w: Tensor, bias: Tensor | None) -> Tensor:
-    """x Wᵀ + b in integers.
-
-    Args:
-        x: (…, K), floating point.
-        q_w, s_w: (M, K) and (M, 1), integers and scales of the weight, from `quantize_rows`.
-        bias: (M,), floating point.
-
-    Returns:
-        (…, M) of x's dtype.
-    """
-    q_x, s_x = quantize_rows(x.reshape(-1, x.size(-1)), INPUT_LIMIT)
-    sums = torch._int_mm(q_x, q_w.T).to(x.dtype).mul_(s_x)
-    scales = s_w.T.to(x.dtype)
-    sums = sums.mul_(scales) if bias is None else torch.addcmul(bias, sums, scales, out=sums)
-    return sums.view(*x.shape[:-1], -1)
 
 
 def quantize_rows(rows: Tensor, limit: int) -> tuple[Tensor, Tensor]:
