@@ -128,10 +128,13 @@ def _pure_step(make: Make) -> None:
     cell, (gx, state) = _make_inputs(make)
     before = [t.clone() for t in (gx, *state)]
     first = cell.step(gx[0], state)
-    unchanged = _all_equal(before, (gx, *state))
+    unchanged = all(map(torch.equal, before, (gx, *state)))
     _require(unchanged, "step changes its arguments: search and autograd need the old state, so make new tensors")
     again = cell.step(gx[0], state)
-    _require(_all_equal(first, again), "step returns other states when called again: its memory must be in the state")
+    _require(
+        all(map(torch.equal, first, again)),
+        "step returns other states when called again: its memory must be in the state",
+    )
 
 
 def _padding(make: Make) -> None:
@@ -204,7 +207,7 @@ def _state_dict(make: Make) -> None:
     other.load_state_dict(cell.state_dict())
     x = torch.randn(BATCH, INPUTS)
     _require(
-        _all_equal(cell.step(cell.project(x), state), other.step(other.project(x), state)),
+        all(map(torch.equal, cell.step(cell.project(x), state), other.step(other.project(x), state))),
         "a cell with the same weights returns other states: every random constant must be in the state_dict",
     )
 
@@ -287,10 +290,6 @@ def _close(mine: Tensor, other: Tensor) -> bool:
 
 def _all_close(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     return all(_close(a, b) for a, b in zip(mine, others, strict=True))
-
-
-def _all_equal(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(mine, others, strict=True))
 
 
 def _randomize(module: Any) -> Any:

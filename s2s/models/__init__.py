@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from s2s.errors import S2SError
 from s2s.models import recurrent, transformer  # noqa: F401  (they register themselves)
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
-from s2s.models.seq2seq import EncoderDecoder
+from s2s.models.seq2seq import EncoderDecoder, Tie
 from s2s.nn.cells import cell_class
 from s2s.nn.recurrent import Recurrence, check_recurrence
 from s2s.schema import PositiveInt, Probability, build, check_call, nearest
@@ -27,7 +27,7 @@ class ModelConfig:
 
     name: str
     embedding_size: PositiveInt
-    tie_embeddings: Literal["none", "output", "all"]
+    tie_embeddings: Tie
     dropout: Probability
     encoder: dict[str, Any]
     decoder: dict[str, Any]

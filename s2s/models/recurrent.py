@@ -53,7 +53,7 @@ class Bahdanau:
 
     type: Literal["bahdanau"]
     size: PositiveInt = 128  # width of the scoring network's hidden layer
-    query: Literal["previous", "current"] = "previous"  # s_{i-1} (Bahdanau) or s_i (Luong)
+    query: Query = "previous"  # s_{i-1} (Bahdanau) or s_i (Luong)
     input_feeding: bool = False  # of the last attentional vector (Luong et al. 2015, section 3.3)
 
 

@@ -14,8 +14,6 @@ Memory belongs to sentences and is never repeated for the hypotheses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -128,38 +126,32 @@ class AttentionCell(Cell):
         return self.cell.backend.project_first_columns(self.cell, x) if self.cell.affine_input else x
 
     def step(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> State:
-        return self.attend_and_step(self.complete_projection(gx), state, memory)[2]
+        return self.attend_and_step(gx, self.cell.affine_input, state, memory)[2]
 
-    def complete_projection(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
-        """The function that completes the projected input from the context inputs of the step."""
-        if not self.cell.affine_input:
-            return partial(self.project_all, gx)
+    def add_context_inputs(self, gx: Tensor, projected: bool, parts: list[Tensor]) -> Tensor:
+        """The wrapped cell's projected input, from `project` of the embedding, or from the embedding itself."""
+        if not projected:
+            return self.cell.project(torch.cat([gx, *parts], dim=-1))
+        if not parts:
+            return gx
         first = self.input_size - self.context_inputs
         columns = self.cell.backend.column_projection(self.cell, first, self.input_size)
-        return lambda parts: gx + columns(torch.cat(parts, dim=-1)) if parts else gx
-
-    def project_all(self, x: Tensor, parts: list[Tensor]) -> Tensor:
-        """The projection of the whole input: the embedding (B, ·) and the context inputs."""
-        return self.cell.project(torch.cat([x, *parts], dim=-1))
+        return gx + columns(torch.cat(parts, dim=-1))
 
     def attend_and_step(
-        self, project: Callable[[list[Tensor]], Tensor], state: State, memory: AttentionMemory | None
+        self, gx: Tensor, projected: bool, state: State, memory: AttentionMemory | None
     ) -> tuple[Tensor, State, State, Tensor]:
-        """The wrapped cell's projected input and old state, the new state of this cell, the attention weights.
-
-        Args:
-            project: returns the projected input, from the context inputs.
-        """
+        """The wrapped cell's projected input and old state, the new state of this cell, the attention weights."""
         assert memory is not None, "attention needs the encoder's memory"
         s, attentional = torch.split(state[0], [self.hidden_size, self.context_size], dim=-1)
         old = (s, *state[1:])
         parts = [] if self.attentional is None else [attentional]
         if self.query == "previous":
             context, weights = self.attention(s, memory)
-            gx = project([context, *parts])
+            gx = self.add_context_inputs(gx, projected, [context, *parts])
             new = self.cell.step(gx, old)
         else:
-            gx = project(parts)
+            gx = self.add_context_inputs(gx, projected, parts)
             new = self.cell.step(gx, old)
             context, weights = self.attention(new[0], memory)
         if self.attentional is not None:
@@ -171,8 +163,8 @@ class AttentionCell(Cell):
         return (torch.cat([first, like.new_zeros(batch, self.context_size)], dim=-1), *rest)
 
     def gates(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> dict[str, Tensor]:
-        projected, old, _, weights = self.attend_and_step(self.complete_projection(gx), state, memory)
-        return {**self.cell.gates(projected, old), "attention": weights}
+        gx, old, _, weights = self.attend_and_step(gx, self.cell.affine_input, state, memory)
+        return {**self.cell.gates(gx, old), "attention": weights}
 
 
 class _AttentionBackend(Backend):
@@ -185,7 +177,7 @@ class _AttentionBackend(Backend):
 
     def advance(self, cell: Cell, x: Tensor, state: State, *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
-        return cell.attend_and_step(partial(cell.project_all, x), state, *memory)[2]
+        return cell.attend_and_step(x, False, state, *memory)[2]
 
     def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
@@ -196,7 +188,7 @@ class _AttentionBackend(Backend):
         if kernel is None or beam or not self.has_kernel(cell):
             return self.loop(cell, gx, state, batch_sizes, source)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(StepForm(kernel, cell.query, attentional is not None, compute_dtype(state[0])), gx, *source),
+            *(StepForm(kernel, cell.query, compute_dtype(state[0])), gx, *source),
             *(cell.attention.query.weight, cell.attention.energy.weight),
             inner.backend.input_weight(inner, cell.input_size - cell.context_inputs, cell.input_size),
             *((None, None) if attentional is None else (attentional.weight, attentional.bias)),

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-State = tuple[Tensor, ...]
+from s2s.nn.kernels.stepping import State
 
 
 @dataclass(frozen=True)

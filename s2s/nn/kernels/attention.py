@@ -52,7 +52,6 @@ class StepForm(NamedTuple):
 
     kernel: type[StepKernel]
     query: Query
-    input_feeding: bool
     compute: torch.dtype  # of matrix multiplications
 
 
