@@ -148,7 +148,7 @@ class TrainingConfig:
     batch_tokens: PositiveInt  # sentences × longest side of a micro-batch, padding included
     batch_sentences: PositiveInt | None  # sentence pairs of a micro-batch, at most
     accumulate: PositiveInt  # micro-batches for each update
-    precision: TrainingPrecision  # compute dtype; a run directory never holds auto: s2s.precision
+    precision: TrainingPrecision  # compute dtype; a run directory never holds auto: s2s.dtype_choice
     label_smoothing: Probability
     dropout: Probability  # what conf/model takes for model.dropout
     validate_every: PositiveInt  # updates

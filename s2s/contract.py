@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,8 +54,7 @@ def check_cell(kind: type[Cell], **options: Any) -> None:
     with _in_float64(), _registered(kind):
         failures = [text for check in CELL_CHECKS if (text := _failure(check, make)) is not None]
         if not failures:  # models of a broken cell fail too, with less specific messages
-            models = _models(options)
-            failures = [text for n in models for check in MODEL_CHECKS if (text := _failure(check, models[n], n))]
+            failures = [text for pair in _models(options) for check in MODEL_CHECKS if (text := _failure(check, *pair))]
     if failures:
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(failures, 1))
         raise S2SError(f"{kind.__name__} is not a cell that works everywhere: {listed}")
@@ -128,10 +128,13 @@ def _pure_step(make: Make) -> None:
     cell, (gx, state) = _make_inputs(make)
     before = [t.clone() for t in (gx, *state)]
     first = cell.step(gx[0], state)
-    unchanged = _all_equal(before, (gx, *state))
+    unchanged = all(map(torch.equal, before, (gx, *state)))
     _require(unchanged, "step changes its arguments: search and autograd need the old state, so make new tensors")
     again = cell.step(gx[0], state)
-    _require(_all_equal(first, again), "step returns other states when called again: its memory must be in the state")
+    _require(
+        all(map(torch.equal, first, again)),
+        "step returns other states when called again: its memory must be in the state",
+    )
 
 
 def _padding(make: Make) -> None:
@@ -184,10 +187,10 @@ def _gates(make: Make) -> None:
 def _kernel(make: Make) -> None:
     """The backend's `sequence` equals the loop over `step`."""
     cell, (_, state) = _make_inputs(make)
-    sizes = [BATCH, BATCH, 2, 1]  # sentences of different lengths
-    x, results = torch.randn(sum(sizes), INPUTS), []
+    batch_sizes = [BATCH, BATCH, 2, 1]  # sentences of different lengths
+    x, results = torch.randn(sum(batch_sizes), INPUTS), []
     for run in (cell.backend.sequence, cell.backend.loop):
-        states = run(cell, cell.project(x), state, sizes)
+        states = run(cell, cell.project(x), state, batch_sizes)
         total = torch.stack([(s * torch.linspace(1, 2, s.numel()).view_as(s)).sum() for s in states]).sum()
         results.append([*states, *torch.autograd.grad(total, list(cell.parameters()), allow_unused=True)])
     for mine, other in zip(*results, strict=True):
@@ -204,7 +207,7 @@ def _state_dict(make: Make) -> None:
     other.load_state_dict(cell.state_dict())
     x = torch.randn(BATCH, INPUTS)
     _require(
-        _all_equal(cell.step(cell.project(x), state), other.step(other.project(x), state)),
+        all(map(torch.equal, cell.step(cell.project(x), state), other.step(other.project(x), state))),
         "a cell with the same weights returns other states: every random constant must be in the state_dict",
     )
 
@@ -244,31 +247,29 @@ BEAM = DecodingConfig(
 )  # fmt: skip
 
 
-def _models(options: dict[str, Any]) -> dict[str, Callable[[], Seq2Seq]]:
-    """Small models by description: encoder and decoder of one to three layers, with every kind of attention."""
+def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
+    """Small models with a description: encoder and decoder of one to three layers, with every kind of attention."""
     attentions: dict[str, dict[str, Any]] = {
         "without attention": {"type": "none"},
         "with a fixed context vector": {"type": "fixed"},
         "with attention": {"type": "bahdanau", "size": 3},
         "with the current state as query": {"type": "bahdanau", "size": 3, "query": "current"},
     }
-    return {
-        f"{name}, {layers} {'layer' if layers == 1 else 'layers'}": _model_factory(options, attention, layers)
-        for layers, (name, attention) in zip((1, 2, 3, 1), attentions.items(), strict=True)
-    }
+    common = {"type": "recurrent", "cell": NAME, "cell_options": options, "hidden_size": HIDDEN, "dropout": 0.0}
+    for layers, (name, attention) in zip((1, 2, 3, 1), attentions.items(), strict=True):
+        section = {
+            "name": NAME,
+            "embedding_size": INPUTS,
+            "tie_embeddings": "output",
+            "dropout": 0.0,
+            "encoder": {**common, "layers": layers, "bidirectional": layers < 3},
+            "decoder": {**common, "layers": layers, "attention": attention},
+        }
+        yield partial(_random_model, section), f"{name}, {layers} {'layer' if layers == 1 else 'layers'}"
 
 
-def _model_factory(options: dict[str, Any], attention: dict[str, Any], layers: int) -> Callable[[], Seq2Seq]:
-    side = {"type": "recurrent", "cell": NAME, "cell_options": options, "layers": layers, "dropout": 0.0}
-    section = {
-        "name": NAME,
-        "embedding_size": INPUTS,
-        "tie_embeddings": "output",
-        "dropout": 0.0,
-        "encoder": {**side, "hidden_size": HIDDEN, "bidirectional": layers < 3},
-        "decoder": {**side, "hidden_size": HIDDEN, "attention": attention},
-    }
-    return lambda: _randomize(build_model(section, VOCABULARY, VOCABULARY)).eval()
+def _random_model(section: dict[str, Any]) -> Seq2Seq:
+    return _randomize(build_model(section, VOCABULARY, VOCABULARY)).eval()  # type: ignore[no-any-return]
 
 
 def _make_inputs(make: Make) -> tuple[Cell, tuple[Tensor, State]]:
@@ -289,10 +290,6 @@ def _close(mine: Tensor, other: Tensor) -> bool:
 
 def _all_close(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     return all(_close(a, b) for a, b in zip(mine, others, strict=True))
-
-
-def _all_equal(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(mine, others, strict=True))
 
 
 def _randomize(module: Any) -> Any:

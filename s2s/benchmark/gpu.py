@@ -43,8 +43,8 @@ from s2s.benchmark.machine import Done, gemm_rate
 from s2s.benchmark.programs import Arrays, Program, arrays_of, specification, write_batches
 from s2s.data.batching import collate
 from s2s.data.subwords import EOS
+from s2s.dtype_choice import DTYPES
 from s2s.errors import S2SError
-from s2s.precision import DTYPES
 from s2s.schema import NonNegativeInt, PositiveInt
 
 log = logging.getLogger(__name__)

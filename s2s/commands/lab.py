@@ -23,13 +23,13 @@ from s2s.commands.precision import decide_precision
 from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import run_config
 from s2s.devices import cpu_threads, pick_device
+from s2s.dtype_choice import DTYPES, Dtype
 from s2s.evaluation.report.table import align
 from s2s.files import read_json, write_json
 from s2s.lab.page import write_page
 from s2s.lab.results import ExperimentResult, run_experiment
 from s2s.lab.runner import JobRunner, StoppedError
 from s2s.models import count_parameters
-from s2s.precision import DTYPES, Dtype
 from s2s.runs import load
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from s2s.config import RunConfig, TrainingPrecision
+from s2s.dtype_choice import SLOW, Dtype, Rates, Shape, choose_precision, measured_rates
 from s2s.models import build_model, shapes_only
-from s2s.precision import SLOW, Dtype, Rates, Shape, choose_precision, measured_rates
 from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)

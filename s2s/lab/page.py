@@ -9,13 +9,13 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from s2s.dtype_choice import Dtype
 from s2s.durations import duration
 from s2s.evaluation.report.canvas import svg
 from s2s.evaluation.report.palette import styles
 from s2s.files import atomic_write
 from s2s.lab.plots import FAMILIES
 from s2s.lab.results import ExperimentResult
-from s2s.precision import Dtype
 from s2s.version import __version__
 
 

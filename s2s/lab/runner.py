@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from s2s.devices import jobs_at_once, pick_device
+from s2s.dtype_choice import Dtype
 from s2s.files import read_json, write_json
-from s2s.precision import Dtype
 from s2s.version import __version__
 
 log = logging.getLogger(__name__)

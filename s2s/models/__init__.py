@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from s2s.errors import S2SError
 from s2s.models import recurrent, transformer  # noqa: F401  (they register themselves)
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
-from s2s.models.seq2seq import EncoderDecoder
+from s2s.models.seq2seq import EncoderDecoder, Tie
 from s2s.nn.cells import cell_class
 from s2s.nn.recurrent import Recurrence, check_recurrence
 from s2s.schema import PositiveInt, Probability, build, check_call, nearest
@@ -25,7 +27,7 @@ class ModelConfig:
 
     name: str
     embedding_size: PositiveInt
-    tie_embeddings: Literal["none", "output", "all"]
+    tie_embeddings: Tie
     dropout: Probability
     encoder: dict[str, Any]
     decoder: dict[str, Any]
@@ -81,31 +83,22 @@ def build_model(model: Mapping[str, Any], source_size: int, target_size: int) ->
     return EncoderDecoder(encoder, decoder, source_size, target_size, width, model["tie_embeddings"], model["dropout"])
 
 
-class shapes_only(TorchFunctionMode):  # noqa: N801 - a context manager, named as torch names its own
+@contextmanager
+def shapes_only() -> Iterator[None]:
     """Context in which new tensors have a shape and no storage, and initialisation does nothing.
 
     torch's `meta` device alone does the same, but imports its compiler for initialisation, which takes seconds.
     """
+    with torch.device("meta"), _NoInitialisation():
+        yield
 
-    _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._meta = torch.device("meta")
-
-    def __enter__(self) -> shapes_only:
-        self._meta.__enter__()
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._meta.__exit__(*error)
-
+class _NoInitialisation(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in self._DRAWS or getattr(func, "__module__", None) == "torch.nn.init":
+        draws = func in (Tensor.normal_, Tensor.uniform_)
+        if draws or getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
 

@@ -49,10 +49,8 @@ class DecodeState:
         """The state of these sentences (B',) and their hypotheses."""
         count = next(iter(self.shared.values())).size(0)
         shared = {name: tensor.index_select(0, sentences) for name, tensor in self.shared.items()}
-        rows = {}
-        for name, tensor in self.rows.items():
-            beam = tensor.size(0) // count
-            rows[name] = tensor.reshape(count, beam, *tensor.shape[1:]).index_select(0, sentences).flatten(0, 1)
+        by_sentence = {name: tensor.unflatten(0, (count, -1)) for name, tensor in self.rows.items()}  # type: ignore[no-untyped-call]
+        rows = {name: tensor.index_select(0, sentences).flatten(0, 1) for name, tensor in by_sentence.items()}
         return DecodeState(shared, rows)
 
 
@@ -125,8 +123,8 @@ class Decoder(nn.Module):
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """(N, T, E) embedded next target tokens, T >= 1, and their state -> (N, T, D), new state.
 
-        Each output depends on positions up to its own only. There is no target mask: padding comes last, and its
-        outputs are ignored.
+        Each output depends on steps up to its own only. There is no target mask: padding comes last, and its outputs
+        are ignored.
         """
         raise NotImplementedError
 

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
-from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention, StackedCell
+from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention
 from s2s.nn.cells import cell_class
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
-from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
+from s2s.nn.recurrent import RecurrentLayer, RecurrentStack, StackedCell
 from s2s.schema import PositiveInt, Probability
 
 
@@ -53,7 +53,7 @@ class Bahdanau:
 
     type: Literal["bahdanau"]
     size: PositiveInt = 128  # width of the scoring network's hidden layer
-    query: Literal["previous", "current"] = "previous"  # s_{i-1} (Bahdanau) or s_i (Luong)
+    query: Query = "previous"  # s_{i-1} (Bahdanau) or s_i (Luong)
     input_feeding: bool = False  # of the last attentional vector (Luong et al. 2015, section 3.3)
 
 
@@ -147,25 +147,26 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             self.stack = RecurrentStack([[RecurrentLayer(c)] for c in cells], dropout)
         self.hidden_size = hidden_size
         self.states_per_layer = [c.num_states for c in cells]
-        self.num_states = sum(self.states_per_layer)
-        order = cells if self.attending is None else cells[::-1]  # of the states
-        needs_output = [c.reads_output or (c is order[0] and query == "previous") for c in order]
-        read = [n > 0 or needed for c, needed in zip(order, needs_output, strict=True) for n in range(c.num_states)]
-        # s_0 = tanh(W_s h) of Bahdanau et al. 2015, A.2.2, here from the final states of both directions.
-        self.bridge = nn.ModuleDict(
-            {f"state{i}": nn.Linear(summary_size, hidden_size) for i, is_read in enumerate(read) if is_read}
-        )
+        states = [(c, n) for c in (cells if self.attending is None else cells[::-1]) for n in range(c.num_states)]
+        bridge = {
+            f"state{i}": nn.Linear(summary_size, hidden_size)
+            for i, (c, n) in enumerate(states)
+            if n > 0 or c.reads_output or (i == 0 and query == "previous")
+        }
+        # Keys of checkpoints. Bahdanau et al. 2015 call `attending` the RNN with the alignment model (A.1.2), `bridge`
+        # the initial decoder state s_0 = tanh(W_s h) (A.2.2; here of the final states of both directions), and
+        # `readout` the pre-output layer (a deep output, A.2.2).
+        self.bridge = nn.ModuleDict(bridge)
         self.readout = nn.Linear(hidden_size + context + input_size, input_size)
         self.dropout = Dropout(dropout)
         self.output_size = input_size
-        for layer in (*self.bridge.values(), self.readout):
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        for layer in (*bridge.values(), self.readout):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def init_state(self, memory: Memory) -> DecodeState:
         zeros = memory.summary.new_zeros(memory.summary.size(0), self.hidden_size)
-        rows = {f"state{i}": zeros for i in range(self.num_states)}  # states that no cell reads stay 0
+        rows = {f"state{i}": zeros for i in range(sum(self.states_per_layer))}  # states that no cell reads stay 0
         rows |= {name: torch.tanh(layer(memory.summary)) for name, layer in self.bridge.items()}
         if self.attending is not None and isinstance(self.attending.cell, AttentionCell):
             # The initial output is [s_0; 0]: there is no context before the first step.
@@ -211,9 +212,11 @@ class RecurrentDecoder(Decoder, name="recurrent"):
             return dict(zip(names, map(_without_states, traces), strict=True))
         traced = _without_states(self.attending.trace(embedded, None, self._states(state), self._memory(state)))
         traced.pop("attention")
-        if len(names) == 1:
-            return {names[0]: traced}
-        return {name: StackedCell.of_level(n, traced) for n, name in enumerate(names, 1)}
+        prefixes = {"": names[0]} if len(names) == 1 else {f"layer{n}.": name for n, name in enumerate(names, 1)}
+        return {
+            name: {key.removeprefix(prefix): values for key, values in traced.items() if key.startswith(prefix)}
+            for prefix, name in prefixes.items()
+        }
 
     def _pre_output(self, x: Tensor, summary: Tensor | None) -> Tensor:
         """The pre-output layer before its tanh; the summary is multiplied once for each sentence."""

@@ -25,15 +25,7 @@ Tie = Literal["none", "output", "all"]
 
 
 class EncoderDecoder(Seq2Seq):
-    """Any encoder with any decoder.
-
-    Args:
-        encoder, decoder: see `s2s.models.interface`.
-        source_size, target_size: vocabulary sizes.
-        embedding_size: E.
-        tie_embeddings: the matrices that are shared.
-        dropout: on the embeddings.
-    """
+    """Any encoder with any decoder, for vocabularies of these sizes; the dropout is that of embeddings."""
 
     def __init__(
         self,

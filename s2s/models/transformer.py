@@ -1,4 +1,4 @@
-"""The Transformer (Vaswani et al. 2017): attention without recurrence, so all positions are computed at once.
+"""The Transformer (Vaswani et al. 2017): attention without recurrence, so all steps are computed at once.
 
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V                                  (eq. 1), in several heads side by side
     feed-forward(x)    = max(0, x W_1 + b_1) W_2 + b_2                          (eq. 2)
@@ -179,7 +179,7 @@ class EncoderLayer(nn.Module):
 
 
 class TransformerEncoder(Encoder, name="transformer"):
-    """A stack of encoder layers of the embedding's width. The summary is the mean over real positions."""
+    """A stack of encoder layers of the embedding's width. The summary is the mean over real tokens."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class AttentionInputs(NamedTuple):
     """Attention biases and rotary tables, shared by the layers of a decoder in one call."""
 
     source: Tensor  # (B, 1, 1, S)
-    causal: Tensor | None  # (1, 1, T, past + T); None for a single new position
+    causal: Tensor | None  # (1, 1, T, past + T); None for a single new step
     cos_sin: CosSin | None
 
 
@@ -231,15 +231,15 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, memory: KeysValues, cache: KeysValues, masks: AttentionInputs, return_weights: bool = False
     ) -> tuple[Tensor, KeysValues, Tensor | None]:
-        """Runs the layer over new target positions.
+        """Runs the layer over new target steps.
 
         Args:
             x: (N, T, E).
             memory: keys and values of the source, one for each of B sentences.
-            cache: keys and values of the target positions so far, (N, heads, past, E / heads).
+            cache: keys and values of the target steps so far, (N, heads, past, E / heads).
 
         Returns:
-            (N, T, E); the cache with the new positions; with `return_weights` the attention weights over the source,
+            (N, T, E); the cache with the new steps; with `return_weights` the attention weights over the source,
             (B, heads, N / B · T, S).
         """
         inner = self.around_self.before(x)

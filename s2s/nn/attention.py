@@ -14,16 +14,13 @@ Memory belongs to sentences and is never repeated for the hypotheses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
-from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import AttentionOverTime, AttentionSequence, Query, StepForm
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.kernels.stepping import State, tanh, tanh_
@@ -83,67 +80,6 @@ class BahdanauAttention(nn.Module):
         )
 
 
-class StackedCell(Cell):
-    """Several cells on top of each other as one cell; the states of the top cell come first, of the bottom one last."""
-
-    def __init__(self, cells: list[Cell], dropout: float) -> None:
-        super().__init__(cells[0].input_size, cells[-1].hidden_size)
-        self.cells = nn.ModuleList(cells)
-        self.dropout = Dropout(dropout)
-        self.num_states = sum(cell.num_states for cell in cells)
-        self.backend = _StackedBackend()
-
-    def bottom_up(self) -> list[Cell]:
-        """The cells, the lowest first."""
-        return [cell for cell in self.cells if isinstance(cell, Cell)]
-
-    def project(self, x: Tensor) -> Tensor:
-        return self.bottom_up()[0].project(x)
-
-    def _steps(self, gx: Tensor, state: State) -> list[tuple[Cell, Tensor, State, State]]:
-        """For each cell, bottom up: the cell, its projected input, its old state and its new one."""
-        steps: list[tuple[Cell, Tensor, State, State]] = []
-        end = len(state)
-        for level, cell in enumerate(self.bottom_up()):
-            if level > 0:
-                gx = cell.project(self.dropout(steps[-1][3][0]))
-            old = state[end - cell.num_states : end]
-            steps.append((cell, gx, old, cell.step(gx, old)))
-            end -= cell.num_states
-        return steps
-
-    def step(self, gx: Tensor, state: State) -> State:
-        return tuple(tensor for _, _, _, new in reversed(self._steps(gx, state)) for tensor in new)
-
-    def initial_state(self, batch: int, like: Tensor) -> State:
-        return tuple(s for cell in reversed(self.bottom_up()) for s in cell.initial_state(batch, like))
-
-    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
-        return {
-            f"layer{level}.{name}": value
-            for level, (cell, inputs, old, _) in enumerate(self._steps(gx, state), 1)
-            for name, value in cell.gates(inputs, old).items()
-        }
-
-    @staticmethod
-    def of_level(level: int, gates: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gates of one cell, the lowest being 1, without the prefix of its level."""
-        prefix = f"layer{level}."
-        return {name.removeprefix(prefix): value for name, value in gates.items() if name.startswith(prefix)}
-
-
-class _StackedBackend(Backend):
-    """The input projection is that of the lowest cell."""
-
-    def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
-        lowest = cast(StackedCell, cell).bottom_up()[0]
-        return lowest.backend.input_weight(lowest, start, stop)
-
-    def splits_input(self, cell: Cell) -> bool:
-        lowest = cast(StackedCell, cell).bottom_up()[0]
-        return lowest.backend.splits_input(lowest)
-
-
 class AttentionCell(Cell):
     """A cell and attention as one cell, so that `RecurrentLayer` owns time in the decoder, too.
 
@@ -187,42 +123,35 @@ class AttentionCell(Cell):
 
     def project(self, x: Tensor) -> Tensor:
         """The projection of the embedding alone; the embedding itself for a cell that is not affine in its input."""
-        backend = self.cell.backend
-        return backend.project_first_columns(self.cell, x) if backend.splits_input(self.cell) else x
+        return self.cell.backend.project_first_columns(self.cell, x) if self.cell.affine_input else x
 
     def step(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> State:
-        return self.attend_and_step(self.complete_projection(gx), state, memory)[2]
+        return self.attend_and_step(gx, self.cell.affine_input, state, memory)[2]
 
-    def complete_projection(self, gx: Tensor) -> Callable[[list[Tensor]], Tensor]:
-        """The function that completes the projected input from the context inputs of the step."""
-        if not self.cell.backend.splits_input(self.cell):
-            return partial(self.project_all, gx)
+    def add_context_inputs(self, gx: Tensor, projected: bool, parts: list[Tensor]) -> Tensor:
+        """The wrapped cell's projected input, from `project` of the embedding, or from the embedding itself."""
+        if not projected:
+            return self.cell.project(torch.cat([gx, *parts], dim=-1))
+        if not parts:
+            return gx
         first = self.input_size - self.context_inputs
         columns = self.cell.backend.column_projection(self.cell, first, self.input_size)
-        return lambda parts: gx + columns(torch.cat(parts, dim=-1)) if parts else gx
-
-    def project_all(self, x: Tensor, parts: list[Tensor]) -> Tensor:
-        """The projection of the whole input: the embedding (B, ·) and the context inputs."""
-        return self.cell.project(torch.cat([x, *parts], dim=-1))
+        return gx + columns(torch.cat(parts, dim=-1))
 
     def attend_and_step(
-        self, project: Callable[[list[Tensor]], Tensor], state: State, memory: AttentionMemory | None
+        self, gx: Tensor, projected: bool, state: State, memory: AttentionMemory | None
     ) -> tuple[Tensor, State, State, Tensor]:
-        """The wrapped cell's projected input and old state, the new state of this cell, the attention weights.
-
-        Args:
-            project: returns the projected input, from the context inputs.
-        """
+        """The wrapped cell's projected input and old state, the new state of this cell, the attention weights."""
         assert memory is not None, "attention needs the encoder's memory"
         s, attentional = torch.split(state[0], [self.hidden_size, self.context_size], dim=-1)
         old = (s, *state[1:])
         parts = [] if self.attentional is None else [attentional]
         if self.query == "previous":
             context, weights = self.attention(s, memory)
-            gx = project([context, *parts])
+            gx = self.add_context_inputs(gx, projected, [context, *parts])
             new = self.cell.step(gx, old)
         else:
-            gx = project(parts)
+            gx = self.add_context_inputs(gx, projected, parts)
             new = self.cell.step(gx, old)
             context, weights = self.attention(new[0], memory)
         if self.attentional is not None:
@@ -234,8 +163,8 @@ class AttentionCell(Cell):
         return (torch.cat([first, like.new_zeros(batch, self.context_size)], dim=-1), *rest)
 
     def gates(self, gx: Tensor, state: State, memory: AttentionMemory | None = None) -> dict[str, Tensor]:
-        projected, old, _, weights = self.attend_and_step(self.complete_projection(gx), state, memory)
-        return {**self.cell.gates(projected, old), "attention": weights}
+        gx, old, _, weights = self.attend_and_step(gx, self.cell.affine_input, state, memory)
+        return {**self.cell.gates(gx, old), "attention": weights}
 
 
 class _AttentionBackend(Backend):
@@ -248,18 +177,18 @@ class _AttentionBackend(Backend):
 
     def advance(self, cell: Cell, x: Tensor, state: State, *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
-        return cell.attend_and_step(partial(cell.project_all, x), state, *memory)[2]
+        return cell.attend_and_step(x, False, state, *memory)[2]
 
-    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
+    def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any) -> State:
         assert isinstance(cell, AttentionCell)
         source: AttentionMemory = memory[0]
         inner, attentional = cell.cell, cell.attentional
         kernel = inner.backend.kernel(inner)
         beam = state[0].size(0) > source.values.size(0)  # hypotheses of a sentence, in search
         if kernel is None or beam or not self.has_kernel(cell):
-            return self.loop(cell, gx, state, sizes, source)
+            return self.loop(cell, gx, state, batch_sizes, source)
         contexts, *states = AttentionSequence.apply(  # type: ignore[no-untyped-call]
-            *(StepForm(kernel, cell.query, attentional is not None, compute_dtype(state[0])), gx, *source),
+            *(StepForm(kernel, cell.query, compute_dtype(state[0])), gx, *source),
             *(cell.attention.query.weight, cell.attention.energy.weight),
             inner.backend.input_weight(inner, cell.input_size - cell.context_inputs, cell.input_size),
             *((None, None) if attentional is None else (attentional.weight, attentional.bias)),

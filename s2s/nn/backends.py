@@ -56,35 +56,30 @@ class Backend:
         """Columns start … stop - 1 of the matrix in `project`, (·, stop - start); None without such a matrix."""
         return None
 
-    def splits_input(self, cell: Cell) -> bool:
-        """Whether the parts of a concatenated input may be projected one by one."""
-        return cell.affine_input
-
     def has_kernel(self, cell: Cell) -> bool:
         """Whether `sequence` differs from `loop`; a subclass that overrides `sequence` returns True."""
         return self.kernel(cell) is not None
 
-    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
+    def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any) -> State:
         """All steps by the cell's kernel; by the loop without one.
 
         Args:
             gx: (N, ·) packed input projection (`s2s.nn.packing`); under autocast it may have autocast's dtype.
             state: (B_0, ·) before the first step; states and gates of all steps have its dtype.
-            sizes: rows of each step. Step t has the next sizes[t] rows and continues the first sizes[t] rows of the
-                previous states.
+            batch_sizes: rows of each step; those of step t continue the first batch_sizes[t] rows of the old state.
             memory: further arguments of `step`.
 
         Returns:
             Each state after each step, (N, ·).
         """
-        if not sizes or self.kernel(cell) is None:
-            return self.loop(cell, gx, state, sizes, *memory)
-        return run_together([cell], [gx], [state], sizes)[0]
+        if not batch_sizes or self.kernel(cell) is None:
+            return self.loop(cell, gx, state, batch_sizes, *memory)
+        return run_together([cell], [gx], [state], batch_sizes)[0]
 
-    def loop(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: Any) -> State:
+    def loop(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any) -> State:
         """`sequence` as a loop over `step`."""
         states = [tuple(s[:0] for s in state)]
-        for rows in gx.to(state[0].dtype).split_with_sizes(sizes):
+        for rows in gx.to(state[0].dtype).split_with_sizes(batch_sizes):
             state = cell.step(rows, tuple(s[: len(rows)] for s in state), *memory)
             states.append(state)
         return tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
@@ -117,16 +112,18 @@ class Backend:
         return lambda x: F.linear(x, weight)
 
 
-def run_together(cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State], sizes: list[int]) -> list[State]:
+def run_together(
+    cells: Sequence[Cell], gx: Sequence[Tensor], state: Sequence[State], batch_sizes: list[int]
+) -> list[State]:
     """`Backend.sequence` of several cells; cells with the same kernel and size step together."""
     kernel = cells[0].backend.kernel(cells[0])
     same = all(cell.backend.kernel(cell) is kernel and cell.hidden_size == cells[0].hidden_size for cell in cells)
-    if kernel is None or not same or not sizes:
-        return [c.backend.sequence(c, inputs, s, sizes) for c, inputs, s in zip(cells, gx, state, strict=True)]
+    if kernel is None or not same or not batch_sizes:
+        return [c.backend.sequence(c, inputs, s, batch_sizes) for c, inputs, s in zip(cells, gx, state, strict=True)]
     by_cell = [(*s, *cell.backend.recurrent_parameters(cell)) for cell, s in zip(cells, state, strict=True)]
     tensors = by_cell[0] if len(cells) == 1 else [torch.stack(group) for group in zip(*by_cell, strict=True)]
     states = RecurrentSequence.apply(  # type: ignore[no-untyped-call]
-        kernel, compute_dtype(state[0][0]), sizes, len(cells), *gx, *tensors
+        kernel, compute_dtype(state[0][0]), batch_sizes, len(cells), *gx, *tensors
     )
     return [states] if len(cells) == 1 else list(zip(*(s.unbind(0) for s in states), strict=True))
 
@@ -159,14 +156,14 @@ class _RNNBackend(_KernelBackend):
 class _LSTMBackend(_KernelBackend):
     def recurrent_parameters(self, cell: Cell) -> tuple[Tensor, ...]:
         lstm = cast("LSTM", cell)
-        return (lstm.fill_open_gate(lstm.weight_hh),)
+        return (lstm.with_removed_gate(lstm.weight_hh),)
 
     def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
         lstm = cast("LSTM", cell)
-        return lstm.fill_open_gate(lstm.weight_ih[:, start:stop])
+        return lstm.with_removed_gate(lstm.weight_ih[:, start:stop])
 
     def in_torch(self, cell: Cell) -> bool:
-        return cast("LSTM", cell).open is None
+        return cast("LSTM", cell).removed_gate is None
 
     def torch_equivalent(self, cell: Cell) -> TorchRNN:
         lstm = cast("LSTM", cell)

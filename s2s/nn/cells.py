@@ -159,8 +159,8 @@ class LSTM(_BuiltInCell, name="lstm"):
         h_t = o_t ⊙ tanh(c_t)
 
     Gates stacked f, i, o, c̃; state (h, c). `forget_bias` and `output_bias` are the initial b_f and b_o
-    (Jozefowicz et al. 2015 recommend b_f of at least 1). `open_gate` fixes one gate at 1 and removes its parameters
-    (the ablations of Jozefowicz et al. 2015 and Greff et al. 2017).
+    (Jozefowicz et al. 2015 recommend b_f of at least 1). `open_gate` removes one gate: its activation is 1 and it has
+    no parameters (the ablations NFG, NIG and NOG of Greff et al. 2017; also Jozefowicz et al. 2015).
     """
 
     num_states = 2
@@ -177,24 +177,24 @@ class LSTM(_BuiltInCell, name="lstm"):
         open_gate: Literal["forget", "input", "output"] | None = None,
     ) -> None:
         biases = {"forget": forget_bias, "input": 0.0, "output": output_bias, "candidate": 0.0}
-        open_index = None if open_gate is None else list(biases).index(open_gate)
-        biases.pop(open_gate, None)  # type: ignore[arg-type]
-        super().__init__(input_size, hidden_size, biases.values(), recurrent_init)
-        self.open = open_index
+        with_parameters = [bias for gate, bias in biases.items() if gate != open_gate]
+        super().__init__(input_size, hidden_size, with_parameters, recurrent_init)
+        self.removed_gate = None if open_gate is None else list(biases).index(open_gate)
 
-    def fill_open_gate(self, parameter: Tensor, value: float = 0.0) -> Tensor:
-        """The parameter with all four gates: the open one is filled with `value`."""
-        if self.open is None:
+    def with_removed_gate(self, parameter: Tensor, value: float = 0.0) -> Tensor:
+        """The parameter with the blocks of all four gates; that of a removed gate is filled with `value`."""
+        if self.removed_gate is None:
             return parameter
         blocks = list(parameter.chunk(3))
-        blocks.insert(self.open, torch.full_like(blocks[0], value))
+        blocks.insert(self.removed_gate, torch.full_like(blocks[0], value))
         return torch.cat(blocks)
 
     def project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.fill_open_gate(self.weight_ih), self.fill_open_gate(self.bias, torch.inf))  # σ(∞) = 1
+        bias = self.with_removed_gate(self.bias, torch.inf)  # σ(∞) = 1
+        return F.linear(x, self.with_removed_gate(self.weight_ih), bias)
 
     def _activations(self, gx: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pre = gx + F.linear(h, self.fill_open_gate(self.weight_hh))
+        pre = gx + F.linear(h, self.with_removed_gate(self.weight_hh))
         f, i, o = torch.sigmoid(pre[:, : 3 * self.hidden_size]).chunk(3, dim=1)
         return f, i, o, tanh(pre[:, 3 * self.hidden_size :])
 

@@ -73,13 +73,8 @@ class _ProjectedCrossEntropy(Function):
         total: Tensor | int = tokens
         ones = torch.ones_like(at_target)
         if counts is not None:
-            nlls, target_minus_mean, h, ones = (
-                nlls * counts[:, 0],
-                target_minus_mean * counts[:, 0],
-                h * counts,
-                counts[:, 0],
-            )
-            total = ones.sum()
+            ones = counts[:, 0]
+            nlls, target_minus_mean, h, total = nlls * ones, target_minus_mean * ones, h * counts, ones.sum()
         nll = nlls.sum()
         loss = nll + smoothing * target_minus_mean.sum()
         if grads is not None:

@@ -1,10 +1,10 @@
-"""Layout of a batch of sentences of unequal lengths for a recurrent layer, which reads it step by step.
+"""Layout of a batch for a recurrent layer: torch's `PackedSequence` (`batch_sizes`), or padded.
 
 **Packed**: rows without padding, in reading order, as in `torch.nn.utils.rnn.PackedSequence`. The longest sentence
 comes first. The rows of step t, one for each sentence that has not ended, precede those of step t + 1, so the sentences
 of a step are the first ones of the step before. Nothing is computed for a sentence that has ended.
 
-    a b c              sizes 3 2 1
+    a b c              batch_sizes 3 2 1
     d          ->      rows  a f d | b g | c      read backwards: c g d | b f | a   (sentences abc, fg, d)
     f g
 
@@ -24,20 +24,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-State = tuple[Tensor, ...]
+from s2s.nn.kernels.stepping import State
 
 
 @dataclass(frozen=True)
 class Packing:
-    """The layout of a batch.
+    """The fields of torch's `PackedSequence` without its data, and further indices.
 
     Attributes:
         shape: (B, T).
-        sizes: rows of each step, never growing, none of them 0.
+        batch_sizes: rows of each step, never growing, none of them 0.
         device: where the rows are.
-        index: (N,) position of each row in the flattened batch (B·T); None if the rows are all of (T, B).
-        order: (B,) sentences, longest first; it and `rank` are None if every step has a row of every sentence.
-        rank: (B,) position of each sentence in that order.
+        index: (N,) index of each row in the flattened batch (B·T); None if the rows are all of (T, B).
+        sorted_indices: (B,) sentences, longest first; it and `unsorted_indices` are None if every step has a row of
+            every sentence.
+        unsorted_indices: (B,) the inverse permutation.
         last: (B,) the row of each sentence's last step, any row for an empty sentence; it and `lengths` are None if all
             lengths are equal.
         lengths: (B,).
@@ -45,11 +46,11 @@ class Packing:
     """
 
     shape: tuple[int, int]
-    sizes: list[int]
+    batch_sizes: list[int]
     device: torch.device
     index: Tensor | None = None
-    order: Tensor | None = None
-    rank: Tensor | None = None
+    sorted_indices: Tensor | None = None
+    unsorted_indices: Tensor | None = None
     last: Tensor | None = None
     lengths: Tensor | None = None
     padding: Tensor | None = None
@@ -66,16 +67,17 @@ class Packing:
         if mask is None or (lengths is not None and min(lengths) == time):
             return cls((batch, time), [batch] * time, x.device)
         counts = np.array(mask.sum(dim=1).tolist() if lengths is None else lengths, dtype=np.int64)
-        order = np.argsort(-counts, kind="stable")
-        rank = np.argsort(order)
+        sorted_indices = np.argsort(-counts, kind="stable")
+        unsorted_indices = np.argsort(sorted_indices)
         steps = np.arange(time)[:, None]
-        read = steps < counts[order]  # (T, B)
-        index = (order * time + steps)[read]
+        read = steps < counts[sorted_indices]  # (T, B)
+        index = (sorted_indices * time + steps)[read]
         rows = read.sum(axis=1)
         begin = np.append(rows.cumsum() - rows, 0)  # an empty sentence has no last row
-        last = np.minimum(begin[counts - 1] + rank, len(index) - 1)
-        sizes = [size for size in rows.tolist() if size]
-        return cls((batch, time), sizes, x.device, *_to_device([index, order, rank, last, counts], x.device))
+        last = np.minimum(begin[counts - 1] + unsorted_indices, len(index) - 1)
+        batch_sizes = [size for size in rows.tolist() if size]
+        arrays = [index, sorted_indices, unsorted_indices, last, counts]
+        return cls((batch, time), batch_sizes, x.device, *_to_device(arrays, x.device))
 
     @classmethod
     def padded(cls, x: Tensor, mask: Tensor) -> Packing:
@@ -92,12 +94,12 @@ class Packing:
         if self.index is None:
             steps = torch.arange(time, device=self.device).unsqueeze(1)
             read = time - 1 - steps
-            if self.lengths is not None:  # padded: padding keeps its position
+            if self.lengths is not None:  # padded: padding stays where it is
                 read = torch.where(steps < self.lengths, self.lengths - 1 - steps, steps)
             return replace(self, index=(torch.arange(batch, device=self.device) * time + read).flatten())
         assert self.lengths is not None
-        sentence, position = self.index // time, self.index % time
-        return replace(self, index=sentence * time + self.lengths[sentence] - 1 - position)
+        sentence, step = self.index // time, self.index % time
+        return replace(self, index=sentence * time + self.lengths[sentence] - 1 - step)
 
     def pack(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (N, D). Values at padding reach neither the rows nor a gradient."""
@@ -126,25 +128,26 @@ class Packing:
 
     def first(self, state: State) -> State:
         """(B, H) in the order of the batch -> (B_0, H) in that of the rows of the first step."""
-        if self.order is None:
+        if self.sorted_indices is None:
             return state
-        order = self.order[: sum(self.sizes[:1])]
-        return tuple(s.index_select(0, order) for s in state)
+        indices = self.sorted_indices[: sum(self.batch_sizes[:1])]
+        return tuple(s.index_select(0, indices) for s in state)
 
     def final(self, states: State, before: State) -> State:
         """(N, H) after each step -> (B, H) after each sentence's last one; `before` for empty sentences."""
-        if self.last is None or not self.sizes:
+        if self.last is None or not self.batch_sizes:
             return tuple(s[-self.shape[0] :] for s in states) if self.last is None else before
         return self._or_before(tuple(s.index_select(0, self.last) for s in states), before)
 
     def in_batch_order(self, final: State, before: State) -> State:
         """(B_0, H) in the order of the rows of the first step -> (B, H); `before` for empty sentences."""
-        if self.rank is None or not self.sizes:
-            return final if self.rank is None else before
-        return self._or_before(tuple(s.index_select(0, self.rank.clamp(max=len(s) - 1)) for s in final), before)
+        if self.unsorted_indices is None or not self.batch_sizes:
+            return final if self.unsorted_indices is None else before
+        indices = self.unsorted_indices.clamp(max=self.batch_sizes[0] - 1)
+        return self._or_before(tuple(s.index_select(0, indices) for s in final), before)
 
     def _or_before(self, final: State, before: State) -> State:
-        if self.lengths is None or (self.padding is None and self.sizes[0] == self.shape[0]):
+        if self.lengths is None or (self.padding is None and self.batch_sizes[0] == self.shape[0]):
             return final  # no sentence is empty
         read = (self.lengths > 0).unsqueeze(1)
         return tuple(torch.where(read, after, b) for after, b in zip(final, before, strict=True))

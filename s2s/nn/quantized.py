@@ -17,7 +17,7 @@ In a copy of the model the matrices are tensors of the class `Int8Weight`. `torc
 in integers; every other operation treats them as ordinary tensors. All callers are thus covered, every `nn.Linear` and
 a user's own cell included, and so are slices of a weight; an embedding that is also the output layer is looked up
 exactly. These stay in floating point: multiplications written in another way (`x @ w`, `torch.gru_cell`), a matrix that
-is assembled at each call (the recurrent one of an LSTM with an `open_gate`), and matrices with one input or one output,
+is assembled at each call (the recurrent one of an LSTM with a removed gate), and matrices with one input or one output,
 where rounding costs more than the multiplication.
 """
 
@@ -32,21 +32,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.attention import AttentionCell, StackedCell
-from s2s.nn.backends import Backend
 from s2s.nn.cells import Cell
 from s2s.nn.recurrent import RecurrentLayer
 
 INPUT_LIMIT = 127
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class _UnsplitInput(Backend):
-    """The loop backend with the input projection in one piece."""
-
-    def splits_input(self, cell: Cell) -> bool:
-        return False
 
 
 class Int8Weight(Tensor):
@@ -94,6 +85,7 @@ class Int8Weight(Tensor):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, in integers for an `Int8Weight`: (…, K) -> (…, M) of the same dtype."""
     # With one input (K = 1) torch 2.13's `_int_mm` also returns wrong sums on a CPU.
     if not isinstance(weight, Int8Weight) or weight.dim() != 2 or 1 in weight.shape:
         return F.linear(input, weight, bias)
@@ -101,7 +93,11 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     if key not in weight.cache:
         weight.cache[key] = quantize_rows(weight, weight_limit())
     q_w, s_w = weight.cache[key]
-    return int8_linear(input, q_w, s_w, bias)
+    q_x, s_x = quantize_rows(input.reshape(-1, input.size(-1)), INPUT_LIMIT)
+    sums = torch._int_mm(q_x, q_w.T).to(input.dtype).mul_(s_x)
+    scales = s_w.T.to(input.dtype)
+    sums = sums.mul_(scales) if bias is None else torch.addcmul(bias, sums, scales, out=sums)
+    return sums.view(*input.shape[:-1], -1)
 
 
 def _cat(parts: Sequence[Int8Weight], dim: int = 0) -> Tensor:
@@ -110,24 +106,6 @@ def _cat(parts: Sequence[Int8Weight], dim: int = 0) -> Tensor:
     if key not in cache:
         cache[key] = Int8Weight.of(torch.cat(list(parts), dim))
     return cache[key]  # type: ignore[no-any-return]
-
-
-def int8_linear(x: Tensor, q_w: Tensor, s_w: Tensor, bias: Tensor | None) -> Tensor:
-    """x Wᵀ + b in integers.
-
-    Args:
-        x: (…, K), floating point.
-        q_w, s_w: (M, K) and (M, 1), integers and scales of the weight, from `quantize_rows`.
-        bias: (M,), floating point.
-
-    Returns:
-        (…, M) of x's dtype.
-    """
-    q_x, s_x = quantize_rows(x.reshape(-1, x.size(-1)), INPUT_LIMIT)
-    sums = torch._int_mm(q_x, q_w.T).to(x.dtype).mul_(s_x)
-    scales = s_w.T.to(x.dtype)
-    sums = sums.mul_(scales) if bias is None else torch.addcmul(bias, sums, scales, out=sums)
-    return sums.view(*x.shape[:-1], -1)
 
 
 def quantize_rows(rows: Tensor, limit: int) -> tuple[Tensor, Tensor]:
@@ -158,6 +136,6 @@ def quantized(model: Module) -> Module:
     for module in int8.modules():
         if isinstance(module, RecurrentLayer):
             module.recurrence = "loop"
-        elif isinstance(module, Cell) and not isinstance(module, (AttentionCell, StackedCell)):
-            module.backend = _UnsplitInput()
+        elif isinstance(module, Cell):
+            module.affine_input = False
     return int8

@@ -3,8 +3,8 @@
 A `RecurrentLayer` runs a cell over a batch of sequences of unequal lengths, padded at their end. Padding changes no
 output and no final state, whatever it contains. A reversed layer reads each sequence from its own end.
 
-The batch is laid out as rows (`s2s.nn.packing`), in the order of reading. The input projection of all steps is one
-matrix multiplication, the steps run over the rows of each step, and the outputs return to their places.
+The batch is packed (`s2s.nn.packing`) in the order of reading. The input projection of all steps is one matrix
+multiplication, the steps run over the rows of each step, and the outputs are unpacked.
 
 `recurrence` selects the backend (`s2s.nn.backends`): `loop`, `bptt` or `torch`. On a GPU `auto` is torch's function
 (cuDNN) where it has the cell: `rnn`, `lstm`, and `gru` with reset=after, without attention inside the step. Else it is
@@ -21,13 +21,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from s2s import devices
-from s2s.nn.backends import run_together
+from s2s.nn.backends import Backend, run_together
 from s2s.nn.cells import Cell
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels import fused
@@ -81,7 +81,7 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         mask: Tensor | None,
         state: State | None = None,
-        memory: Any = None,
+        *memory: Any,
         context: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Runs the layer.
@@ -90,7 +90,8 @@ class RecurrentLayer(nn.Module):
             x: (B, T, I), or (B, T, I - C) with a context.
             mask: (B, T), True at real elements, which come first; None when all are real.
             state: before the first step; the cell's initial state when None.
-            memory: last argument of the step of a cell such as `AttentionCell`, in the order of x; without a mask only.
+            memory: further arguments of the step of a cell such as `AttentionCell`, in the order of x; without a mask
+                only.
             context: (B / n, C) a fixed context vector, which follows x in the input of every step; each of its rows
                 serves n sequences.
 
@@ -99,21 +100,16 @@ class RecurrentLayer(nn.Module):
         """
         if mask is None and x.size(1) == 1 and state is not None:
             whole, before = _with_context(x, context).squeeze(1), tuple(map(_at_least_fp32, state))
-            new = self.cell.backend.advance(self.cell, whole, before, *(() if memory is None else (memory,)))
+            new = self.cell.backend.advance(self.cell, whole, before, *memory)
             return new[0].unsqueeze(1), new
-        return self.run(x, self.directed(lay_out(x, mask, self.layout)), state, memory, context)
+        return self.run(x, self.directed(lay_out(x, mask, self.layout)), state, *memory, context=context)
 
     def directed(self, forward: Packing) -> Packing:
         """The layout of a batch in this layer's direction."""
         return forward.reversed() if self.reverse else forward
 
     def run(
-        self,
-        x: Tensor,
-        packing: Packing,
-        state: State | None = None,
-        memory: Any = None,
-        context: Tensor | None = None,
+        self, x: Tensor, packing: Packing, state: State | None, *memory: Any, context: Tensor | None
     ) -> tuple[Tensor, State]:
         """`forward` with a known layout."""
         name, _ = self.select_backend(x.device)
@@ -121,24 +117,23 @@ class RecurrentLayer(nn.Module):
             return self._run_torch(x, packing, state, context)
         gx, initial = self._project_and_init(x, packing, state, context)
         run = self.cell.backend.loop if name == "loop" else self.cell.backend.sequence
-        more = () if memory is None else (memory,)
-        states = run(self.cell, gx, packing.first(initial), packing.sizes, *more)
+        states = run(self.cell, gx, packing.first(initial), packing.batch_sizes, *memory)
         return packing.unpack(states[0]), packing.final(states, initial)
 
     @staticmethod
-    def both(
-        forward: RecurrentLayer, backward: RecurrentLayer, x: Tensor, whole: Packing, states: list[State | None]
+    def run_level(
+        layers: list[RecurrentLayer], x: Tensor, whole: Packing, states: list[State | None], context: Tensor | None
     ) -> list[tuple[Tensor, State]]:
-        """The results of two layers over the same input; cells that share a kernel step together."""
-        layers = [(one, one.directed(whole), s) for one, s in zip((forward, backward), states, strict=True)]
-        if any(layer.select_backend(x.device)[0] != "bptt" for layer, _, _ in layers):
-            return [layer.run(x, packing, state) for layer, packing, state in layers]
-        starts = [layer._project_and_init(x, packing, state) for layer, packing, state in layers]
+        """`run` of the layers of one level over the same input; cells that share a kernel step together."""
+        runs = [(layer, layer.directed(whole), state) for layer, state in zip(layers, states, strict=True)]
+        if len(layers) == 1 or any(layer.select_backend(x.device)[0] != "bptt" for layer in layers):
+            return [layer.run(x, packing, state, context=context) for layer, packing, state in runs]
+        starts = [layer._project_and_init(x, packing, state, context) for layer, packing, state in runs]
         first = [whole.first(initial) for _, initial in starts]
-        results = run_together([forward.cell, backward.cell], [gx for gx, _ in starts], first, whole.sizes)
+        results = run_together([layer.cell for layer in layers], [gx for gx, _ in starts], first, whole.batch_sizes)
         return [
             (packing.unpack(outputs[0]), packing.final(outputs, initial))
-            for (_, packing, _), outputs, (_, initial) in zip(layers, results, starts, strict=True)
+            for (_, packing, _), outputs, (_, initial) in zip(runs, results, starts, strict=True)
         ]
 
     def trace(
@@ -146,33 +141,37 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         mask: Tensor | None,
         state: State | None = None,
-        memory: Any = None,
+        *memory: Any,
         context: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Every state and gate, through the loop, with gradients.
-
-        Args: see `forward`.
+        """Every state and gate, through the loop, with gradients, for the arguments of `forward`.
 
         Returns:
             (B, T, ·) by name: `state0` (the output h), `state1` …, and the cell's gates; 0 at padding.
         """
         packing = self.directed(Packing.of(x, mask))
         gx, initial = self._project_and_init(x, packing, state, context)
-        current, more = packing.first(initial), () if memory is None else (memory,)
+        current = packing.first(initial)
         rows: list[dict[str, Tensor]] = []
-        for inputs in gx.to(initial[0].dtype).split_with_sizes(packing.sizes):
+        for inputs in gx.to(initial[0].dtype).split_with_sizes(packing.batch_sizes):
             old = tuple(s[: len(inputs)] for s in current)
-            current = self.cell.step(inputs, old, *more)
-            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(inputs, old, *more))
+            current = self.cell.step(inputs, old, *memory)
+            rows.append({f"state{i}": s for i, s in enumerate(current)} | self.cell.gates(inputs, old, *memory))
         return {name: packing.unpack(torch.cat([row[name] for row in rows])) for name in rows[0]}
 
     def _project_and_init(
-        self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None = None
+        self, x: Tensor, packing: Packing, state: State | None, context: Tensor | None
     ) -> tuple[Tensor, State]:
-        """The input projection (N, ·) of all steps, and the initial state (B, H)."""
-        projected = self._project(x, packing, context)
+        """The input projection (N, ·) of all steps, a context vector projected once; and the initial state (B, H)."""
+        cell, backend = self.cell, self.cell.backend
+        if context is None or not cell.affine_input:
+            projected = cell.project(packing.pack(_with_context(x, context)))
+        else:
+            share = backend.column_projection(cell, x.size(-1), cell.input_size)(context)
+            each = share.repeat_interleave(x.size(0) // context.size(0), dim=0)
+            projected = packing.add(backend.project_first_columns(cell, packing.pack(x)), each)
         if state is None:
-            state = self.cell.initial_state(x.size(0), _at_least_fp32(projected.new_empty(0)))
+            state = cell.initial_state(x.size(0), _at_least_fp32(projected.new_empty(0)))
         return projected, tuple(map(_at_least_fp32, state))
 
     def _run_torch(
@@ -182,20 +181,11 @@ class RecurrentLayer(nn.Module):
             state = self.cell.initial_state(x.size(0), _at_least_fp32(x.new_empty(0)))
         rows = packing.pack(_with_context(x, context))
         rnn = self.cell.backend.torch_equivalent(self.cell)
-        outputs, final = fused.run(rnn, rows, packing.sizes, packing.first(state), packing.padding)
+        outputs, final = fused.run(rnn, rows, packing.batch_sizes, packing.first(state), packing.padding)
         if packing.padding is None:
             return packing.unpack(outputs), packing.in_batch_order(final, state)
         (output,) = packing.final((outputs,), state[:1])
         return packing.unpack(outputs), (output, *final[1:])
-
-    def _project(self, x: Tensor, packing: Packing, context: Tensor | None) -> Tensor:
-        """The input projection of all steps; a context vector is projected once."""
-        cell, backend = self.cell, self.cell.backend
-        if context is None or not backend.splits_input(cell):
-            return cell.project(packing.pack(_with_context(x, context)))
-        share = backend.column_projection(cell, x.size(-1), cell.input_size)(context)
-        each = share.repeat_interleave(x.size(0) // context.size(0), dim=0)
-        return packing.add(backend.project_first_columns(cell, packing.pack(x)), each)
 
 
 def _at_least_fp32(state: Tensor) -> Tensor:
@@ -216,8 +206,7 @@ def lay_out(x: Tensor, mask: Tensor | None, layout: Layout, lengths: Sequence[in
     if layout == "auto":
         dense = lengths is None or sum(lengths) >= DENSE * x.size(0) * x.size(1)
         layout = "padded" if devices.on_gpu(x) and dense else "packed"
-    even = lengths is not None and min(lengths) == x.size(1)
-    if mask is None or even or layout == "packed":
+    if mask is None or layout == "packed" or (lengths is not None and min(lengths) == x.size(1)):
         return Packing.of(x, mask, lengths)
     return Packing.padded(x, mask)
 
@@ -247,19 +236,14 @@ class RecurrentStack(nn.Module):
     ) -> tuple[Tensor, list[State]]:
         """(B, T, I) -> outputs (B, T, ·) and the final state of each layer, bottom up, forward before reversed.
 
-        A context, see `RecurrentLayer`, is an input of the first level, which then has one direction. For the lengths
-        see `Packing.of`.
+        A context, see `RecurrentLayer`, is an input of the first level. For the lengths see `Packing.of`.
         """
         finals: list[State] = []
         packing = lay_out(x, mask, self.layout, lengths)
         for layers, initial in self._levels(states):
-            first = not finals
-            x = x if first else self.dropout(x)
-            if len(layers) == 2:
-                results = RecurrentLayer.both(layers[0], layers[1], x, packing, initial)
-            else:
-                (layer,) = layers
-                results = [layer.run(x, layer.directed(packing), initial[0], context=context if first else None)]
+            if finals:
+                x, context = self.dropout(x), None
+            results = RecurrentLayer.run_level(layers, x, packing, initial, context)
             finals += [final for _, final in results]
             x = results[0][0] if len(results) == 1 else torch.cat([output for output, _ in results], dim=-1)
         return x, finals
@@ -267,16 +251,12 @@ class RecurrentStack(nn.Module):
     def trace(
         self, x: Tensor, mask: Tensor | None, states: list[State] | None = None, context: Tensor | None = None
     ) -> list[dict[str, Tensor]]:
-        """`RecurrentLayer.trace` of each layer, in the order of the states.
-
-        Args: see `forward`.
-        """
+        """`RecurrentLayer.trace` of each layer, in the order of the states, for the arguments of `forward`."""
         traces: list[dict[str, Tensor]] = []
         for layers, initial in self._levels(states):
-            first = not traces
-            x = x if first else self.dropout(x)
-            for layer, state in zip(layers, initial, strict=True):
-                traces.append(layer.trace(x, mask, state, context=context if first else None))
+            if traces:
+                x, context = self.dropout(x), None
+            traces += [layer.trace(x, mask, s, context=context) for layer, s in zip(layers, initial, strict=True)]
             x = torch.cat([trace["state0"] for trace in traces[-len(layers) :]], dim=-1)
         return traces
 
@@ -286,6 +266,58 @@ class RecurrentStack(nn.Module):
         for level in self.levels:
             layers: list[RecurrentLayer] = list(level)  # type: ignore[call-overload]
             yield layers, list(islice(remaining, len(layers)))
+
+
+class StackedCell(Cell):
+    """Cells on top of each other as one cell, with dropout in between.
+
+    State: the states of the top cell, then those of each cell below it, as a cell's output is its first state.
+    """
+
+    def __init__(self, cells: list[Cell], dropout: float) -> None:
+        super().__init__(cells[0].input_size, cells[-1].hidden_size)
+        self.cells = nn.ModuleList(cells)
+        self.dropout = Dropout(dropout)
+        self.num_states = sum(cell.num_states for cell in cells)
+        self.affine_input = cells[0].affine_input
+        self.backend = _StackedBackend()
+
+    def bottom_up(self) -> list[Cell]:
+        return cast("list[Cell]", list(self.cells))
+
+    def project(self, x: Tensor) -> Tensor:
+        return self.bottom_up()[0].project(x)
+
+    def _steps(self, gx: Tensor, state: State) -> Iterator[tuple[Cell, Tensor, State, State]]:
+        """For each cell, bottom up: the cell, its projected input, its old state and its new one."""
+        new: State = ()
+        for cell in self.bottom_up():
+            gx = cell.project(self.dropout(new[0])) if new else gx
+            state, old = state[: -cell.num_states], state[-cell.num_states :]
+            new = cell.step(gx, old)
+            yield cell, gx, old, new
+
+    def step(self, gx: Tensor, state: State) -> State:
+        return tuple(s for _, _, _, new in reversed(list(self._steps(gx, state))) for s in new)
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        return tuple(s for cell in reversed(self.bottom_up()) for s in cell.initial_state(batch, like))
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        """The gates of each cell, with the prefix `layer1.` for the bottom one and so on."""
+        return {
+            f"layer{level}.{name}": value
+            for level, (cell, inputs, old, _) in enumerate(self._steps(gx, state), 1)
+            for name, value in cell.gates(inputs, old).items()
+        }
+
+
+class _StackedBackend(Backend):
+    """The input projection is that of the bottom cell."""
+
+    def input_weight(self, cell: Cell, start: int, stop: int) -> Tensor | None:
+        bottom = cast(StackedCell, cell).bottom_up()[0]
+        return bottom.backend.input_weight(bottom, start, stop)
 
 
 def set_recurrence(model: nn.Module, recurrence: Recurrence, device: torch.device, layout: Layout = "auto") -> None:

@@ -50,9 +50,7 @@ class ProcessGroup:
         return [float(v) for v in tensor.tolist()]
 
     def all_reduce_tensors(self, tensors: Sequence[Tensor]) -> None:
-        """Sums tensors of one device over all processes, in place, with one message per dtype."""
-        if self.size == 1:
-            return
+        """Sums tensors of one device over several processes, in place, with one message per dtype."""
         for dtype in dict.fromkeys(t.dtype for t in tensors):
             bucket = [t for t in tensors if t.dtype == dtype]
             flat = torch.cat([t.flatten() for t in bucket])

@@ -41,13 +41,9 @@ class TrainingState:
 
     def limit(self, config: TrainingConfig) -> str:
         """Returns the name of the limit that is reached, or ""."""
-        if config.max_steps is not None and self.step >= config.max_steps:
-            return "max_steps"
-        if config.max_epochs is not None and self.epoch >= config.max_epochs:
-            return "max_epochs"
-        if config.patience is not None and self.unimproved >= config.patience:
-            return "patience"
-        return ""
+        counts = {"max_steps": self.step, "max_epochs": self.epoch, "patience": self.unimproved}
+        limits = ((name, getattr(config, name), count) for name, count in counts.items())
+        return next((name for name, limit, count in limits if limit is not None and count >= limit), "")
 
     def total_steps(self, config: TrainingConfig, num_batches: int) -> int | None:
         """Returns the updates of the whole run as far as its limits determine them, with `num_batches` an epoch."""

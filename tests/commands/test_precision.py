@@ -11,12 +11,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from s2s import precision
+from s2s import dtype_choice
 from s2s.commands import precision as in_commands
 from s2s.commands.console import plain
 from s2s.commands.precision import decide_precision
 from s2s.commands.train import run_config
-from s2s.precision import Rates
+from s2s.dtype_choice import Rates
 from tests.commands.conftest import SMALL_RECURRENT, Done
 
 Measured = Callable[[float, float], list[list[Any]]]
@@ -33,7 +33,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
             asked.append(list(shapes))
             return Rates(fp32, bf16)
 
-        for module in (precision, in_commands):
+        for module in (dtype_choice, in_commands):
             monkeypatch.setattr(module, "measured_rates", rates)
         return asked
 

@@ -168,7 +168,7 @@ def test_both_directions_together_equal_each_alone(kind: str) -> None:
     mask = torch.arange(6) < torch.tensor([6, 1, 4, 0, 3]).unsqueeze(1)
     inputs = [x, *layers[0].parameters(), *layers[1].parameters()]
     results = []
-    together = RecurrentLayer.both(layers[0], layers[1], x, Packing.of(x, mask), [None, None])
+    together = RecurrentLayer.run_level(layers, x, Packing.of(x, mask), [None, None], None)
     for run in (together, [f(x, mask) for f in layers]):
         tensors = [tensor for outputs, final in run for tensor in (outputs, *final)]
         total = torch.stack([(t * (n + 1)).sin().sum() for n, t in enumerate(tensors)]).sum()

@@ -35,9 +35,9 @@ def test_rows_are_those_of_a_packed_sequence(lengths: list[int], reverse: bool) 
         batch_first=True,
         enforce_sorted=False,
     )
-    assert packing.sizes == theirs.batch_sizes.tolist()
+    assert packing.batch_sizes == theirs.batch_sizes.tolist()
     # Sentences of one length may come in any order: each step has the same rows.
-    for mine, other in zip(rows.split(packing.sizes), theirs.data.split(packing.sizes), strict=True):
+    for mine, other in zip(rows.split(packing.batch_sizes), theirs.data.split(packing.batch_sizes), strict=True):
         assert sorted(mine.tolist()) == sorted(other.tolist())
 
 

@@ -11,10 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s2s.nn.attention import AttentionCell, BahdanauAttention, StackedCell
+from s2s.nn.attention import AttentionCell, BahdanauAttention
 from s2s.nn.backends import Backend
 from s2s.nn.cells import CELLS, LSTM, RNN, Cell, State
-from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack, check_recurrence, set_recurrence
+from s2s.nn.recurrent import (
+    Recurrence,
+    RecurrentLayer,
+    RecurrentStack,
+    StackedCell,
+    check_recurrence,
+    set_recurrence,
+)
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -133,9 +140,9 @@ class Fast(Backend):
     def has_kernel(self, cell: Cell) -> bool:
         return True
 
-    def sequence(self, cell: Cell, gx: Tensor, state: State, sizes: list[int], *memory: object) -> State:
+    def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: object) -> State:
         self.calls += 1
-        return self.loop(cell, gx, state, sizes)
+        return self.loop(cell, gx, state, batch_sizes)
 
 
 def test_a_user_backend_is_used_unless_the_loop_is_configured() -> None:

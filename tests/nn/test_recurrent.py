@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from s2s.nn.attention import StackedCell
 from s2s.nn.cells import CELLS, RNN, Cell
-from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
+from s2s.nn.recurrent import RecurrentLayer, RecurrentStack, StackedCell
 
 pytestmark = pytest.mark.usefixtures("double")
 

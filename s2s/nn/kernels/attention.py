@@ -52,7 +52,6 @@ class StepForm(NamedTuple):
 
     kernel: type[StepKernel]
     query: Query
-    input_feeding: bool
     compute: torch.dtype  # of matrix multiplications
 
 
@@ -69,13 +68,15 @@ class _AttentionSteps:
         self.memory, self.compute = memory, memory.dtype
         self.w, self.v = w.to(self.compute), v.squeeze(0).to(like.dtype)
 
-    def begin_forward(self, keys: Tensor, mask: Tensor, steps: int) -> None:
+    def begin_forward(self, keys: Tensor, mask: Tensor, steps: int) -> tuple[Tensor, ...]:
+        """The tensors to save for the backward pass: q and α of all steps."""
         batch, source, width = keys.shape
         self.twice_keys, self.twice_w, self.twice_v = 2 * keys.to(self.v.dtype), 2 * self.w.T, 2 * self.v
         self.bias = self.v.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
         self.qs = self.memory.new_empty(steps, batch, source, width)
         self.q = self.v.new_empty(batch, source, width)
         self.alphas = self.v.new_empty(steps, batch, source)
+        return self.qs, self.alphas
 
     def project_query(self, queries: Tensor) -> Tensor:
         """(…, H) in the compute dtype -> 2 W s, (…, A)."""
@@ -90,12 +91,9 @@ class _AttentionSteps:
         torch.softmax(scores.add_(self.bias), dim=1, out=alpha)
         return torch.bmm(alpha.to(self.compute).unsqueeze(1), self.memory).squeeze(1)
 
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.qs, self.alphas
-
     def begin_backward(self, qs: Tensor, alphas: Tensor) -> None:
         self.qs, self.alphas = qs, alphas
-        self.q, self.slope, self.dkeys = (self.v.new_zeros(qs.shape[1:]) for _ in range(3))
+        self.q, self.grad_q, self.dkeys = (self.v.new_zeros(qs.shape[1:]) for _ in range(3))
         self.dqueries = self.memory.new_empty(*qs.shape[:2], qs.size(3))
         self.des = torch.empty_like(alphas)
         self.dcontexts = self.memory.new_empty(*qs.shape[:2], self.memory.size(2))
@@ -108,9 +106,9 @@ class _AttentionSteps:
         dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
         product = alpha * dalpha
         torch.addcmul(product, alpha, product.sum(1, keepdim=True), value=-1, out=de)
-        torch.addcmul(q, q, q, value=-1, out=self.slope)
-        self.dkeys.addcmul_(de.unsqueeze(2), self.slope)
-        return dquery.copy_(torch.bmm(de.unsqueeze(1), self.slope).squeeze(1).mul_(self.factor))
+        torch.addcmul(q, q, q, value=-1, out=self.grad_q)  # σ' = q (1 - q)
+        self.dkeys.addcmul_(de.unsqueeze(2), self.grad_q)
+        return dquery.copy_(torch.bmm(de.unsqueeze(1), self.grad_q).squeeze(1).mul_(self.factor))
 
     def gradients(self, queries: Tensor) -> tuple[Tensor, ...]:
         """δ of values, keys, w and v, from all queries (T·B, H)."""
@@ -155,10 +153,10 @@ class AttentionSequence(Function):
         steps, previous = len(gx) // batch, form.query == "previous"
         state: tuple[Tensor, ...] = (tensors[0][:, :hidden], *tensors[1:count])
         kernel = form.kernel(compute, *tensors[count:], w_context=c)
-        kernel.begin_forward(copy_projections((gx,), state[0]), state, [batch] * steps)
+        saved = kernel.begin_forward(copy_projections((gx,), state[0]), state, [batch] * steps)
         memory = values.to(compute)
         attention = _AttentionSteps(memory, w, v, state[0])
-        attention.begin_forward(keys, mask, steps)
+        attention_saved = attention.begin_forward(keys, mask, steps)
         # [s_t; c_t] of each step: W multiplies s_t where it is the query, W_a both.
         outputs = memory.new_empty(steps, batch, hidden + width)
         a = tensors[0][:, hidden:]
@@ -177,11 +175,10 @@ class AttentionSequence(Function):
                 context.copy_(attention.attend(t, attention.project_query(s)))
             if w_a_t is not None and b_a is not None:
                 a = tanh_(torch.add(outputs[t] @ w_a_t, b_a, out=attentional[t]))
-        saved = kernel.saved_tensors()
         ctx.counts = len(tensors), len(saved)
         ctx.save_for_backward(
             *(memory, w, v, c, w_a, b_a, outputs, attentional),
-            *(*tensors, *saved, *attention.saved_tensors()),
+            *(*tensors, *saved, *attention_saved),
         )
         second = outputs[..., hidden:].to(gx.dtype) if w_a is None else attentional
         return second.flatten(0, 1), *saved[:count]
@@ -266,11 +263,11 @@ class AttentionOverTime(Function):
         ctx.dtypes = queries.dtype, values.dtype, keys.dtype
         memory, by_step = values.to(compute), queries.transpose(0, 1).to(compute).contiguous()
         attention = _AttentionSteps(memory, w, v, v)
-        attention.begin_forward(keys, mask, len(by_step))
+        saved = attention.begin_forward(keys, mask, len(by_step))
         contexts = memory.new_empty(*queries.shape[:2], memory.size(2))
         for t, query in enumerate(attention.project_query(by_step).unbind(0)):
             contexts[:, t] = attention.attend(t, query)
-        ctx.save_for_backward(memory, by_step, w, v, *attention.saved_tensors())
+        ctx.save_for_backward(memory, by_step, w, v, *saved)
         return contexts
 
     @staticmethod

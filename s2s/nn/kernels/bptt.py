@@ -30,29 +30,29 @@ from s2s.nn.kernels.stepping import State, StepKernel
 
 
 class RecurrentSequence(Function):
-    """`RecurrentSequence.apply(kernel, compute dtype, sizes, n, *gx, *initial state, *parameters)` -> (…, N, H) each.
+    """`RecurrentSequence.apply(kernel, compute dtype, batch_sizes, n, *gx, *initial state, *parameters)`.
 
-    n tensors gx (N, G·H), packed by `sizes`; with n > 1 the state and the parameters have an axis n in front.
+    n tensors gx (N, G·H), packed by `batch_sizes`; with n > 1 the state and the parameters have an axis n in front.
+    Returns each state, (…, N, H).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, kernel_class: type[StepKernel], compute: torch.dtype, sizes: list[int], n: int, *tensors: Tensor
+        ctx: Any, kernel_class: type[StepKernel], compute: torch.dtype, batch_sizes: list[int], n: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         gx, tensors = tensors[:n], tensors[n:]
-        ctx.kernel_class, ctx.sizes, ctx.compute = kernel_class, sizes, compute
+        ctx.kernel_class, ctx.batch_sizes, ctx.compute = kernel_class, batch_sizes, compute
         ctx.dtypes = [part.dtype for part in gx]
         ctx.set_materialize_grads(False)
         count = kernel_class.num_states
         initial, parameters = tensors[:count], tensors[count:]
         kernel = kernel_class(compute, *parameters)
-        kernel.begin_forward(copy_projections(gx, initial[0]), initial, sizes)
+        saved = kernel.begin_forward(copy_projections(gx, initial[0]), initial, batch_sizes)
         state = initial
-        for t, rows in enumerate(sizes):
+        for t, rows in enumerate(batch_sizes):
             if rows < state[0].size(-2):
                 state = tuple(s[..., :rows, :] for s in state)
             state = kernel.step(t, state)
-        saved = kernel.saved_tensors()
         ctx.save_for_backward(*tensors, *saved)
         ctx.num_inputs = len(tensors)
         return saved[:count]
@@ -63,12 +63,12 @@ class RecurrentSequence(Function):
         inputs, saved = ctx.saved_tensors[: ctx.num_inputs], ctx.saved_tensors[ctx.num_inputs :]
         initial, parameters = inputs[: ctx.kernel_class.num_states], inputs[ctx.kernel_class.num_states :]
         kernel = ctx.kernel_class(ctx.compute, *parameters)
-        kernel.begin_backward(initial, saved, ctx.sizes)
-        dstate: State = tuple(torch.zeros_like(s[..., : ctx.sizes[-1], :]) for s in initial)
-        doutputs = [None if g is None else g.split_with_sizes(ctx.sizes, -2) for g in grads]
-        for t in range(len(ctx.sizes) - 1, -1, -1):
+        kernel.begin_backward(initial, saved, ctx.batch_sizes)
+        dstate: State = tuple(torch.zeros_like(s[..., : ctx.batch_sizes[-1], :]) for s in initial)
+        doutputs = [None if g is None else g.split_with_sizes(ctx.batch_sizes, -2) for g in grads]
+        for t in range(len(ctx.batch_sizes) - 1, -1, -1):
             at_step = [None if g is None else g[t] for g in doutputs]
-            total = tuple(_sum(d, g, ctx.sizes[t]) for d, g in zip(dstate, at_step, strict=True))
+            total = tuple(_sum(d, g, ctx.batch_sizes[t]) for d, g in zip(dstate, at_step, strict=True))
             dstate, _ = kernel.step_backward(t, total)
         dgx, dweight, _, *dbiases = kernel.gradients()
         parts = [dgx] if len(ctx.dtypes) == 1 else dgx.unbind(0)

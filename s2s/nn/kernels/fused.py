@@ -41,13 +41,13 @@ def in_cudnn(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def run(
-    rnn: TorchRNN, rows: Tensor, sizes: list[int], state: State, padding: Tensor | None = None
+    rnn: TorchRNN, rows: Tensor, batch_sizes: list[int], state: State, padding: Tensor | None = None
 ) -> tuple[Tensor, State]:
     """Runs a whole sequence.
 
     Args:
         rows: (N, I), the cell's whole input, as laid out by `s2s.nn.packing`.
-        sizes: rows of each step.
+        batch_sizes: rows of each step.
         state: (B_0, H) each.
         padding: (N, 1), True at padding; None without any.
 
@@ -55,7 +55,7 @@ def run(
         outputs (N, H), and the states after each sequence's last step, in the dtype of `state`. If that step is
         padding, all states but the first are those before the padding.
     """
-    if not sizes:
+    if not batch_sizes:
         return rows.new_zeros(0, state[0].size(-1), dtype=state[0].dtype), state
     compute = compute_dtype(rows)
     if devices.on_gpu(rows) and not in_cudnn(compute, rows.device):
@@ -69,10 +69,10 @@ def run(
     hx = first if len(first) > 1 else first[0]
     inputs, dtype = rows.to(compute), state[0].dtype
     with torch.autocast(rows.device.type, enabled=False):
-        if sizes[0] == sizes[-1]:  # the time axis comes first
-            outputs, *final = function(inputs.view(len(sizes), sizes[0], -1), hx, weights, *options, False)
+        if batch_sizes[0] == batch_sizes[-1]:  # the time axis comes first
+            outputs, *final = function(inputs.view(len(batch_sizes), batch_sizes[0], -1), hx, weights, *options, False)
         else:
-            outputs, *final = function(inputs, torch.tensor(sizes), hx, weights, *options)
+            outputs, *final = function(inputs, torch.tensor(batch_sizes), hx, weights, *options)
     final_states = tuple(s.reshape(old.shape).to(dtype) for s, old in zip(final, state, strict=True))
     return outputs.reshape(len(rows), -1).to(dtype), final_states
 

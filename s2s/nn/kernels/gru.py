@@ -44,13 +44,14 @@ class GRUSteps(StepKernel):
         gates, candidate = self._gates_and_candidate(activations)
         return [gates, gates[..., : self.hidden], gates[..., -self.hidden :], candidate]
 
-    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
-        self.activations, self.hs = gx, self._empty(gx)
-        self.inputs, *inputs = self._input_buffers(gx)
-        self.reset_inputs, *reset_inputs = self._input_buffers(gx)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs = self._empty(gx)
+        whole, *inputs = self._input_buffers(gx)
+        reset_whole, *reset_inputs = self._input_buffers(gx)
         self.w_gates_t, self.w_candidate_t = self.w_gates.mT, self.w_candidate.mT
-        buffers = [self.hs, self.inputs, self.reset_inputs, *reset_inputs, *inputs]
-        self.views = split_steps(sizes, *self._activation_views(gx), *buffers)
+        buffers = [hs, whole, reset_whole, *reset_inputs, *inputs]
+        self.views = split_steps(batch_sizes, *self._activation_views(gx), *buffers)
+        return hs, gx, whole, reset_whole
 
     def step(self, t: int, state: State) -> State:
         gates, z, r, candidate, new, inputs, reset_inputs, reset_h, context_copy, old, context = self.views[t]
@@ -62,14 +63,11 @@ class GRUSteps(StepKernel):
         tanh_(candidate.add_(reset_inputs @ self.w_candidate_t))
         return (torch.lerp(h, candidate, z, out=new),)
 
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.activations, self.inputs, self.reset_inputs
-
-    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         hs, activations, self.inputs, self.reset_inputs = saved
         self.da = self._empty(hs, self.num_gates + 1, self.compute)
         sequences = [*self._activation_views(activations), *self._gates_and_candidate(self.da)]
-        self.views = split_with_previous(sizes, initial[0], hs, *sequences)
+        self.views = split_with_previous(batch_sizes, initial[0], hs, *sequences)
         grad = self._empty(initial[0], self.num_gates)
         self.scratch = Scratch(torch.empty_like(initial[0]), grad, *grad.chunk(self.num_gates, dim=-1))
 
@@ -77,9 +75,9 @@ class GRUSteps(StepKernel):
         views, (dh,) = self.views[t], grads
         _, z, r, candidate, da_gates, da_candidate, _ = views
         buffer, grad, *_ = scratch = self.scratch[dh.size(-2)]
-        slope = torch.mul(candidate, candidate, out=buffer)
-        torch.addcmul(z, z, slope, value=-1, out=slope)
-        u, dcontext = self._split((da_candidate.copy_(slope.mul_(dh)) @ self.w_candidate).to(dh.dtype))
+        grad_a = torch.mul(candidate, candidate, out=buffer)  # ∂h/∂a_h̃
+        torch.addcmul(z, z, grad_a, value=-1, out=grad_a)
+        u, dcontext = self._split((da_candidate.copy_(grad_a.mul_(dh)) @ self.w_candidate).to(dh.dtype))
         self._gate_gradients(views, scratch, dh, u)
         direct = torch.addcmul(dh, dh, z, value=-1).addcmul_(u, r)
         through_gates, dcontext_gates = self._split((da_gates.copy_(grad) @ self.w_gates).to(dh.dtype))
@@ -126,13 +124,12 @@ class GRUAfterSteps(StepKernel):
         super().__init__(compute, weight, w_context=gates_only)
         self.bias = biases[0].unsqueeze(-2)
 
-    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
-        self.activations = gx
-        self.hs, self.ms = (self._empty(gx) for _ in range(2))
-        self.inputs, *inputs = self._input_buffers(gx)
-        self.w_t = self.w.mT
-        sequences = [gx[..., : 2 * self.hidden], *gx.chunk(3, dim=-1), self.ms, self.hs, self.inputs, *inputs]
-        self.views = split_steps(sizes, *sequences)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs, ms = (self._empty(gx) for _ in range(2))
+        whole, *inputs = self._input_buffers(gx)
+        gates = [gx[..., : 2 * self.hidden], *gx.chunk(3, dim=-1)]
+        self.views = split_steps(batch_sizes, *gates, ms, hs, whole, *inputs)
+        return hs, gx, ms, whole
 
     def step(self, t: int, state: State) -> State:
         zr, z, r, candidate, m, new, inputs, old, context = self.views[t]
@@ -146,16 +143,13 @@ class GRUAfterSteps(StepKernel):
         tanh_(candidate.addcmul_(r, m))
         return (torch.lerp(h, candidate, z, out=new),)
 
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.activations, self.ms, self.inputs
-
-    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         hs, activations, ms, self.inputs = saved
         split = 2 * self.hidden
         self.dgh = self._empty(hs, 3, self.compute)
         self.da_h = self._empty(hs, dtype=self.compute)
         sequences = [activations[..., :split], *activations.chunk(3, dim=-1), ms, self.dgh, self.da_h]
-        self.views = split_with_previous(sizes, initial[0], hs, *sequences)
+        self.views = split_with_previous(batch_sizes, initial[0], hs, *sequences)
         grad = self._empty(initial[0], 3)
         self.scratch = Scratch(torch.empty_like(initial[0]), grad, grad[..., :split], *grad.chunk(3, dim=-1))
 
@@ -163,8 +157,8 @@ class GRUAfterSteps(StepKernel):
         zr, z, r, candidate, m, dgh, da_h, h = self.views[t]
         (dh,) = grads
         buffer, grad, da_zr, da_z, da_r, dm = self.scratch[dh.size(-2)]
-        slope = torch.mul(candidate, candidate, out=buffer)
-        da_candidate = torch.addcmul(z, z, slope, value=-1, out=slope).mul_(dh)
+        grad_a = torch.mul(candidate, candidate, out=buffer)  # ∂h/∂a_h̃
+        da_candidate = torch.addcmul(z, z, grad_a, value=-1, out=grad_a).mul_(dh)
         da_h.copy_(da_candidate)
         torch.mul(da_candidate, r, out=dm)
         torch.addcmul(zr, zr, zr, value=-1, out=da_zr)

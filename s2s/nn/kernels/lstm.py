@@ -4,7 +4,7 @@
     δa_f = δc_t ⊙ c_{t-1} ⊙ f (1 - f)      δa_i = δc_t ⊙ c̃ ⊙ i (1 - i)
     δa_o = δh_t ⊙ tanh(c_t) ⊙ o (1 - o)    δa_c̃ = δc_t ⊙ i ⊙ (1 - c̃²)
 
-A gate that is fixed at 1 has a_t = ∞, where its derivative is 0.
+A removed gate, whose activation is 1, has a_t = ∞, where its derivative is 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s2s.nn.kernels.stepping import Scratch, State, StepKernel, split_steps, split_with_previous, tanh_, weight_gradient
+from s2s.nn.kernels.stepping import Scratch, State, StepKernel, split_steps, split_with_previous, tanh_
 
 
 class LSTMSteps(StepKernel):
@@ -20,14 +20,13 @@ class LSTMSteps(StepKernel):
 
     num_states = 2
 
-    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
-        self.gates = gx
-        self.hs, self.cs, self.tanh_cs = (self._empty(gx) for _ in range(3))
-        self.inputs, *inputs = self._input_buffers(gx)
-        self.w_t = self.w.mT
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs, cs, tanh_cs = (self._empty(gx) for _ in range(3))
+        whole, *inputs = self._input_buffers(gx)
         split = 3 * self.hidden
         gates = [gx, gx[..., :split], gx[..., split:], *gx.chunk(4, dim=-1)]
-        self.views = split_steps(sizes, *gates, self.hs, self.cs, self.tanh_cs, self.inputs, *inputs)
+        self.views = split_steps(batch_sizes, *gates, hs, cs, tanh_cs, whole, *inputs)
+        return hs, cs, tanh_cs, gx, whole
 
     def step(self, t: int, state: State) -> State:
         gates, sigmoids, tanhs, f, i, o, candidate, h, c, tanh_c, inputs, old, _ = self.views[t]
@@ -38,15 +37,12 @@ class LSTMSteps(StepKernel):
         torch.mul(f, state[1], out=c).addcmul_(i, candidate)
         return torch.mul(o, tanh_(tanh_c.copy_(c)), out=h), c
 
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.cs, self.tanh_cs, self.gates, self.inputs
-
-    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         _, cs, tanh_cs, gates, self.inputs = saved
         split = 3 * self.hidden
         self.da = self._empty(tanh_cs, 4, self.compute)
         sequences = [gates[..., :split], *gates.chunk(4, dim=-1), tanh_cs, self.da]
-        self.views = split_with_previous(sizes, initial[1], cs, *sequences)
+        self.views = split_with_previous(batch_sizes, initial[1], cs, *sequences)
         grad = self._empty(initial[1], 4)
         self.scratch = Scratch(torch.empty_like(initial[1]), grad, grad[..., :split], *grad.chunk(4, dim=-1))
 
@@ -54,9 +50,9 @@ class LSTMSteps(StepKernel):
         sigmoids, f, i, o, candidate, tanh_c, da, old_c = self.views[t]
         dh, dc = grads
         buffer, grad, da_sigmoids, da_f, da_i, da_o, da_c = self.scratch[dh.size(-2)]
-        slope = torch.mul(tanh_c, tanh_c, out=buffer)
-        torch.addcmul(o, o, slope, value=-1, out=slope)
-        dc = torch.addcmul(dc, dh, slope)
+        grad_c = torch.mul(tanh_c, tanh_c, out=buffer)  # ∂h/∂c
+        torch.addcmul(o, o, grad_c, value=-1, out=grad_c)
+        dc = torch.addcmul(dc, dh, grad_c)
         torch.addcmul(sigmoids, sigmoids, sigmoids, value=-1, out=da_sigmoids)
         da_f.mul_(dc).mul_(old_c)
         da_i.mul_(dc).mul_(candidate)
@@ -65,6 +61,3 @@ class LSTMSteps(StepKernel):
         torch.addcmul(i, i, da_c, value=-1, out=da_c).mul_(dc)
         dh, dcontext = self._split((da.copy_(grad) @ self.w).to(dh.dtype))
         return (dh, dc.mul_(f)), dcontext
-
-    def gradients(self) -> tuple[Tensor, ...]:
-        return self.da, *self._split(weight_gradient(self.da, self.inputs))

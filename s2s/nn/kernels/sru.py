@@ -30,12 +30,12 @@ class SRUSteps(StepKernel):
         self.w_context = None if w_context is None else w_context.to(compute)
         self.context_size = 0 if w_context is None else w_context.size(-1)
 
-    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
-        self.activations = gx
-        self.hs, self.cs = (self._empty(gx) for _ in range(2))
-        self.contexts = gx.new_empty(*gx.shape[:-1], self.context_size, dtype=self.compute)
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        hs, cs = (self._empty(gx) for _ in range(2))
+        contexts = gx.new_empty(*gx.shape[:-1], self.context_size, dtype=self.compute)
         views = [gx, gx[..., self.hidden : 3 * self.hidden], *gx.chunk(4, dim=-1)]
-        self.views = split_steps(sizes, *views, self.hs, self.cs, self.contexts)
+        self.views = split_steps(batch_sizes, *views, hs, cs, contexts)
+        return hs, cs, gx, contexts
 
     def step(self, t: int, state: State) -> State:
         a, fr, candidate, f, r, skip, h, c, context = self.views[t]
@@ -47,15 +47,12 @@ class SRUSteps(StepKernel):
         torch.lerp(candidate, state[1], f, out=c)
         return torch.lerp(skip, c, r, out=h), c
 
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        return self.hs, self.cs, self.activations, self.contexts
-
-    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         hs, cs, activations, self.contexts = saved
         gates = slice(self.hidden, 3 * self.hidden)
         self.da = self._empty(hs, 4, self.compute)
         sequences = [activations[..., gates], *activations.chunk(4, dim=-1), cs, self.da]
-        self.views = split_with_previous(sizes, initial[1], cs, *sequences)
+        self.views = split_with_previous(batch_sizes, initial[1], cs, *sequences)
         grad = self._empty(initial[1], 4)
         self.dv = torch.zeros_like(self.v.expand(*initial[1].shape[:-1], -1))
         grads = [grad, grad[..., gates], *grad.chunk(4, dim=-1), *self.dv.chunk(2, dim=-1)]

@@ -1,8 +1,6 @@
 """Step kernels: the interface and the helpers that the hand-written kernels of all cells share.
 
-The batch is packed (see `s2s.nn.packing`): the rows of step t, one for each sentence that has not ended, precede those
-of step t + 1. `sizes` holds the number of rows of each step. It never grows, so the sentences of step t + 1 are the
-first ones of step t.
+The batch is packed: `batch_sizes` holds the number of rows of each step, see `s2s.nn.packing`.
 
 Letters: N rows of all steps, B_t of step t, H hidden, G gates, C context inputs. An optional axis before the rows holds
 several cells (both directions of a layer) that step together: starting operations dominates the time of a small step,
@@ -27,8 +25,8 @@ State = tuple[Tensor, ...]
 class StepKernel:
     """Forward and backward steps of a cell, with the buffers for a whole sequence.
 
-    Forward: `begin_forward`, then `step` for t = 0 … T - 1; `saved_tensors` is kept for the backward pass. Backward, on
-    a new instance: `begin_backward`, then `step_backward` for t = T - 1 … 0, then `gradients`.
+    Forward: `begin_forward`, then `step` for t = 0 … T - 1, which fill the tensors that `begin_forward` returned.
+    Backward, on a new instance: `begin_backward`, then `step_backward` for t = T - 1 … 0, then `gradients`.
 
     Args:
         compute: compute dtype, that of matrix multiplications.
@@ -38,12 +36,16 @@ class StepKernel:
             context vector of attention. These inputs are written to `context_inputs(t)` before `step`.
 
     Attributes:
-        num_states: number of state tensors of the cell; `saved_tensors` begins with them, (…, N, H) each.
+        num_states: number of state tensors of the cell.
         views: for each step, its rows of the pass's buffers; in the forward pass the context inputs come last.
+        inputs: (…, N, H + C) state and context inputs that the weight multiplies in each step.
+        da: (…, N, G·H) gradients of the pre-activations, which `step_backward` writes.
     """
 
     num_states: ClassVar[int] = 1
     views: list[tuple[Tensor, ...]]
+    inputs: Tensor
+    da: Tensor
 
     def __init__(self, compute: torch.dtype, weight: Tensor, *biases: Tensor, w_context: Tensor | None = None) -> None:
         self.compute = compute
@@ -51,9 +53,15 @@ class StepKernel:
         self.context_size = 0 if w_context is None else w_context.size(-1)
         joined = weight if w_context is None else torch.cat([weight, w_context], dim=-1)
         self.w = joined.to(compute)  # (…, G·H, H + C): one multiplication for state and context inputs
+        self.w_t = self.w.mT
 
-    def begin_forward(self, gx: Tensor, initial: State, sizes: list[int]) -> None:
-        """Takes the input projection (…, N, G·H), which may be overwritten, and the initial state (…, B_0, H)."""
+    def begin_forward(self, gx: Tensor, initial: State, batch_sizes: list[int]) -> tuple[Tensor, ...]:
+        """The tensors to save for the backward pass: first the states (…, N, H).
+
+        Args:
+            gx: the input projection (…, N, G·H), which may be overwritten.
+            initial: the state (…, B_0, H) before the first step.
+        """
         raise NotImplementedError
 
     def step(self, t: int, state: State) -> State:
@@ -64,10 +72,7 @@ class StepKernel:
         """The buffer for the context inputs of step t, (B_t, C), in the compute dtype."""
         return self.views[t][-1]
 
-    def saved_tensors(self) -> tuple[Tensor, ...]:
-        raise NotImplementedError
-
-    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], sizes: list[int]) -> None:
+    def begin_backward(self, initial: State, saved: tuple[Tensor, ...], batch_sizes: list[int]) -> None:
         raise NotImplementedError
 
     def step_backward(self, t: int, grads: State) -> tuple[State, Tensor]:
@@ -76,7 +81,7 @@ class StepKernel:
 
     def gradients(self) -> tuple[Tensor, ...]:
         """δgx (…, N, G·H) in the compute dtype; δ of weight, of w_context (width 0 without it), of each bias."""
-        raise NotImplementedError
+        return self.da, *self._split(weight_gradient(self.da, self.inputs))
 
     def _empty(self, like: Tensor, gates: int = 1, dtype: torch.dtype | None = None) -> Tensor:
         """A buffer (…, gates · H) for the rows of `like` (…, ·)."""
@@ -104,13 +109,13 @@ class Scratch(dict[int, tuple[Tensor, ...]]):
         return self[rows]
 
 
-def split_steps(sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
+def split_steps(batch_sizes: list[int], *sequences: Tensor) -> list[tuple[Tensor, ...]]:
     """For each step its rows of each sequence (…, N, ·)."""
-    return list(zip(*(sequence.split_with_sizes(sizes, -2) for sequence in sequences), strict=True))
+    return list(zip(*(sequence.split_with_sizes(batch_sizes, -2) for sequence in sequences), strict=True))
 
 
 def split_with_previous(
-    sizes: list[int], initial: Tensor, states: Tensor, *sequences: Tensor
+    batch_sizes: list[int], initial: Tensor, states: Tensor, *sequences: Tensor
 ) -> list[tuple[Tensor, ...]]:
     """`split_steps` of the sequences, followed by the state before each step.
 
@@ -118,9 +123,9 @@ def split_with_previous(
         initial: (…, B_0, H), before the first step.
         states: (…, N, H), after each step.
     """
-    new = states.split_with_sizes(sizes, -2)
-    old = [initial, *(rows[..., :size, :] for rows, size in zip(new, sizes[1:], strict=False))]
-    return [(*views, state) for views, state in zip(split_steps(sizes, *sequences), old, strict=True)]
+    new = states.split_with_sizes(batch_sizes, -2)
+    old = [initial, *(rows[..., :size, :] for rows, size in zip(new, batch_sizes[1:], strict=False))]
+    return [(*views, state) for views, state in zip(split_steps(batch_sizes, *sequences), old, strict=True)]
 
 
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:

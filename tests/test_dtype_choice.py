@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from s2s import precision
-from s2s.precision import Rates, choose_precision, measured_rates
+from s2s import dtype_choice
+from s2s.dtype_choice import Rates, choose_precision, measured_rates
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def test_bf16_is_chosen_from_a_speedup_of_1_3_on(monkeypatch: pytest.MonkeyPatch
         measured.append(shapes)
         return Rates(fp32=20e9, bf16=bf16 * 20e9)
 
-    monkeypatch.setattr(precision, "measured_rates", rates)
+    monkeypatch.setattr(dtype_choice, "measured_rates", rates)
     choice = choose_precision([(3, 4)], CPU)
     assert choice.precision == expected
     assert measured == [[(3, 4)]]
@@ -72,7 +72,7 @@ def test_a_gpu_reports_native_bf16(monkeypatch: pytest.MonkeyPatch, native: bool
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
-    monkeypatch.setattr(precision, "measured_rates", never)
+    monkeypatch.setattr(dtype_choice, "measured_rates", never)
     choice = choose_precision([(3, 4)], torch.device("cuda"))
     assert choice.precision == expected
     assert "a card" in choice.reason

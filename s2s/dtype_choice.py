@@ -43,15 +43,9 @@ class Rates:
     def of(self, dtype: Dtype) -> float:
         return self.fp32 if dtype == "fp32" else self.bf16
 
-    @property
-    def faster(self) -> Dtype:
-        """The dtype that `auto` chooses."""
-        return "bf16" if self.bf16 >= GAIN * self.fp32 else "fp32"
-
     def ratio_against(self, dtype: Dtype) -> float:
         """Returns the speedup of the other dtype over `dtype`."""
-        other: Dtype = "bf16" if dtype == "fp32" else "fp32"
-        return self.of(other) / self.of(dtype)
+        return self.bf16 / self.fp32 if dtype == "fp32" else self.fp32 / self.bf16
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ def choose_precision(shapes: Iterable[Shape], device: torch.device) -> Choice:
     if device.type != "cpu":
         return Choice("fp32", f"bf16 is not tried on {device.type}")
     rates = measured_rates(shapes)
-    choice = rates.faster
+    choice: Dtype = "bf16" if rates.bf16 >= GAIN * rates.fp32 else "fp32"
     other: Dtype = "fp32" if choice == "bf16" else "bf16"
     return Choice(
         choice,
