@@ -37,10 +37,10 @@ import torch
 from numpy.typing import NDArray
 
 from s2s.benchmark import cells
-from s2s.benchmark.against import RecurrentShape, TransformerShape
 from s2s.benchmark.cells import CellsConfig
 from s2s.benchmark.machine import Done, gemm_rate
 from s2s.benchmark.programs import Arrays, Program, arrays_of, specification, write_batches
+from s2s.benchmark.shapes import RecurrentShape, TransformerShape
 from s2s.data.batching import collate
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError

@@ -22,10 +22,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 
-from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import Done, free_memory
-from s2s.benchmark.peers.ours import section
 from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, specification, write_batches
+from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
@@ -63,7 +62,7 @@ class ScalingConfig:
             S2SError: there is no batch, or a model cannot be built.
         """
         for name, shape in self.models.items():
-            errors = check_model(section(asdict(shape)), None, [])
+            errors = check_model(model_section(asdict(shape)), None, [])
             if errors:
                 raise S2SError(f"config: scaling.models.{name} cannot be built: {'; '.join(errors)}")
         sizes = [(batch, length) for batch in sorted({*self.batch}) for length in sorted({*self.length})]

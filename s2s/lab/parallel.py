@@ -24,9 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import facts, medians
-from s2s.benchmark.peers.ours import section
+from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
 from s2s.config import TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
@@ -86,7 +85,7 @@ def step_times(values: Mapping[str, Any]) -> dict[str, Any]:
     torch.manual_seed(1)
     steps: dict[str, Callable[[], object]] = {}
     for name, shape in values["models"].items():
-        model = build_model(section(shape), values["vocabulary"], values["vocabulary"])
+        model = build_model(model_section(shape), values["vocabulary"], values["vocabulary"])
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
         for length in values["lengths"]:
             batch = random_batch(max(1, values["tokens"] // length), length, values["vocabulary"])
@@ -128,7 +127,7 @@ def chain(shape: Mapping[str, Any], length: int) -> int:
     It ends at the decoder's last hidden states: the loss is computed in blocks, whose sequence saves memory and is no
     dependency.
     """
-    model = build_model(section(dict(shape)), 10, 10).eval()
+    model = build_model(model_section(dict(shape)), 10, 10).eval()
     assert isinstance(model, EncoderDecoder)
     set_recurrence(model, "loop", CPU)  # as in the equations
     with torch.no_grad(), ChainCounter() as counter:

@@ -6,8 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
-from s2s.benchmark.peers.ours import section
+from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
 from s2s.lab import parallel
 from s2s.lab.parallel import ChainCounter, chain
 from s2s.lab.runner import JobRunner
@@ -47,7 +46,7 @@ def test_recurrence_makes_a_chain_and_self_attention_does_not(runner: JobRunner)
 
 def test_the_timed_models_have_about_as_many_weights(root: Path) -> None:
     quick = OmegaConf.load(root / "conf" / "lab" / "parallel.yaml").quick
-    shapes = [section(OmegaConf.to_container(shape)) for shape in quick.models.values()]
+    shapes = [model_section(OmegaConf.to_container(shape)) for shape in quick.models.values()]
     weights = [count_parameters(build_model(shape, quick.vocabulary, quick.vocabulary))[1] for shape in shapes]
     assert len(weights) == 3
     assert max(weights) < 1.06 * min(weights)

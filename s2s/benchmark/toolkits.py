@@ -22,52 +22,15 @@ import torch
 
 from s2s.benchmark.machine import Done, gemm_rate, in_turns
 from s2s.benchmark.programs import MODULES, Arrays, Program, arrays_of, environment, specification, write_batches
+from s2s.benchmark.shapes import RecurrentShape, TransformerShape
 from s2s.config import Precision
 from s2s.data.batching import TrainingData, pad_with_eos
 from s2s.data.corpus import Corpus
 from s2s.data.tokenizer import Tokenizer
 from s2s.errors import S2SError
-from s2s.schema import PositiveInt, Probability
+from s2s.schema import PositiveInt
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RecurrentShape:
-    """Bidirectional LSTM encoder, LSTM decoder with Bahdanau attention; one layer each."""
-
-    type: Literal["recurrent"]
-    embedding: PositiveInt
-    encoder: PositiveInt  # width of each direction
-    decoder: PositiveInt
-    attention: PositiveInt
-    query: Literal["previous", "current"]
-    input_feeding: bool
-    dropout: Probability
-
-
-@dataclass(frozen=True)
-class FixedShape:
-    """Bidirectional recurrent encoder whose last state is the decoder's fixed-length context vector at every step."""
-
-    type: Literal["fixed"]
-    cell: str
-    embedding: PositiveInt
-    encoder: PositiveInt  # width of each direction
-    decoder: PositiveInt
-    dropout: Probability
-
-
-@dataclass(frozen=True)
-class TransformerShape:
-    """Transformer with equal encoder and decoder sizes."""
-
-    type: Literal["transformer"]
-    size: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    feedforward: PositiveInt
-    dropout: Probability
 
 
 @dataclass(frozen=True)
