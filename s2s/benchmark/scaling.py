@@ -24,7 +24,7 @@ import torch
 
 from s2s.benchmark.machine import Done, free_memory
 from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, specification, write_batches
-from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
+from s2s.benchmark.shapes import Shape, model_section
 from s2s.data.subwords import EOS
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
@@ -46,7 +46,7 @@ MAX_BATCHES = 8  # … but not more than this
 class ScalingConfig:
     """Configuration of `task=scaling`: every model at every combination of batch and length."""
 
-    models: dict[str, FixedShape | RecurrentShape | TransformerShape]
+    models: dict[str, Shape]
     length: list[PositiveInt]  # tokens of both sides
     batch: list[PositiveInt]  # sentences
     batch_tokens: PositiveInt  # maximum of sentences × length

@@ -46,6 +46,9 @@ class TransformerShape:
     dropout: Probability
 
 
+Shape = FixedShape | RecurrentShape | TransformerShape
+
+
 def model_section(shape: dict[str, Any]) -> dict[str, Any]:
     """Returns the `model` section of a shape."""
     dropout = shape["dropout"]

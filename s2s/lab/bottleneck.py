@@ -24,7 +24,7 @@ from s2s.lab.experiment import Description, Findings, Numbers, Overrides, rising
 from s2s.lab.plots import cell_style, legend, log_ticks, mean_line, note, panels
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, differences, mean_over_seeds, means_over_seeds
-from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, size_overrides, train
+from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, size_overrides
 from s2s.schema import PositiveInt
 
 WITHOUT, WITH = "without attention", "with attention"
@@ -57,7 +57,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
         for size in reversed(settings.sizes)  # the longest jobs first
         for model in SYSTEMS.values()
     }
-    facts = train(runner, systems, [*settings.training, f"evaluation.bins={settings.bins}"], settings.seeds)
+    facts = runner.train(systems, [*settings.training, f"evaluation.bins={settings.bins}"], settings.seeds)
     bleu = {
         system: {str(size): [scores_by_length(run) for run in facts[f"{model} {size}"]] for size in settings.sizes}
         for system, model in SYSTEMS.items()

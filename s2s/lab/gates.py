@@ -23,7 +23,7 @@ from s2s.lab.experiment import Description, Findings, Numbers, Overrides
 from s2s.lab.plots import cell_style, legend, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds
-from s2s.lab.translation import train, validation_pairs
+from s2s.lab.translation import validation_pairs
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.runs import load
@@ -51,7 +51,7 @@ class Settings:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Histograms of gate values by network and state: a list over seeds."""
-    facts = train(runner, NETWORKS, settings.train, settings.seeds)
+    facts = runner.train(NETWORKS, settings.train, settings.seeds)
     paths = {name: dict(zip(settings.seeds, (run["run"] for run in runs), strict=True)) for name, runs in facts.items()}
     counts = runner.run_seeds(
         NETWORKS,

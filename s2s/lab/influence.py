@@ -10,7 +10,6 @@ has 1 at every distance.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import math
 import statistics
@@ -55,19 +54,20 @@ def check(settings: Settings) -> list[str]:
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each cell and seed the influence by distance before and after training, and the perplexity."""
     data = runner.compose(settings.text)["data"]
-    model = dataclasses.asdict(settings.model)
     sizes = {"distance": settings.distance, "lines": settings.lines}
     cells = runner.run_seeds(
-        settings.cells, settings.seeds, lambda cell, seed: partial(before_and_after, data, cell, seed, model, **sizes)
+        settings.cells,
+        settings.seeds,
+        lambda cell, seed: partial(before_and_after, data, cell, seed, settings.model, **sizes),
     )
     return {"distance": settings.distance, "cells": cells}
 
 
 def before_and_after(
-    data: Mapping[str, Any], cell: str, seed: int, model: Mapping[str, Any], distance: int, lines: int
+    data: Mapping[str, Any], cell: str, seed: int, settings: LanguageSettings, distance: int, lines: int
 ) -> dict[str, Any]:
     """The influence in one network before and after training, and its perplexity."""
-    text, settings = read_text(data), build(LanguageSettings, model)
+    text = build(read_text, {"data": data})
     tokens = prefixes(text, distance, lines)
     with seeded(seed):
         untrained = LanguageModel(cell, text.vocabulary, settings.embedding, settings.hidden)

@@ -13,7 +13,7 @@ more steps. A chain costs time only where work could be done in parallel: much l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from s2s.benchmark.machine import facts, medians
-from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
+from s2s.benchmark.shapes import Shape, TransformerShape, model_section
 from s2s.config import TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
@@ -43,7 +43,7 @@ from s2s.schema import PositiveInt
 
 @dataclass(frozen=True)
 class Settings:
-    models: dict[str, FixedShape | RecurrentShape | TransformerShape]
+    models: dict[str, Shape]
     lengths: list[PositiveInt]  # tokens of both sides
     tokens: PositiveInt  # of a batch: sentences × length
     vocabulary: PositiveInt
@@ -67,9 +67,10 @@ def check(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Chain and step times of each model by length; times have one list for each round."""
-    values = asdict(settings) | {"precision": runner.precision if settings.precision == "auto" else settings.precision}
-    times = runner.run({"training steps": partial(step_times, values)})["training steps"]
-    counts = runner.run({"chains": partial(chains, values["models"], settings.lengths)})["chains"]
+    if settings.precision == "auto":
+        settings = replace(settings, precision=runner.precision)
+    times = runner.run({"training steps": partial(step_times, settings)})["training steps"]
+    counts = runner.run({"chains": partial(chains, settings.models, settings.lengths)})["chains"]
     return {
         "lengths": settings.lengths,
         "tokens": settings.tokens,
@@ -79,29 +80,29 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     }
 
 
-def step_times(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of a training step of each model at each length, for each round; `values` are those of `Settings`."""
+def step_times(settings: Settings) -> dict[str, Any]:
+    """Seconds of a training step of each model at each length, for each round."""
     keep_freed_memory()
     torch.manual_seed(1)
     steps: dict[str, Callable[[], object]] = {}
-    for name, shape in values["models"].items():
-        model = build_model(model_section(shape), values["vocabulary"], values["vocabulary"])
+    for name, shape in settings.models.items():
+        model = build_model(model_section(asdict(shape)), settings.vocabulary, settings.vocabulary)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-        for length in values["lengths"]:
-            batch = random_batch(max(1, values["tokens"] // length), length, values["vocabulary"])
-            steps[f"{name} {length}"] = partial(training_step, model, optimizer, batch, values["precision"] == "bf16")
-    rounds = [medians(steps, values["repetitions"], CPU, lambda: None) for _ in range(values["rounds"])]
+        for length in settings.lengths:
+            batch = random_batch(max(1, settings.tokens // length), length, settings.vocabulary)
+            steps[f"{name} {length}"] = partial(training_step, model, optimizer, batch, settings.precision == "bf16")
+    rounds = [medians(steps, settings.repetitions, CPU, lambda: None) for _ in range(settings.rounds)]
     machine = facts(CPU)
     return {
         "seconds": {
-            name: [[seconds[f"{name} {length}"] for length in values["lengths"]] for seconds in rounds]
-            for name in values["models"]
+            name: [[seconds[f"{name} {length}"] for length in settings.lengths] for seconds in rounds]
+            for name in settings.models
         },
         "machine": {key: machine[key] for key in ("processor", "threads")},
     }
 
 
-def chains(models: Mapping[str, Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, list[int]]:
+def chains(models: Mapping[str, Shape], lengths: Sequence[int]) -> dict[str, list[int]]:
     """The chain of each model at each length."""
     return {name: [chain(shape, length) for length in lengths] for name, shape in models.items()}
 
@@ -121,13 +122,13 @@ def training_step(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch
     optimizer.zero_grad(set_to_none=True)
 
 
-def chain(shape: Mapping[str, Any], length: int) -> int:
+def chain(shape: Shape, length: int) -> int:
     """The longest dependency chain of matrix multiplications in a model's forward pass over one sentence pair.
 
     It ends at the decoder's last hidden states: the loss is computed in blocks, whose sequence saves memory and is no
     dependency.
     """
-    model = build_model(model_section(dict(shape)), 10, 10).eval()
+    model = build_model(model_section(asdict(shape)), 10, 10).eval()
     assert isinstance(model, EncoderDecoder)
     set_recurrence(model, "loop", CPU)  # as in the equations
     with torch.no_grad(), ChainCounter() as counter:

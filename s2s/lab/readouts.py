@@ -15,12 +15,10 @@ The task is the translation of a toy language (`s2s.lab.toy_language`); the netw
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,7 +33,6 @@ from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, below, mean_over_seeds
 from s2s.lab.tasks import generators
 from s2s.lab.toy_language import Examples, lexicon, sample_examples
-from s2s.schema import build
 
 LENGTHS = ["M < N", "M = N", "M > N"]
 SOLVED = 90  # % of exact translations
@@ -53,12 +50,10 @@ def check(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each network a list over seeds of the results of `translated`."""
-    sizes = dataclasses.asdict(settings.sizes)
-    return {
-        "readouts": runner.run_seeds(
-            NETWORKS, settings.seeds, lambda name, seed: partial(translated, name, seed, sizes)
-        )
-    }
+    results = runner.run_seeds(
+        NETWORKS, settings.seeds, lambda name, seed: partial(translated, name, seed, settings.sizes)
+    )
+    return {"readouts": results}
 
 
 def length_class(source: Sequence[int], target: Sequence[int]) -> str:
@@ -80,26 +75,25 @@ def at_most(name: str, examples: Examples) -> list[bool]:
     return [len(target) <= (1 if name == "N to 1" else len(source)) for source, target in pairs]
 
 
-def translated(name: str, seed: int, sizes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def translated(name: str, seed: int, sizes: Sizes) -> dict[str, dict[str, float]]:
     """Trains and tests one network.
 
     Returns:
         for each of LENGTHS: examples; right: share of exact translations; at_most: see `at_most`.
     """
-    settings = build(Sizes, sizes)
     words = lexicon(seed)
     with seeded(seed):
-        model = build_network(name, settings)
+        model = build_network(name, sizes)
     training, test = generators(seed)
-    spread = (settings.shortest, settings.longest)
-    index = np.arange(settings.batch)
+    spread = (sizes.shortest, sizes.longest)
+    index = np.arange(sizes.batch)
     fit(
         model,
-        lambda: model.loss(collate(*sample_examples(words, settings.batch, *spread, training), index)),
-        settings.fit,
+        lambda: model.loss(collate(*sample_examples(words, sizes.batch, *spread, training), index)),
+        sizes.fit,
     )
-    examples = sample_examples(words, settings.examples, *spread, test)
-    right = model.right(collate(*examples, np.arange(settings.examples)))
+    examples = sample_examples(words, sizes.examples, *spread, test)
+    right = model.right(collate(*examples, np.arange(sizes.examples)))
     classes = [length_class(*pair) for pair in zip(*examples, strict=True)]
     results = {}
     for length in LENGTHS:

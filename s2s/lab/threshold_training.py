@@ -7,7 +7,7 @@ its opposite.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.tasks import TASKS, SequenceModel, generators
 from s2s.lab.vanishing import with_radius
 from s2s.nn.cells import RNN
-from s2s.schema import PositiveFloat, PositiveInt, build
+from s2s.schema import PositiveFloat, PositiveInt
 from s2s.training.optim import global_norm
 
 TASK = TASKS["first symbol"]
@@ -54,10 +54,9 @@ class Vanishing:
     floor_value: PositiveFloat
 
 
-def all_clipped(seed: int, hidden: int, batch: int, explosion: Mapping[str, Any]) -> dict[str, Any]:
+def all_clipped(seed: int, hidden: int, batch: int, explosion: Explosion) -> dict[str, Any]:
     """Results of `clipped` by method."""
-    settings = build(Explosion, explosion)
-    return {method: clipped(method, seed, hidden, batch, settings) for method in CLIPPED}
+    return {method: clipped(method, seed, hidden, batch, explosion) for method in CLIPPED}
 
 
 def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion) -> dict[str, Any]:
@@ -111,10 +110,9 @@ def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion
     }
 
 
-def all_floored(seed: int, hidden: int, batch: int, examples: int, vanishing: Mapping[str, Any]) -> dict[str, Any]:
+def all_floored(seed: int, hidden: int, batch: int, examples: int, vanishing: Vanishing) -> dict[str, Any]:
     """Results of `floored` by method."""
-    settings = build(Vanishing, vanishing)
-    return {method: floored(method, seed, hidden, batch, examples, settings) for method in FLOORED}
+    return {method: floored(method, seed, hidden, batch, examples, vanishing) for method in FLOORED}
 
 
 def floored(method: str, seed: int, hidden: int, batch: int, examples: int, settings: Vanishing) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -33,7 +32,7 @@ from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
 from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
-from s2s.schema import PositiveFloat, PositiveInt, build
+from s2s.schema import PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def check(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each size of the inputs and each radius the gradient's norm by distance: a list over seeds."""
-    values = asdict(settings)
-    results = runner.run({f"seed {seed}": partial(random_networks, values, seed) for seed in settings.seeds}).values()
+    jobs = {f"seed {seed}": partial(random_networks, settings, seed) for seed in settings.seeds}
+    results = runner.run(jobs).values()
     return {
         "distance": settings.distance,
         "norms": {
@@ -69,9 +68,8 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     }
 
 
-def random_networks(values: Mapping[str, Any], seed: int) -> dict[str, dict[str, list[float]]]:
-    """The gradient's norm by distance, with one W scaled to each radius; `values` are those of `Settings`."""
-    settings = build(Settings, values)
+def random_networks(settings: Settings, seed: int) -> dict[str, dict[str, list[float]]]:
+    """The gradient's norm by distance, with one W scaled to each radius."""
     size, steps = settings.hidden, settings.before + settings.distance + 1
     with seeded(seed):
         weight = torch.randn(size, size, dtype=torch.float64)
