@@ -89,11 +89,7 @@ def levels(numbers: Numbers) -> list[float]:
 def rank_correlation(values: Sequence[float]) -> float:
     """Spearman's correlation of values with their order: 1 where they rise. Equal values share their rank."""
     ranks = [sum((other < one) + (other == one) / 2 for other in values) for one in values]
-    positions = range(len(values))
-    mean_rank, mean_position = sum(ranks) / len(ranks), sum(positions) / len(positions)
-    products = sum((r - mean_rank) * (p - mean_position) for r, p in zip(ranks, positions, strict=True))
-    scale = sum((r - mean_rank) ** 2 for r in ranks) * sum((p - mean_position) ** 2 for p in positions)
-    return products / scale**0.5 if scale else 0.0
+    return statistics.correlation(ranks, range(len(ranks))) if len(set(ranks)) > 1 else 0.0
 
 
 class Breaks:

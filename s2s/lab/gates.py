@@ -9,17 +9,21 @@ initialisation: the forget gates of a new network are at σ(3) = 0.95 with b_f =
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from s2s.data.batching import Batch, evaluation_batches
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.experiment import Description, Findings, Numbers, Overrides
+from s2s.lab.fit import seeded
 from s2s.lab.plots import cell_style, legend, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds
@@ -67,8 +71,7 @@ def gate_counts(path: str, sentences: int) -> dict[str, Counts]:
     run = load(path, "cpu")
     pairs = validation_pairs(run, sentences)
     batches = list(evaluation_batches(pairs, run.tokenizer, run.config.training.batch_tokens))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config.seed)  # as in training
+    with seeded(run.config.seed):  # as in training
         untrained = build_model(run.config.model, run.tokenizer.source_size, run.tokenizer.target_size).eval()
     return {"untrained": count(untrained, batches), "trained": count(run.model, batches)}
 
@@ -85,21 +88,20 @@ def count(model: Seq2Seq, batches: Sequence[Batch]) -> Counts:
     return {layer: {gate: row.tolist() for gate, row in gates.items()} for layer, gates in counts.items()}
 
 
-def pooled(counts: Counts, gates: Iterable[str], layers: Sequence[str]) -> list[float]:
-    """Shares of the values of these gates and layers in each bin."""
-    rows = [counts[layer][gate] for layer in layers for gate in gates]
-    total = sum(map(sum, rows))
-    return [sum(column) / total for column in zip(*rows, strict=True)]
+def pooled(runs: Sequence[Counts], gates: Iterable[str], layers: Iterable[str]) -> NDArray[np.float64]:
+    """(runs, BINS) shares of the values of these gates and layers."""
+    counts = np.array([[run[layer][gate] for layer, gate in itertools.product(layers, gates)] for run in runs])
+    return counts.sum(axis=1) / counts.sum(axis=(1, 2))[:, None]  # type: ignore[no-any-return]
 
 
-def tails(shares: Sequence[float]) -> tuple[float, float]:
-    """The shares below 0.1 and above 0.9."""
-    return sum(shares[:OUTER]), sum(shares[-OUTER:])
+def tails(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, runs) the shares below 0.1 and above 0.9."""
+    return np.stack([shares[:, :OUTER].sum(axis=1), shares[:, -OUTER:].sum(axis=1)])
 
 
 def _outer(runs: Sequence[Counts], gates: Sequence[str], layers: Sequence[str]) -> Mean:
     """The share in both outer tenths, in percent, over seeds."""
-    return mean_over_seeds([100 * sum(tails(pooled(counts, gates, layers))) for counts in runs])
+    return mean_over_seeds((100 * tails(pooled(runs, gates, layers)).sum(axis=0)).tolist())
 
 
 def analyse(numbers: Numbers) -> Findings:
@@ -108,12 +110,12 @@ def analyse(numbers: Numbers) -> Findings:
     rows = []
     for gate, gates in [*((gate, [gate]) for gate in GATES), ("all", list(GATES))]:
         for layer, some_layers in [*((layer, [layer]) for layer in layers), ("all", layers)]:
-            sides = zip(*(tails(pooled(counts, gates, some_layers)) for counts in ours["trained"]), strict=True)
+            sides = tails(pooled(ours["trained"], gates, some_layers)).mean(axis=1)
             both = (
                 _outer(runs, gates, some_layers).percent()
                 for runs in (ours["trained"], ours["untrained"], zero["trained"])
             )
-            rows.append([f"{gate}, {layer}", *(f"{100 * sum(side) / len(side):.0f} %" for side in sides), *both])
+            rows.append([f"{gate}, {layer}", *(f"{100 * side:.0f} %" for side in sides), *both])
     after, before, from_zero = (
         {gate: _outer(runs, [gate], layers) for gate in GATES}
         for runs in (ours["trained"], ours["untrained"], zero["trained"])
@@ -156,8 +158,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         for low, high in ((0, 0.1), (0.9, 1)):
             axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
         for name, runs, style in lines:
-            by_seed = [pooled(counts, [gate], list(counts)) for counts in runs]
-            shares = [100 * sum(column) / len(by_seed) for column in zip(*by_seed, strict=True)]
+            shares = 100 * pooled(runs, [gate], runs[0]).mean(axis=0)
             axes.stairs(shares, edges, baseline=None, label=name, zorder=3, **style)
         axes.set_yscale("log")
         axes.set_ylim(0.05, 100)

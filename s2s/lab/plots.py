@@ -89,7 +89,7 @@ def points(axes: Axes, names: Sequence[str], seeds: Sequence[Sequence[float]], c
 
 
 def _interval(axes: Axes, x: float, mean: Mean, style: Style, width: float) -> None:
-    if mean.low is not None and mean.high is not None:
+    if math.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=style.light, linewidth=width, alpha=0.65, zorder=2)
 
 
