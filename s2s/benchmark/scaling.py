@@ -13,8 +13,8 @@ import logging
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from s2s.benchmark.machine import Done, free_memory
-from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, specification, write_batches
+from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, random_batch, specification, write_batches
 from s2s.benchmark.shapes import Shape, model_section
-from s2s.data.subwords import EOS
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
 from s2s.models import check_model
+from s2s.precision import Dtype
 from s2s.schema import Bounds, PositiveFloat, PositiveInt
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ScalingConfig:
     batch_tokens: PositiveInt  # maximum of sentences × length
     vocabulary: Annotated[int, Bounds(low=100)]
     beam: PositiveInt
-    precision: Literal["fp32", "bf16"]
+    precision: Dtype
     memory: PositiveFloat | None  # MiB
 
     def settings(self) -> list[tuple[int, int]]:
@@ -92,25 +92,26 @@ class _Measurement:
     def start(self, folder: Path, batches: Path) -> None:
         """Starts the process and makes the untimed passes."""
         folder.mkdir()
-        try:
+        with self._within_memory():
             self.program = Program("s2s", sys.executable, self.spec, folder, batches)
             self.parameters, self.memory = self.program.facts["parameters"], self.program.memory()
-        except OutOfMemoryError:
-            self._give_up()
 
     def run(self) -> None:
         """Makes a timed pass."""
         if self.program is not None:
-            try:
+            with self._within_memory():
                 self.seconds.append(self.program.run())
-            except OutOfMemoryError:
-                self._give_up()
 
-    def _give_up(self) -> None:
-        limit = self.spec["memory"]
-        self.missing = "needs more memory than there is" if limit is None else f"needs more than {limit:,.0f} MiB"
-        log.warning("%s, %s, %s: not measured, it %s", self.model, TASK_NAMES[self.task], self.setting, self.missing)
-        self.close()
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except OutOfMemoryError:
+            limit = self.spec["memory"]
+            self.missing = f"needs more {'memory than there is' if limit is None else f'than {limit:,.0f} MiB'}"
+            where = f"{self.model}, {TASK_NAMES[self.task]}, {self.setting}"
+            log.warning("%s: not measured, it %s", where, self.missing)
+            self.close()
 
     def close(self) -> None:
         if self.program is not None:
@@ -196,15 +197,10 @@ def _memory_limit(device: torch.device) -> float | None:
 
 
 def random_batches(batch: int, length: int, vocabulary: int) -> list[Arrays]:
-    """Returns the batches of a pass, the same on each call: sides of `length` random tokens and `</s>`."""
-    random = np.random.default_rng(1)
-    ends = np.full((batch, 1), EOS)
-
-    def side() -> np.ndarray:
-        return np.hstack([random.integers(EOS + 1, vocabulary, (batch, length)), ends])
-
+    """Returns the batches of a pass, the same on each call."""
+    random, lengths = np.random.default_rng(1), np.full(batch, length)
     count = max(1, min(MAX_BATCHES, PASS_TOKENS // (batch * length)))
-    return [{"source": side(), "target": side(), "length": np.array(length)} for _ in range(count)]
+    return [{**random_batch(random, vocabulary, lengths, lengths), "length": np.array(length)} for _ in range(count)]
 
 
 MEASURES: dict[str, Callable[[Cost, float | None], tuple[float | None, str]]] = {

@@ -19,7 +19,6 @@ import pytest
 
 from s2s.benchmark import data_pipeline, gpu, scaling, toolkits
 from s2s.benchmark.peers.worker import read_batches
-from s2s.benchmark.programs import MODULES
 from tests.commands.conftest import Done
 
 Measure = Callable[..., tuple[dict[str, Any], Done]]
@@ -31,7 +30,7 @@ class InProcessProgram:
     """`Program` within this process, without a memory limit; a pass counts as 10 ms per token of a sentence."""
 
     def __init__(self, name: str, python: str, spec: Mapping[str, Any], folder: Path, batches: Path) -> None:
-        peer = importlib.import_module(f"s2s.benchmark.peers.{MODULES[name]}")
+        peer = importlib.import_module(f"s2s.benchmark.peers.with_{name}")
         spec = json.loads(json.dumps({**spec, "memory": None}))
         arrays = read_batches(str(batches))
         self._pass, self.facts = getattr(peer, spec["task"])(spec, arrays)

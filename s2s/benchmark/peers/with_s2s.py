@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from s2s.benchmark.machine import system_file
 from s2s.benchmark.shapes import model_section
 from s2s.config import DecodingConfig, OptimConfig, TrainingConfig
 from s2s.data.batching import Batch, collate, pad_with_eos
@@ -26,8 +27,6 @@ from s2s.schema import build
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.graphs import pad_to_captured_shape
 from s2s.training.step import Updater
-
-STATUS = Path("/proc/self/status")
 
 
 def _model(spec: dict[str, Any]) -> Seq2Seq:
@@ -49,11 +48,11 @@ def _limit(memory: float | None, device: str) -> None:
         return
     import resource  # not on every system
 
-    if not STATUS.exists():
+    data = [line.split()[1] for line in system_file("/proc/self/status") if line.startswith("VmData")]
+    if not data:
         raise S2SError("a limit on memory needs Linux: set scaling.memory=null")
-    used = next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (used + int(memory * 2**20), hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(data[0]) + int(memory * 2**20), hard))
 
 
 def train(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:
