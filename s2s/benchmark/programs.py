@@ -22,7 +22,7 @@ from s2s.errors import S2SError
 
 log = logging.getLogger(__name__)
 
-PEERS = Path(__file__).parent / "peers"
+WORKER = Path(__file__).parent / "peers" / "worker.py"
 PROGRAMS = ("s2s", "torch", "joeynmt", "transformers", "ctranslate2")  # each with a module in peers/
 # Packages of a peer besides torch; a peer without an entry runs in this environment. JoeyNMT's package does not declare
 # all that it imports.
@@ -116,10 +116,9 @@ class Program:
         self.name = name
         path, self._stderr = folder / f"{name}.json", folder / f"{name}.err"
         path.write_text(json.dumps(spec), encoding="utf-8")
-        scripts = [str(PEERS / "worker.py"), str(PEERS / f"with_{name}.py")]
         with self._stderr.open("w") as stderr:
             self._process = subprocess.Popen(
-                [python, *scripts, str(path), str(batches)],
+                [python, str(WORKER), f"with_{name}", str(path), str(batches)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -43,11 +43,7 @@ class Settings:
 
 
 def check(settings: Settings) -> list[str]:
-    return [
-        *rising("bins", settings.bins),
-        *rising("sizes", settings.sizes),
-        *(["sizes must be two or more: they are compared"] if len(settings.sizes) < 2 else []),
-    ]
+    return [*rising("bins", settings.bins), *rising("sizes", settings.sizes, compared=True)]
 
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:

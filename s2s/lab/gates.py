@@ -105,23 +105,23 @@ def _outer(runs: Sequence[Counts], gates: Sequence[str], layers: Sequence[str]) 
 
 
 def analyse(numbers: Numbers) -> Findings:
-    ours, zero = (numbers[name] for name in NETWORKS)
-    layers = list(ours["trained"][0])
+    default, zero = (numbers[name] for name in NETWORKS)
+    layers = list(default["trained"][0])
     rows = []
     for gate, gates in [*((gate, [gate]) for gate in GATES), ("all", list(GATES))]:
         for layer, some_layers in [*((layer, [layer]) for layer in layers), ("all", layers)]:
-            sides = tails(pooled(ours["trained"], gates, some_layers)).mean(axis=1)
+            sides = tails(pooled(default["trained"], gates, some_layers)).mean(axis=1)
             both = (
                 _outer(runs, gates, some_layers).percent()
-                for runs in (ours["trained"], ours["untrained"], zero["trained"])
+                for runs in (default["trained"], default["untrained"], zero["trained"])
             )
             rows.append([f"{gate}, {layer}", *(f"{100 * side:.0f} %" for side in sides), *both])
     after, before, from_zero = (
         {gate: _outer(runs, [gate], layers) for gate in GATES}
-        for runs in (ours["trained"], ours["untrained"], zero["trained"])
+        for runs in (default["trained"], default["untrained"], zero["trained"])
     )
-    overall, at_zero = _outer(ours["trained"], GATES, layers), _outer(zero["untrained"], GATES, layers)
-    by_layer = sorted((_outer(ours["trained"], GATES, [layer]).mean, layer) for layer in layers)
+    overall, at_zero = _outer(default["trained"], GATES, layers), _outer(zero["untrained"], GATES, layers)
+    by_layer = sorted((_outer(default["trained"], GATES, [layer]).mean, layer) for layer in layers)
     sentences = [
         f"{overall.mean:.0f} % of all gate values of the trained networks are below 0.1 or above 0.9: "
         + ", ".join(f"{gate} {after[gate].mean:.0f} %" for gate in GATES)
@@ -133,7 +133,7 @@ def analyse(numbers: Numbers) -> Findings:
         "By layer, over all three gates: " + ", ".join(f"{share:.0f} % ({layer})" for share, layer in by_layer) + ".",
     ]
     columns = ["gate, layer", "below 0.1", "above 0.9", "both", "both, untrained", "both, trained from b_f = 0"]
-    if len(ours["trained"]) < MIN_SEEDS:
+    if len(default["trained"]) < MIN_SEEDS:
         return Findings(sentences, columns, rows)
     shares = {"all gates": overall, **after}
     reason = f"in the outer tenths, where a vast majority is more than {VAST} %: "
@@ -147,10 +147,10 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         (f"{gate.capitalize()} gate", "value of the gate", y if narrow or gate == GATES[0] else "") for gate in GATES
     ]
     figure, all_axes = panels(narrow, *labels, height=2.7 if narrow else 3.4)
-    ours, zero = (numbers[name] for name in NETWORKS)
+    default, zero = (numbers[name] for name in NETWORKS)
     lines: list[tuple[str, list[Counts], dict[str, Any]]] = [
-        ("untrained (b_f = 3)", ours["untrained"], {"color": SOFT, "linestyle": (0, (2, 1.4)), "linewidth": 1.4}),
-        ("trained", ours["trained"], {"color": cell_style("lstm").light, "linewidth": 2.0}),
+        ("untrained (b_f = 3)", default["untrained"], {"color": SOFT, "linestyle": (0, (2, 1.4)), "linewidth": 1.4}),
+        ("trained", default["trained"], {"color": cell_style("lstm").light, "linewidth": 2.0}),
         ("trained from b_f = 0", zero["trained"], {"color": series_style(2).light, "linewidth": 1.4}),
     ]
     edges = [n / BINS for n in range(BINS + 1)]

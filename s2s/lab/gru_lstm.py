@@ -173,8 +173,8 @@ def analyse(numbers: Numbers) -> Findings:
 def _lead(numbers: Numbers, gru: str, score: str) -> str:
     """`1.2 BLEU better`."""
     sign, digits, unit = (1, 1, "BLEU") if score == "bleu" else (-1, 2, "of perplexity")
-    ours, theirs = (mean_over_seeds(numbers[score][name]).mean for name in (gru, LSTM))
-    lead = sign * (ours - theirs)
+    gru_score, lstm_score = (mean_over_seeds(numbers[score][name]).mean for name in (gru, LSTM))
+    lead = sign * (gru_score - lstm_score)
     size = f"{abs(lead):.{digits}f}"
     if float(size) == 0:
         return "as good as the LSTM"

@@ -59,8 +59,7 @@ class Settings:
 def check(settings: Settings) -> list[str]:
     kinds = {"recurrent": settings.recurrent, "self-attention": set(settings.models) - set(settings.recurrent)}
     return [
-        *rising("lengths", settings.lengths),
-        *(["lengths must be two or more: they are compared"] if len(settings.lengths) < 2 else []),
+        *rising("lengths", settings.lengths, compared=True),
         *(f"models has no {kind} network: they are compared" for kind, names in kinds.items() if not names),
     ]
 
@@ -140,31 +139,25 @@ def chain(shape: Shape, length: int) -> int:
 class ChainCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Dispatch mode that counts the matrix multiplications in sequence that each tensor depends on, its depth.
 
-    The depth of a result is the largest depth of its inputs, plus one for a matrix multiplication. An in-place
-    operation gives its depth to all tensors in the same storage.
+    The depth of a result is the largest depth of its inputs, plus one for a matrix multiplication. It is that of a
+    storage: an in-place operation gives its depth to all tensors that share it.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.longest = 0
-        self._depths: dict[int, int] = {}  # by tensor
-        self._written: dict[int, int] = {}  # by storage
-        self._alive: list[Tensor] = []  # so that ids of tensors and storages stay unique
+        self._depths: dict[int, int] = {}  # by storage
+        self._alive: list[Tensor] = []  # so that addresses of storages stay unique
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = max((self._depth(tensor) for tensor in _tensors((args, kwargs))), default=0)
+        before = max((self._depths.get(_storage(tensor), 0) for tensor in _tensors((args, kwargs))), default=0)
         depth = before + (func.overloadpacket in flop_registry)
         for tensor in _tensors(result):
             self._alive.append(tensor)
-            self._depths[id(tensor)] = depth
-            if func._schema.is_mutable:
-                self._written[_storage(tensor)] = max(depth, self._written.get(_storage(tensor), 0))
+            self._depths[_storage(tensor)] = max(depth, self._depths.get(_storage(tensor), 0))
         self.longest = max(self.longest, depth)
         return result
-
-    def _depth(self, tensor: Tensor) -> int:
-        return max(self._depths.get(id(tensor), 0), self._written.get(_storage(tensor), 0))
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -20,10 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from s2s.data.batching import collate
 from s2s.evaluation.report.canvas import INK
 from s2s.lab.experiment import Conclusion, Description, Findings, Numbers
 from s2s.lab.fit import fit, seeded
@@ -32,7 +30,7 @@ from s2s.lab.readout_networks import ENCODER_DECODER, NETWORKS, Sizes, build_net
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, below, mean_over_seeds
 from s2s.lab.tasks import generators
-from s2s.lab.toy_language import Examples, lexicon, sample_examples
+from s2s.lab.toy_language import Pair, as_batch, lexicon, sample_examples
 
 LENGTHS = ["M < N", "M = N", "M > N"]
 SOLVED = 90  # % of exact translations
@@ -61,18 +59,17 @@ def length_class(source: Sequence[int], target: Sequence[int]) -> str:
     return LENGTHS[(len(target) > len(source)) - (len(target) < len(source)) + 1]
 
 
-def at_most(name: str, examples: Examples) -> list[bool]:
+def at_most(name: str, examples: Sequence[Pair]) -> list[bool]:
     """Whether the wiring of a network allows each translation: an upper bound of any training on these examples."""
     if name == ENCODER_DECODER:
-        return [True] * len(examples.source)
-    pairs = list(zip(*examples, strict=True))
+        return [True] * len(examples)
     if name == "1 to N":  # one translation per first symbol: at best the most frequent one
         counts: dict[int, Counter[tuple[int, ...]]] = {}
-        for source, target in pairs:
+        for source, target in examples:
             counts.setdefault(source[0], Counter())[tuple(target)] += 1
         best = {symbol: targets.most_common(1)[0][0] for symbol, targets in counts.items()}
-        return [tuple(target) == best[source[0]] for source, target in pairs]
-    return [len(target) <= (1 if name == "N to 1" else len(source)) for source, target in pairs]
+        return [tuple(target) == best[source[0]] for source, target in examples]
+    return [len(target) <= (1 if name == "N to 1" else len(source)) for source, target in examples]
 
 
 def translated(name: str, seed: int, sizes: Sizes) -> dict[str, dict[str, float]]:
@@ -86,23 +83,16 @@ def translated(name: str, seed: int, sizes: Sizes) -> dict[str, dict[str, float]
         model = build_network(name, sizes)
     training, test = generators(seed)
     spread = (sizes.shortest, sizes.longest)
-    index = np.arange(sizes.batch)
-    fit(
-        model,
-        lambda: model.loss(collate(*sample_examples(words, sizes.batch, *spread, training), index)),
-        sizes.fit,
-    )
+    fit(model, lambda: model.loss(as_batch(sample_examples(words, sizes.batch, *spread, training))), sizes.fit)
     examples = sample_examples(words, sizes.examples, *spread, test)
-    right = model.right(collate(*examples, np.arange(sizes.examples)))
-    classes = [length_class(*pair) for pair in zip(*examples, strict=True)]
+    right = model.right(as_batch(examples))
     results = {}
     for length in LENGTHS:
-        chosen = [n for n, other in enumerate(classes) if other == length]
-        subset = Examples([examples.source[n] for n in chosen], [examples.target[n] for n in chosen])
+        chosen = [n for n, pair in enumerate(examples) if length_class(*pair) == length]
         results[length] = {
             "examples": len(chosen),
             "right": sum(right[n] for n in chosen) / max(1, len(chosen)),
-            "at_most": sum(at_most(name, subset)) / max(1, len(chosen)),
+            "at_most": sum(at_most(name, [examples[n] for n in chosen])) / max(1, len(chosen)),
         }
     return results
 
@@ -145,16 +135,16 @@ def _conclusion(accuracies: Mapping[str, Mapping[str, list[float]]]) -> tuple[Co
     """The encoder–decoder must translate; the others must fail in more than half where M ≠ N."""
     if len(accuracies[ENCODER_DECODER]["M > N"]) < MIN_SEEDS:
         return None, ""
-    rivals = {"M < N": NETWORKS[:3], "M > N": NETWORKS[:4]}
+    others = {"M < N": NETWORKS[:3], "M > N": NETWORKS[:4]}
     best = {
         length: mean_over_seeds([max(seed) for seed in zip(*(accuracies[name][length] for name in names), strict=True)])
-        for length, names in rivals.items()
+        for length, names in others.items()
     }
-    ours = {length: mean_over_seeds(accuracies[ENCODER_DECODER][length]) for length in LENGTHS}
-    conclusion = all_of([*(above(mean, SOLVED) for mean in ours.values()), *(below(one, 50) for one in best.values())])
+    exact = {length: mean_over_seeds(accuracies[ENCODER_DECODER][length]) for length in LENGTHS}
+    conclusion = all_of([*(above(mean, SOLVED) for mean in exact.values()), *(below(one, 50) for one in best.values())])
     return conclusion, (
         f"exact translations of the encoder–decoder (threshold {SOLVED} %): "
-        + ", ".join(f"{mean.percent()} ({length})" for length, mean in ours.items())
+        + ", ".join(f"{mean.percent()} ({length})" for length, mean in exact.items())
         + f"; of the best other network (threshold 50 %): {best['M > N'].percent()} (M > N), {best['M < N'].percent()} "
         "(M < N, there without the bidirectional one, which the claim does not name)"
     )

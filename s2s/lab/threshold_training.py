@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.tasks import TASKS, SequenceModel, generators
@@ -85,10 +86,10 @@ def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion
         return loss_again()
 
     def clip_and_record(parameters: Sequence[Tensor]) -> None:
-        raw = flat_gradient(parameters)
+        raw = parameters_to_vector(_gradients(parameters))
         recipe.clip(parameters)
         norms.append(raw.norm().item())
-        clipped_gradient = flat_gradient(parameters)
+        clipped_gradient = parameters_to_vector(_gradients(parameters))
         if not clipped_gradient.equal(raw):
             cosines.append(torch.cosine_similarity(raw, clipped_gradient, dim=0).item())
         descends.append(small_step_descends(parameters, loss_again, norms[-1]))
@@ -163,11 +164,6 @@ def _model(cell: str, seed: int, hidden: int, radius: float) -> SequenceModel:
         with torch.no_grad():
             model.layer.cell.weight_hh.copy_(with_radius(model.layer.cell.weight_hh, radius))
     return model
-
-
-def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
-    """A copy of all gradient components as one vector."""
-    return torch.cat([gradient.flatten() for gradient in _gradients(parameters)])
 
 
 def raise_norm(parameters: Sequence[Tensor], floor: float) -> None:

@@ -184,11 +184,8 @@ def _conclusion(numbers: Numbers) -> tuple[Conclusion | None, str]:
     largest = max(changes)
     gain = mean_over_seeds(changes[largest]) if largest > 1 else None
     steps = [differences(more, less) for less, more in itertools.pairwise(changes.values())]
-    if losses and gain:
-        conclusion = all_of([*(above(mean, 1) for mean in (*losses, gain)), *map(above, steps)])
-    else:
-        conclusion = "inconclusive"
-    return conclusion, (
+    parts = [*(above(mean, 1) for mean in (*losses, gain)), *map(above, steps)] if losses and gain else []
+    return all_of(parts), (
         f"powers of ten over {numbers['distance']} steps, where more than one is required: below radius 1 the norm "
         f"loses at least {min(losses).text(1) if losses else 'n/a'}; at radius {largest:g}, with small inputs, it "
         f"gains {gain.text(1) if gain else 'n/a'}; from one radius to the next it is larger by at least "
