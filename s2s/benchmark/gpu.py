@@ -107,14 +107,14 @@ def measure(
     sections: Mapping[str, Any],
     device: torch.device,
     repetitions: int,
-    keep: Callable[[Part, list[Row], str | None], object],
+    store: Callable[[Part, list[Row], str | None], object],
     done: Done,
 ) -> dict[str, list[Row]]:
     """Measures all parts, one after the other.
 
     Args:
         sections: `training`, `optim` and `decoding` of the configuration.
-        keep: called after each row with the part's rows so far, and at its end with the error that ended it early.
+        store: called after each row with the part's rows so far, and at its end with the error that ended it early.
     """
     results: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -125,11 +125,11 @@ def measure(
             try:
                 for row in PARTS[part](bench):
                     rows.append(row)
-                    keep(part, rows, None)
+                    store(part, rows, None)
             except Exception as problem:  # no error of a part may end the others
                 error = f"{type(problem).__name__}: {problem}".splitlines()[0]
                 log.warning("part %s ended early: %s", part, error)
-            keep(part, rows, error)
+            store(part, rows, error)
             done()
     return results
 

@@ -56,7 +56,7 @@ def environment(program: str, folder: Path) -> str:
     path = folder / program
     python, marker = str(path / "bin" / "python"), path / "complete"
     if not marker.exists():
-        log.info("making an environment for %s in %s", program, path)
+        log.info("creating an environment for %s in %s", program, path)
         path.mkdir(parents=True, exist_ok=True)
         venv.create(path, with_pip=True, clear=True)
         packages = [f"torch=={torch.__version__.split('+')[0]}", "numpy", *REQUIREMENTS[program]]

@@ -6,6 +6,7 @@ cell is trained with several learning rates, and the best on sequences other tha
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -108,12 +109,8 @@ def learn(task: Task, cell: str, rate: float, length: int, seed: int, budget: Bu
 
 def span(lengths: Sequence[int], accuracies: Sequence[float]) -> int:
     """The longest length up to which all are solved; 0 if the shortest is not."""
-    longest = 0
-    for length, accuracy in zip(lengths, accuracies, strict=True):
-        if accuracy < SOLVED:
-            break
-        longest = length
-    return longest
+    solved = itertools.takewhile(lambda pair: pair[1] >= SOLVED, zip(lengths, accuracies, strict=True))
+    return max((length for length, _ in solved), default=0)
 
 
 def _accuracy(runs: Sequence[Sequence[Mapping[str, float]]], n: int) -> Mean:

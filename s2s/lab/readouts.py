@@ -59,7 +59,7 @@ def length_class(source: Sequence[int], target: Sequence[int]) -> str:
     return LENGTHS[(len(target) > len(source)) - (len(target) < len(source)) + 1]
 
 
-def at_most(name: str, examples: Sequence[Pair]) -> list[bool]:
+def possible(name: str, examples: Sequence[Pair]) -> list[bool]:
     """Whether the wiring of a network allows each translation: an upper bound of any training on these examples."""
     if name == ENCODER_DECODER:
         return [True] * len(examples)
@@ -76,7 +76,7 @@ def translated(name: str, seed: int, sizes: Sizes) -> dict[str, dict[str, float]
     """Trains and tests one network.
 
     Returns:
-        for each of LENGTHS: examples; right: share of exact translations; at_most: see `at_most`.
+        for each of LENGTHS: examples; right: share of exact translations; at_most: share of those that are `possible`.
     """
     words = lexicon(seed)
     with seeded(seed):
@@ -92,7 +92,7 @@ def translated(name: str, seed: int, sizes: Sizes) -> dict[str, dict[str, float]
         results[length] = {
             "examples": len(chosen),
             "right": sum(right[n] for n in chosen) / max(1, len(chosen)),
-            "at_most": sum(at_most(name, [examples[n] for n in chosen])) / max(1, len(chosen)),
+            "at_most": sum(possible(name, [examples[n] for n in chosen])) / max(1, len(chosen)),
         }
     return results
 

@@ -24,8 +24,8 @@ from s2s.training.optim import global_norm
 
 TASK = TASKS["first symbol"]
 POINTS = 40  # of a curve
-SMALL = 1e-3  # nats, see `small_step_descends`
-NEVER_ZERO = 1e-30
+SMALL_STEP = 1e-3  # nats, see `small_step_descends`
+EPSILON = 1e-30
 CLIPPED = {"none": "no clipping", "norm": "clipped by norm", "value": "clipped by value"}
 FLOORED = {"none": "RNN, no floor", "norm": "RNN, norm raised", "value": "RNN, components raised", "lstm": "LSTM"}
 
@@ -169,7 +169,7 @@ def _model(cell: str, seed: int, hidden: int, radius: float) -> SequenceModel:
 def raise_norm(parameters: Sequence[Tensor], floor: float) -> None:
     """Scales a gradient with a smaller global norm up to this norm."""
     gradients = _gradients(parameters)
-    torch._foreach_mul_(gradients, (floor / (global_norm(gradients) + NEVER_ZERO)).clamp(min=1.0))
+    torch._foreach_mul_(gradients, (floor / (global_norm(gradients) + EPSILON)).clamp(min=1.0))
 
 
 def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
@@ -182,11 +182,12 @@ def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
 def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor], raw_norm: float) -> bool:
     """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
 
-    To first order, the step changes the loss by SMALL at most; `raw_norm` is that of the gradient before any threshold.
+    To first order, the step changes the loss by SMALL_STEP at most;
+    `raw_norm` is that of the gradient before any threshold.
     """
     before, backup = loss().item(), [parameter.clone() for parameter in parameters]
     gradients = _gradients(parameters)
-    length = SMALL / max(raw_norm, 1.0) / (global_norm(gradients).item() + NEVER_ZERO)
+    length = SMALL_STEP / max(raw_norm, 1.0) / (global_norm(gradients).item() + EPSILON)
     torch._foreach_sub_(list(parameters), gradients, alpha=length)
     after = loss().item()
     torch._foreach_copy_(list(parameters), backup)

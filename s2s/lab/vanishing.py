@@ -113,13 +113,13 @@ def gradient_norms(weight: Tensor, inputs: Tensor, direction: Tensor) -> list[fl
     return norms.clamp_min(1e-300).log().mean(dim=0).exp().tolist()  # type: ignore[no-any-return]
 
 
-def factor(norms: list[float]) -> float:
+def step_factor(norms: list[float]) -> float:
     """The factor of one step over the second half of the distance; in the first half directions still align."""
     half = len(norms) // 2
     return math.exp(math.log(norms[-1] / norms[half]) / (len(norms) - 1 - half))
 
 
-def change(norms: list[float]) -> float:
+def log_growth(norms: list[float]) -> float:
     """Powers of ten by which the norm has grown at the farthest step, negative where it has shrunk."""
     return math.log10(norms[-1] / norms[0])
 
@@ -133,7 +133,7 @@ def _each_run(numbers: Numbers, function: Callable[[list[float]], float]) -> dic
 
 
 def analyse(numbers: Numbers) -> Findings:
-    far, factors = numbers["distance"], _each_run(numbers, factor)
+    far, factors = numbers["distance"], _each_run(numbers, step_factor)
     rows = []
     for inputs, by_radius in factors.items():
         for radius, values in by_radius.items():
@@ -149,7 +149,7 @@ def analyse(numbers: Numbers) -> Findings:
     ]
     changes = {
         inputs: {radius: statistics.fmean(values) for radius, values in by_radius.items()}
-        for inputs, by_radius in _each_run(numbers, change).items()
+        for inputs, by_radius in _each_run(numbers, log_growth).items()
     }
     damped = [f"{radius:g}" for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
     if damped:
@@ -171,7 +171,7 @@ def analyse(numbers: Numbers) -> Findings:
 
 def _conclusion(numbers: Numbers) -> tuple[Conclusion | None, str]:
     """Vanishing below radius 1, explosion at the largest one (inputs small), and the more, the larger the radius."""
-    all_changes = _each_run(numbers, change)
+    all_changes = _each_run(numbers, log_growth)
     if min(len(values) for by_radius in all_changes.values() for values in by_radius.values()) < MIN_SEEDS:
         return None, ""
     changes = all_changes[min(all_changes, key=float)]
@@ -208,7 +208,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         note(by_distance, label, (steps[-1], mean[-1]), (4, -3), color=style.text)
     log_scale(by_distance)
     by_distance.set_xlim(0, steps[-1] * (1.32 if narrow else 1.2))
-    factors = _each_run(numbers, factor)
+    factors = _each_run(numbers, step_factor)
     radii = sorted(factors[least])
     reference_line(by_radius, 1)
     by_radius.plot(radii, radii, color=SOFT, linewidth=1.0, label="ρ itself (no tanh)", zorder=2)

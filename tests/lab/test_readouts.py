@@ -13,7 +13,7 @@ from s2s.decoding.search import search
 from s2s.lab import readouts
 from s2s.lab.fit import Recipe
 from s2s.lab.readout_networks import ENCODER_DECODER, NETWORKS, Generator, Sizes, Tagger, build_network
-from s2s.lab.readouts import LENGTHS, at_most, length_class
+from s2s.lab.readouts import LENGTHS, length_class, possible
 from s2s.lab.runner import JobRunner
 from s2s.lab.toy_language import FIRST, WORD_LENGTHS, Pair, as_batch, lexicon, sample_examples
 from tests.lab.small import measured
@@ -42,10 +42,10 @@ def test_the_toy_language() -> None:
 
 def test_upper_bounds() -> None:
     examples = [([4, 5], [7]), ([4, 6], [8, 8, 8]), ([4, 6], [8, 8, 8]), ([5, 5], [9, 9])]
-    assert at_most("N to N", examples) == [True, False, False, True]
-    assert at_most("N to 1", examples) == [True, False, False, False]
-    assert at_most("1 to N", examples) == [False, True, True, True]
-    assert at_most(ENCODER_DECODER, examples) == [True] * 4
+    assert possible("N to N", examples) == [True, False, False, True]
+    assert possible("N to 1", examples) == [True, False, False, False]
+    assert possible("1 to N", examples) == [False, True, True, True]
+    assert possible(ENCODER_DECODER, examples) == [True] * 4
 
 
 @pytest.mark.parametrize("first_only", [True, False])
