@@ -133,9 +133,7 @@ def measure(
     Raises:
         S2SError: a process ends for another reason, or all run out of memory.
     """
-    costs: list[Cost] = []
-    for batch, length in config.settings():
-        costs += _costs(config, sections, repetitions, device, batch, length, done)
+    costs = [one for size in config.settings() for one in _costs(config, sections, repetitions, device, done, *size)]
     if all(cost.seconds is None for cost in costs):
         raise S2SError(f"nothing could be measured: {costs[0].missing}; take smaller models or raise scaling.memory")
     return costs
@@ -151,9 +149,9 @@ def _costs(
     sections: Mapping[str, Any],
     repetitions: int,
     device: torch.device,
+    done: Done,
     batch: int,
     length: int,
-    done: Done,
 ) -> list[Cost]:
     """Measures all models at one batch and length."""
     batches = random_batches(batch, length, config.vocabulary)

@@ -56,11 +56,10 @@ class Settings:
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Histograms of gate values by network and state: a list over seeds."""
     facts = runner.train(NETWORKS, settings.train, settings.seeds)
-    paths = {name: dict(zip(settings.seeds, (run["run"] for run in runs), strict=True)) for name, runs in facts.items()}
     counts = runner.run_seeds(
         NETWORKS,
         settings.seeds,
-        lambda name, seed: partial(gate_counts, paths[name][seed], settings.sentences),
+        lambda name, seed: partial(gate_counts, facts[name][settings.seeds.index(seed)]["run"], settings.sentences),
         label="gates of ",
     )
     return {name: {state: [run[state] for run in runs] for state in STATES} for name, runs in counts.items()}

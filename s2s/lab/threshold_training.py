@@ -182,8 +182,8 @@ def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
 def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor], raw_norm: float) -> bool:
     """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
 
-    To first order, the step changes the loss by SMALL_STEP at most;
-    `raw_norm` is that of the gradient before any threshold.
+    To first order, the step changes the loss by SMALL_STEP at most; `raw_norm` is that of the gradient before any
+    threshold.
     """
     before, backup = loss().item(), [parameter.clone() for parameter in parameters]
     gradients = _gradients(parameters)
