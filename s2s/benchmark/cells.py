@@ -22,9 +22,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from s2s.benchmark.machine import gemm_rate, medians
 from s2s.nn.cells import cell_class
 from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack
+from s2s.precision import DTYPES, Dtype
 from s2s.schema import PositiveInt
 
-Precision = Literal["fp32", "bf16"]
 BACKENDS: tuple[Recurrence, ...] = ("loop", "bptt", "torch")
 TORCH: dict[str, Callable[..., nn.RNNBase]] = {"torch.nn.LSTM": nn.LSTM, "torch.nn.GRU": nn.GRU}
 CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {"torch.nn.LSTMCell": nn.LSTMCell, "torch.nn.GRUCell": nn.GRUCell}
@@ -39,7 +39,7 @@ class CellsConfig:
     batch: list[PositiveInt]
     time: list[PositiveInt]
     hidden: list[PositiveInt]
-    precision: list[Precision]
+    precision: list[Dtype]
     directions: list[Literal[1, 2]]
     layouts: list[Literal["packed", "padded"]] = field(default_factory=lambda: ["packed"])  # see s2s.nn.recurrent
 
@@ -51,16 +51,12 @@ class Setting:
     batch: int
     time: int
     hidden: int
-    precision: str
+    precision: Dtype
     directions: int
 
     def __str__(self) -> str:
         directions = "one direction" if self.directions == 1 else "two directions"
         return f"B={self.batch} T={self.time} H={self.hidden} {self.precision} {directions}"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
 
 def settings(config: CellsConfig) -> list[Setting]:
@@ -87,12 +83,12 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
         for layout in config.layouts:
             stack = copy.deepcopy(RecurrentStack([layers], 0.0).to(device))
             stack.layout = layout
-            label = f"{name} {backend}" if len(config.layouts) == 1 else f"{name} {backend} {layout}"
+            label = f"{name} {backend}" + (f" {layout}" if len(config.layouts) > 1 else "")
             runs[label] = _run(partial(_stack_outputs, stack, x, mask, lengths.tolist()), x, stack, autocast)
     for name, module_type in TORCH.items():
         options = {"batch_first": True, "bidirectional": setting.directions == 2}
-        module = module_type(setting.hidden, setting.hidden, **options).to(device, setting.dtype)
-        runs[name] = _run(partial(_module_outputs, module, x, lengths, setting.dtype), x, module, False)
+        module = module_type(setting.hidden, setting.hidden, **options).to(device, DTYPES[setting.precision])
+        runs[name] = _run(partial(_module_outputs, module, x, lengths, DTYPES[setting.precision]), x, module, False)
     for name, cell_type in CELLS.items():
         cells = nn.ModuleList(cell_type(setting.hidden, setting.hidden) for _ in range(setting.directions)).to(device)
         runs[name] = _run(partial(_loop_outputs, cells, x, mask), x, cells, autocast)
@@ -144,7 +140,7 @@ def measure(
     rows = []
     for setting in settings(config):
         seconds = medians(runs_of(config, setting, device), repetitions, device, done)
-        rate = gemm_rate(setting.batch, setting.hidden, 4 * setting.hidden, setting.dtype, device)
+        rate = gemm_rate(setting.batch, setting.hidden, 4 * setting.hidden, DTYPES[setting.precision], device)
         rows.append({**asdict(setting), "seconds": seconds, "product_gflops": rate / 1e9})
     return rows
 

@@ -34,16 +34,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from s2s.benchmark import cells
-from s2s.benchmark.against import RecurrentShape, TransformerShape
 from s2s.benchmark.cells import CellsConfig
 from s2s.benchmark.machine import Done, gemm_rate
-from s2s.benchmark.programs import Arrays, Program, arrays_of, specification, write_batches
-from s2s.data.batching import collate
-from s2s.data.subwords import EOS
-from s2s.dtype_choice import DTYPES
+from s2s.benchmark.programs import Arrays, Program, random_batch, specification, write_batches
+from s2s.benchmark.shapes import RecurrentShape, TransformerShape
+from s2s.dtype_choice import DTYPES, Dtype
 from s2s.errors import S2SError
 from s2s.schema import NonNegativeInt, PositiveInt
 
@@ -68,7 +65,7 @@ class GpuConfig:
     lines: PositiveInt
     tests: bool
     shapes: dict[str, RecurrentShape | TransformerShape]
-    precision: Literal["fp32", "bf16"]
+    precision: Dtype
     vocabulary: PositiveInt
     longest: PositiveInt
     batch_tokens: list[PositiveInt]
@@ -110,14 +107,14 @@ def measure(
     sections: Mapping[str, Any],
     device: torch.device,
     repetitions: int,
-    keep: Callable[[Part, list[Row], str | None], object],
+    store: Callable[[Part, list[Row], str | None], object],
     done: Done,
 ) -> dict[str, list[Row]]:
     """Measures all parts, one after the other.
 
     Args:
         sections: `training`, `optim` and `decoding` of the configuration.
-        keep: called after each row with the part's rows so far, and at its end with the error that ended it early.
+        store: called after each row with the part's rows so far, and at its end with the error that ended it early.
     """
     results: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -128,11 +125,11 @@ def measure(
             try:
                 for row in PARTS[part](bench):
                     rows.append(row)
-                    keep(part, rows, None)
+                    store(part, rows, None)
             except Exception as problem:  # no error of a part may end the others
                 error = f"{type(problem).__name__}: {problem}".splitlines()[0]
                 log.warning("part %s ended early: %s", part, error)
-            keep(part, rows, error)
+            store(part, rows, error)
             done()
     return results
 
@@ -224,25 +221,16 @@ def _deterministic(bench: Bench) -> Iterator[Row]:
 # ------------------------------------------------------------------------------------------ parts that run programs
 
 
-def random_batches(config: GpuConfig, batch_tokens: int, seed: int = 0) -> tuple[list[Arrays], int]:
+def random_batches(config: GpuConfig, batch_tokens: int) -> tuple[list[Arrays], int]:
     """Returns batches of random tokens, each of similar lengths as in training, and their target tokens."""
-    random = np.random.default_rng(seed)
-    batches, tokens = [], 0
+    random, batches, tokens = np.random.default_rng(0), [], 0
     for share in np.linspace(0.3, 1.0, config.batches):
         longest = max(4, round(share * config.longest))
         size = max(1, batch_tokens // longest)
         lengths = [random.integers(max(1, round(0.85 * longest)), longest, size) for _ in range(2)]
-        batches.append(_random_batch(config, random, *lengths))
+        batches.append(random_batch(random, config.vocabulary, *lengths))
         tokens += int(lengths[1].sum()) + size
     return batches, tokens
-
-
-def _random_batch(config: GpuConfig, random: np.random.Generator, *lengths: NDArray[np.int64]) -> Arrays:
-    """Returns a batch of random tokens with these source and target lengths."""
-    high = max(EOS + 2, config.vocabulary)
-    sides = [random.integers(EOS + 1, high, (len(side), int(side.max()) + 1)) for side in lengths]
-    ids = [[row[:length] for row, length in zip(*side, strict=True)] for side in zip(sides, lengths, strict=True)]
-    return arrays_of(collate(ids[0], ids[1], range(len(ids[0]))))
 
 
 def _run_program(bench: Bench, program: str, batches: list[Arrays], count: bool = False, **values: Any) -> Row:
@@ -297,7 +285,7 @@ def _decode(bench: Bench) -> Iterator[Row]:
                 batches = []
                 for _ in range(config.decode_batches):
                     lengths = random.integers(config.longest // 4 + 1, config.longest // 2 + 1, size)
-                    batch = _random_batch(config, random, lengths, lengths)
+                    batch = random_batch(random, config.vocabulary, lengths, lengths)
                     batches.append({**batch, "length": np.array(lengths.max())})
                 for graphs in (True, False) if bench.device.type == "cuda" else (False,):
                     row: Row = {"model": model, "beam": beam, "batch": size, "graphs": graphs}

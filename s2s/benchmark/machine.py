@@ -38,8 +38,8 @@ def facts(device: torch.device) -> dict[str, Any]:
 
 def free_memory() -> float | None:
     """Returns the MiB that new processes can use now without swapping; None if the system does not report it."""
-    free = [int(line.split()[1]) / 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable")]
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")  # of a container
+    free = [int(line.split()[1]) / 1024 for line in system_file("/proc/meminfo") if line.startswith("MemAvailable")]
+    limit, used = (system_file(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))  # of a container
     if limit and used and limit[0] != "max":
         free.append((int(limit[0]) - int(used[0])) / 2**20)
     return min(free, default=None)
@@ -47,10 +47,11 @@ def free_memory() -> float | None:
 
 def _cpuinfo(*fields: str) -> str:
     """Returns the value of the first of these fields in /proc/cpuinfo, or ""."""
-    return next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith(fields)), "")
+    return next((line.split(":")[1].strip() for line in system_file("/proc/cpuinfo") if line.startswith(fields)), "")
 
 
-def _lines(name: str) -> list[str]:
+def system_file(name: str) -> list[str]:
+    """Returns the lines of a file below /proc or /sys, none if the system does not have it."""
     path = Path(name)
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 

@@ -16,19 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2s.data.batching import Batch
+from s2s.data.batching import Batch, collate
+from s2s.data.subwords import EOS
 from s2s.errors import S2SError
 
 log = logging.getLogger(__name__)
 
-PEERS = Path(__file__).parent / "peers"
-MODULES = {
-    "s2s": "ours",
-    "torch": "plain",
-    "joeynmt": "with_joeynmt",
-    "transformers": "with_transformers",
-    "ctranslate2": "with_ctranslate2",
-}
+WORKER = Path(__file__).parent / "peers" / "worker.py"
+PROGRAMS = ("s2s", "torch", "joeynmt", "transformers", "ctranslate2")  # each with a module in peers/
 # Packages of a peer besides torch; a peer without an entry runs in this environment. JoeyNMT's package does not declare
 # all that it imports.
 REQUIREMENTS = {
@@ -61,7 +56,7 @@ def environment(program: str, folder: Path) -> str:
     path = folder / program
     python, marker = str(path / "bin" / "python"), path / "complete"
     if not marker.exists():
-        log.info("making an environment for %s in %s", program, path)
+        log.info("creating an environment for %s in %s", program, path)
         path.mkdir(parents=True, exist_ok=True)
         venv.create(path, with_pip=True, clear=True)
         packages = [f"torch=={torch.__version__.split('+')[0]}", "numpy", *REQUIREMENTS[program]]
@@ -78,6 +73,14 @@ def arrays_of(batch: Batch) -> Arrays:
     """Returns the arrays of a batch that all programs read."""
     arrays = {"source": batch.source, "input": batch.target_input, "target": batch.target}
     return {name: tensor.numpy() for name, tensor in arrays.items()} | {"lengths": np.array(batch.source_lengths)}
+
+
+def random_batch(random: np.random.Generator, vocabulary: int, *lengths: NDArray[np.int64]) -> Arrays:
+    """Returns a batch of random tokens with these source and target lengths."""
+    high = max(EOS + 2, vocabulary)
+    sides = [random.integers(EOS + 1, high, (len(side), int(side.max()) + 1)) for side in lengths]
+    source, target = ([row[:n] for row, n in zip(*pair, strict=True)] for pair in zip(sides, lengths, strict=True))
+    return arrays_of(collate(source, target, range(len(source))))
 
 
 def write_batches(path: Path, batches: Sequence[Mapping[str, Any]]) -> None:
@@ -113,10 +116,9 @@ class Program:
         self.name = name
         path, self._stderr = folder / f"{name}.json", folder / f"{name}.err"
         path.write_text(json.dumps(spec), encoding="utf-8")
-        scripts = [str(PEERS / "worker.py"), str(PEERS / f"{MODULES[name]}.py")]
         with self._stderr.open("w") as stderr:
             self._process = subprocess.Popen(
-                [python, *scripts, str(path), str(batches)],
+                [python, str(WORKER), f"with_{name}", str(path), str(batches)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -13,8 +13,8 @@ import logging
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,14 +22,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 
-from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import Done, free_memory
-from s2s.benchmark.peers.ours import section
-from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, specification, write_batches
-from s2s.data.subwords import EOS
+from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, random_batch, specification, write_batches
+from s2s.benchmark.shapes import Shape, model_section
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
 from s2s.models import check_model
+from s2s.precision import Dtype
 from s2s.schema import Bounds, PositiveFloat, PositiveInt
 
 log = logging.getLogger(__name__)
@@ -47,13 +46,13 @@ MAX_BATCHES = 8  # … but not more than this
 class ScalingConfig:
     """Configuration of `task=scaling`: every model at every combination of batch and length."""
 
-    models: dict[str, FixedShape | RecurrentShape | TransformerShape]
+    models: dict[str, Shape]
     length: list[PositiveInt]  # tokens of both sides
     batch: list[PositiveInt]  # sentences
     batch_tokens: PositiveInt  # maximum of sentences × length
     vocabulary: Annotated[int, Bounds(low=100)]
     beam: PositiveInt
-    precision: Literal["fp32", "bf16"]
+    precision: Dtype
     memory: PositiveFloat | None  # MiB
 
     def settings(self) -> list[tuple[int, int]]:
@@ -63,7 +62,7 @@ class ScalingConfig:
             S2SError: there is no batch, or a model cannot be built.
         """
         for name, shape in self.models.items():
-            errors = check_model(section(asdict(shape)), None, [])
+            errors = check_model(model_section(asdict(shape)), None, [])
             if errors:
                 raise S2SError(f"config: scaling.models.{name} cannot be built: {'; '.join(errors)}")
         sizes = [(batch, length) for batch in sorted({*self.batch}) for length in sorted({*self.length})]
@@ -93,25 +92,26 @@ class _Measurement:
     def start(self, folder: Path, batches: Path) -> None:
         """Starts the process and makes the untimed passes."""
         folder.mkdir()
-        try:
+        with self._within_memory():
             self.program = Program("s2s", sys.executable, self.spec, folder, batches)
             self.parameters, self.memory = self.program.facts["parameters"], self.program.memory()
-        except OutOfMemoryError:
-            self._give_up()
 
     def run(self) -> None:
         """Makes a timed pass."""
         if self.program is not None:
-            try:
+            with self._within_memory():
                 self.seconds.append(self.program.run())
-            except OutOfMemoryError:
-                self._give_up()
 
-    def _give_up(self) -> None:
-        limit = self.spec["memory"]
-        self.missing = "needs more memory than there is" if limit is None else f"needs more than {limit:,.0f} MiB"
-        log.warning("%s, %s, %s: not measured, it %s", self.model, TASK_NAMES[self.task], self.setting, self.missing)
-        self.close()
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except OutOfMemoryError:
+            limit = self.spec["memory"]
+            self.missing = f"needs more {'memory than there is' if limit is None else f'than {limit:,.0f} MiB'}"
+            where = f"{self.model}, {TASK_NAMES[self.task]}, {self.setting}"
+            log.warning("%s: not measured, it %s", where, self.missing)
+            self.close()
 
     def close(self) -> None:
         if self.program is not None:
@@ -133,9 +133,7 @@ def measure(
     Raises:
         S2SError: a process ends for another reason, or all run out of memory.
     """
-    costs: list[Cost] = []
-    for batch, length in config.settings():
-        costs += _costs(config, sections, repetitions, device, batch, length, done)
+    costs = [one for size in config.settings() for one in _costs(config, sections, repetitions, device, done, *size)]
     if all(cost.seconds is None for cost in costs):
         raise S2SError(f"nothing could be measured: {costs[0].missing}; take smaller models or raise scaling.memory")
     return costs
@@ -151,9 +149,9 @@ def _costs(
     sections: Mapping[str, Any],
     repetitions: int,
     device: torch.device,
+    done: Done,
     batch: int,
     length: int,
-    done: Done,
 ) -> list[Cost]:
     """Measures all models at one batch and length."""
     batches = random_batches(batch, length, config.vocabulary)
@@ -197,15 +195,10 @@ def _memory_limit(device: torch.device) -> float | None:
 
 
 def random_batches(batch: int, length: int, vocabulary: int) -> list[Arrays]:
-    """Returns the batches of a pass, the same on each call: sides of `length` random tokens and `</s>`."""
-    random = np.random.default_rng(1)
-    ends = np.full((batch, 1), EOS)
-
-    def side() -> np.ndarray:
-        return np.hstack([random.integers(EOS + 1, vocabulary, (batch, length)), ends])
-
+    """Returns the batches of a pass, the same on each call."""
+    random, lengths = np.random.default_rng(1), np.full(batch, length)
     count = max(1, min(MAX_BATCHES, PASS_TOKENS // (batch * length)))
-    return [{"source": side(), "target": side(), "length": np.array(length)} for _ in range(count)]
+    return [{**random_batch(random, vocabulary, lengths, lengths), "length": np.array(length)} for _ in range(count)]
 
 
 MEASURES: dict[str, Callable[[Cost, float | None], tuple[float | None, str]]] = {

@@ -12,13 +12,13 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2s.benchmark import against, cells, gpu, loading, scaling
-from s2s.benchmark.against import DecodeConfig, TrainConfig, Work
+from s2s.benchmark import cells, data_pipeline, gpu, scaling, toolkits
 from s2s.benchmark.cells import CellsConfig
+from s2s.benchmark.data_pipeline import DataPipelineConfig
 from s2s.benchmark.gpu import GpuConfig
-from s2s.benchmark.loading import LoadingConfig
 from s2s.benchmark.machine import facts
 from s2s.benchmark.scaling import ScalingConfig
+from s2s.benchmark.toolkits import DecodeConfig, TrainConfig, Work
 from s2s.commands.console import plain
 from s2s.config import DataConfig, DecodingConfig, OptimConfig, TrainingConfig
 from s2s.data.corpus import load_corpus
@@ -46,7 +46,7 @@ class BenchmarkConfig:
     train: TrainConfig
     decode: DecodeConfig
     scaling: ScalingConfig
-    loading: LoadingConfig
+    loading: DataPipelineConfig
     gpu: GpuConfig
     peer: str | list[str] | None
     environments: str
@@ -68,7 +68,7 @@ def benchmark(config: DictConfig) -> None:
     values = plain(config)
     raise_all(check_call(BenchmarkConfig, values, ""))
     own = build(BenchmarkConfig, values)
-    against.peers_of(own.peer, own.task)  # before anything is read
+    toolkits.peers_of(own.peer, own.task)  # before anything is read
     if own.task == "scaling" and own.output is not None and Path(own.output).suffix in PICTURES:
         raise S2SError(f"config: output={own.output} must be a JSON file; its picture is written beside it")
     device = pick_device(own.device)
@@ -95,11 +95,11 @@ def _cells(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[
 def _train(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
     corpus = load_corpus(config.data, ["train"])
     tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
-    batches, tokens = against.training_batches(corpus, tokenizer, config.training.batch_tokens, config.train.batches)
+    batches, tokens = toolkits.training_batches(corpus, tokenizer, config.training.batch_tokens, config.train.batches)
     more = {"training": values["training"], "optim": values["optim"]}
     more["label_smoothing"] = config.training.label_smoothing
     vocabulary = max(tokenizer.source_size, tokenizer.target_size)
-    return _against(config, Work("train", vocabulary, batches, tokens, more), config.train)
+    return _beside_peers(config, Work("train", vocabulary, batches, tokens, more), config.train)
 
 
 def _decode(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
@@ -107,10 +107,10 @@ def _decode(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list
     tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
     test = next(iter(corpus.tests.values()))
     sources = [test.source[n] for n in range(min(config.decode.sentences, len(test)))]
-    batches, tokens = against.decoding_batches(sources, tokenizer, config.decode.batch)
+    batches, tokens = toolkits.decoding_batches(sources, tokenizer, config.decode.batch)
     decoding = asdict(replace(config.decoding, strategy="beam", beam=config.decode.beam, n_best=1))
     vocabulary = max(tokenizer.source_size, tokenizer.target_size)
-    return _against(config, Work("decode", vocabulary, batches, tokens, {"decoding": decoding}), config.decode)
+    return _beside_peers(config, Work("decode", vocabulary, batches, tokens, {"decoding": decoding}), config.decode)
 
 
 def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
@@ -125,10 +125,10 @@ def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, lis
 
 
 def _data(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    total = len(loading.corpora(config.loading, config.data)) * (config.repetitions + 1)
+    total = len(data_pipeline.corpora(config.loading, config.data)) * (config.repetitions + 1)
     with tqdm(total=total, desc="data", unit=" processes", disable=None) as bar:
-        rows = loading.measure(config.loading, config.data, config.training, config.repetitions, bar.update)
-    return rows, loading.table(rows)
+        rows = data_pipeline.measure(config.loading, config.data, config.training, config.repetitions, bar.update)
+    return rows, data_pipeline.table(rows)
 
 
 def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
@@ -149,9 +149,11 @@ def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[li
     return [row for rows in found.values() for row in rows], gpu.table(found)
 
 
-def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig) -> tuple[Rows, list[list[str]]]:
-    peers = against.peers_of(config.peer, work.task)
-    known = against.PRECISIONS[work.task]
+def _beside_peers(
+    config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig
+) -> tuple[Rows, list[list[str]]]:
+    peers = toolkits.peers_of(config.peer, work.task)
+    known = toolkits.PRECISIONS[work.task]
     passes = sum(p in section.precision for program in ("s2s", *peers) for p in known.get(program, ()))
     models = {name: asdict(shape) for name, shape in section.models.items()}
     log.info(
@@ -159,8 +161,8 @@ def _against(config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeC
     )
     with tqdm(total=passes * len(models) * config.repetitions, desc=work.task, unit=" passes", disable=None) as bar:
         where = Path(config.environments), pick_device(config.device)
-        rows = against.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
-    return rows, against.table(rows)
+        rows = toolkits.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
+    return rows, toolkits.table(rows)
 
 
 TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[list[str]]]]] = {

@@ -21,7 +21,7 @@ from s2s.lab.experiment import Description, Findings, Numbers, Overrides
 from s2s.lab.plots import panels, points, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
-from s2s.lab.translation import scores, train
+from s2s.lab.translation import scores
 
 GATES = ("forget", "input", "output")  # in the claim's order
 FULL = "all gates"
@@ -36,7 +36,7 @@ class Settings:
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """BLEU and validation loss of each network: a list over seeds."""
     systems = {FULL: ["model=lstm"], **{without(gate): [f"model=lstm_no_{gate}"] for gate in GATES}}
-    return scores(runner, train(runner, systems, settings.train, settings.seeds))
+    return scores(runner, runner.train(systems, settings.train, settings.seeds))
 
 
 def without(gate: str) -> str:

@@ -17,7 +17,7 @@ from s2s.lab.experiment import MAY_BE_EMPTY, Conclusion, Description, Findings, 
 from s2s.lab.plots import cell_style, panels, points, reference_line
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, below, differences, mean_over_seeds
-from s2s.lab.translation import equal_parameters, scores, size_overrides, train
+from s2s.lab.translation import equal_parameters, scores, size_overrides
 from s2s.nn.cells import cell_class
 
 
@@ -72,7 +72,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     lstms = dict.fromkeys([PLAIN, NOTE, PAPER, *(Initialisation.lstm(*biases) for biases in settings.lstm)])
     grus = dict.fromkeys([PLAIN_GRU, *(Initialisation.gru(bias) for bias in settings.gru)])
     systems = {one.name: one.overrides() for one in lstms} | {one.name: one.overrides() + wide for one in grus}
-    facts = train(runner, systems, settings.train, settings.seeds)
+    facts = runner.train(systems, settings.train, settings.seeds)
     return {"standard": [one.name for one in (*lstms, *grus) if one.default], **scores(runner, facts)}
 
 

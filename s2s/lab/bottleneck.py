@@ -24,7 +24,7 @@ from s2s.lab.experiment import Description, Findings, Numbers, Overrides, rising
 from s2s.lab.plots import cell_style, legend, log_ticks, mean_line, note, panels
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, differences, mean_over_seeds, means_over_seeds
-from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, size_overrides, train
+from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, size_overrides
 from s2s.schema import PositiveInt
 
 WITHOUT, WITH = "without attention", "with attention"
@@ -43,11 +43,7 @@ class Settings:
 
 
 def check(settings: Settings) -> list[str]:
-    return [
-        *rising("bins", settings.bins),
-        *rising("sizes", settings.sizes),
-        *(["sizes must be two or more: they are compared"] if len(settings.sizes) < 2 else []),
-    ]
+    return [*rising("bins", settings.bins), *rising("sizes", settings.sizes, compared=True)]
 
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
@@ -57,7 +53,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
         for size in reversed(settings.sizes)  # the longest jobs first
         for model in SYSTEMS.values()
     }
-    facts = train(runner, systems, [*settings.training, f"evaluation.bins={settings.bins}"], settings.seeds)
+    facts = runner.train(systems, [*settings.training, f"evaluation.bins={settings.bins}"], settings.seeds)
     bleu = {
         system: {str(size): [scores_by_length(run) for run in facts[f"{model} {size}"]] for size in settings.sizes}
         for system, model in SYSTEMS.items()
@@ -89,11 +85,7 @@ def levels(numbers: Numbers) -> list[float]:
 def rank_correlation(values: Sequence[float]) -> float:
     """Spearman's correlation of values with their order: 1 where they rise. Equal values share their rank."""
     ranks = [sum((other < one) + (other == one) / 2 for other in values) for one in values]
-    positions = range(len(values))
-    mean_rank, mean_position = sum(ranks) / len(ranks), sum(positions) / len(positions)
-    products = sum((r - mean_rank) * (p - mean_position) for r, p in zip(ranks, positions, strict=True))
-    scale = sum((r - mean_rank) ** 2 for r in ranks) * sum((p - mean_position) ** 2 for p in positions)
-    return products / scale**0.5 if scale else 0.0
+    return statistics.correlation(ranks, range(len(ranks))) if len(set(ranks)) > 1 else 0.0
 
 
 class Breaks:

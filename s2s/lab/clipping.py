@@ -11,7 +11,6 @@ late ones. A floor makes the sum longer; the share of the early terms stays as s
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,10 +46,9 @@ class Settings:
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """The results of `clipped` and `floored`: for each method a list over seeds."""
     sizes = {"hidden": settings.hidden, "batch": settings.batch}
-    explosion, vanishing = dataclasses.asdict(settings.explosion), dataclasses.asdict(settings.vanishing)
     jobs: dict[str, partial[Any]] = {
-        "large gradients": partial(all_clipped, **sizes, explosion=explosion),
-        "small gradients": partial(all_floored, **sizes, examples=settings.examples, vanishing=vanishing),
+        "large gradients": partial(all_clipped, **sizes, explosion=settings.explosion),
+        "small gradients": partial(all_floored, **sizes, examples=settings.examples, vanishing=settings.vanishing),
     }
     runs = runner.run_seeds(jobs, settings.seeds, lambda name, seed: partial(jobs[name], seed))
     return {

@@ -73,6 +73,8 @@ class Experiment:
         return cls(module.__name__.rpartition(".")[2], module.DESCRIPTION, module.Settings, *functions, check)
 
 
-def rising(key: str, values: Sequence[float]) -> list[str]:
-    """The error of a list among the settings that does not rise."""
+def rising(key: str, values: Sequence[float], compared: bool = False) -> list[str]:
+    """The error of a list among the settings that does not rise, or that has a single value to compare."""
+    if compared and len(values) < 2:
+        return [f"{key} must be two or more: they are compared"]
     return [f"{key}={list(values)} must rise"] if any(b <= a for a, b in itertools.pairwise(values)) else []

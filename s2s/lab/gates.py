@@ -9,21 +9,25 @@ initialisation: the forget gates of a new network are at σ(3) = 0.95 with b_f =
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from s2s.data.batching import Batch, evaluation_batches
 from s2s.evaluation.report.canvas import SHADE, SOFT
 from s2s.lab.experiment import Description, Findings, Numbers, Overrides
+from s2s.lab.fit import seeded
 from s2s.lab.plots import cell_style, legend, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, mean_over_seeds
-from s2s.lab.translation import train, validation_pairs
+from s2s.lab.translation import validation_pairs
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.runs import load
@@ -51,12 +55,11 @@ class Settings:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Histograms of gate values by network and state: a list over seeds."""
-    facts = train(runner, NETWORKS, settings.train, settings.seeds)
-    paths = {name: dict(zip(settings.seeds, (run["run"] for run in runs), strict=True)) for name, runs in facts.items()}
+    facts = runner.train(NETWORKS, settings.train, settings.seeds)
     counts = runner.run_seeds(
         NETWORKS,
         settings.seeds,
-        lambda name, seed: partial(gate_counts, paths[name][seed], settings.sentences),
+        lambda name, seed: partial(gate_counts, facts[name][settings.seeds.index(seed)]["run"], settings.sentences),
         label="gates of ",
     )
     return {name: {state: [run[state] for run in runs] for state in STATES} for name, runs in counts.items()}
@@ -67,8 +70,7 @@ def gate_counts(path: str, sentences: int) -> dict[str, Counts]:
     run = load(path, "cpu")
     pairs = validation_pairs(run, sentences)
     batches = list(evaluation_batches(pairs, run.tokenizer, run.config.training.batch_tokens))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config.seed)  # as in training
+    with seeded(run.config.seed):  # as in training
         untrained = build_model(run.config.model, run.tokenizer.source_size, run.tokenizer.target_size).eval()
     return {"untrained": count(untrained, batches), "trained": count(run.model, batches)}
 
@@ -85,41 +87,40 @@ def count(model: Seq2Seq, batches: Sequence[Batch]) -> Counts:
     return {layer: {gate: row.tolist() for gate, row in gates.items()} for layer, gates in counts.items()}
 
 
-def pooled(counts: Counts, gates: Iterable[str], layers: Sequence[str]) -> list[float]:
-    """Shares of the values of these gates and layers in each bin."""
-    rows = [counts[layer][gate] for layer in layers for gate in gates]
-    total = sum(map(sum, rows))
-    return [sum(column) / total for column in zip(*rows, strict=True)]
+def pooled(runs: Sequence[Counts], gates: Iterable[str], layers: Iterable[str]) -> NDArray[np.float64]:
+    """(runs, BINS) shares of the values of these gates and layers."""
+    counts = np.array([[run[layer][gate] for layer, gate in itertools.product(layers, gates)] for run in runs])
+    return counts.sum(axis=1) / counts.sum(axis=(1, 2))[:, None]  # type: ignore[no-any-return]
 
 
-def tails(shares: Sequence[float]) -> tuple[float, float]:
-    """The shares below 0.1 and above 0.9."""
-    return sum(shares[:OUTER]), sum(shares[-OUTER:])
+def tails(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, runs) the shares below 0.1 and above 0.9."""
+    return np.stack([shares[:, :OUTER].sum(axis=1), shares[:, -OUTER:].sum(axis=1)])
 
 
 def _outer(runs: Sequence[Counts], gates: Sequence[str], layers: Sequence[str]) -> Mean:
     """The share in both outer tenths, in percent, over seeds."""
-    return mean_over_seeds([100 * sum(tails(pooled(counts, gates, layers))) for counts in runs])
+    return mean_over_seeds((100 * tails(pooled(runs, gates, layers)).sum(axis=0)).tolist())
 
 
 def analyse(numbers: Numbers) -> Findings:
-    ours, zero = (numbers[name] for name in NETWORKS)
-    layers = list(ours["trained"][0])
+    default, zero = (numbers[name] for name in NETWORKS)
+    layers = list(default["trained"][0])
     rows = []
     for gate, gates in [*((gate, [gate]) for gate in GATES), ("all", list(GATES))]:
         for layer, some_layers in [*((layer, [layer]) for layer in layers), ("all", layers)]:
-            sides = zip(*(tails(pooled(counts, gates, some_layers)) for counts in ours["trained"]), strict=True)
+            sides = tails(pooled(default["trained"], gates, some_layers)).mean(axis=1)
             both = (
                 _outer(runs, gates, some_layers).percent()
-                for runs in (ours["trained"], ours["untrained"], zero["trained"])
+                for runs in (default["trained"], default["untrained"], zero["trained"])
             )
-            rows.append([f"{gate}, {layer}", *(f"{100 * sum(side) / len(side):.0f} %" for side in sides), *both])
+            rows.append([f"{gate}, {layer}", *(f"{100 * side:.0f} %" for side in sides), *both])
     after, before, from_zero = (
         {gate: _outer(runs, [gate], layers) for gate in GATES}
-        for runs in (ours["trained"], ours["untrained"], zero["trained"])
+        for runs in (default["trained"], default["untrained"], zero["trained"])
     )
-    overall, at_zero = _outer(ours["trained"], GATES, layers), _outer(zero["untrained"], GATES, layers)
-    by_layer = sorted((_outer(ours["trained"], GATES, [layer]).mean, layer) for layer in layers)
+    overall, at_zero = _outer(default["trained"], GATES, layers), _outer(zero["untrained"], GATES, layers)
+    by_layer = sorted((_outer(default["trained"], GATES, [layer]).mean, layer) for layer in layers)
     sentences = [
         f"{overall.mean:.0f} % of all gate values of the trained networks are below 0.1 or above 0.9: "
         + ", ".join(f"{gate} {after[gate].mean:.0f} %" for gate in GATES)
@@ -131,7 +132,7 @@ def analyse(numbers: Numbers) -> Findings:
         "By layer, over all three gates: " + ", ".join(f"{share:.0f} % ({layer})" for share, layer in by_layer) + ".",
     ]
     columns = ["gate, layer", "below 0.1", "above 0.9", "both", "both, untrained", "both, trained from b_f = 0"]
-    if len(ours["trained"]) < MIN_SEEDS:
+    if len(default["trained"]) < MIN_SEEDS:
         return Findings(sentences, columns, rows)
     shares = {"all gates": overall, **after}
     reason = f"in the outer tenths, where a vast majority is more than {VAST} %: "
@@ -145,10 +146,10 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         (f"{gate.capitalize()} gate", "value of the gate", y if narrow or gate == GATES[0] else "") for gate in GATES
     ]
     figure, all_axes = panels(narrow, *labels, height=2.7 if narrow else 3.4)
-    ours, zero = (numbers[name] for name in NETWORKS)
+    default, zero = (numbers[name] for name in NETWORKS)
     lines: list[tuple[str, list[Counts], dict[str, Any]]] = [
-        ("untrained (b_f = 3)", ours["untrained"], {"color": SOFT, "linestyle": (0, (2, 1.4)), "linewidth": 1.4}),
-        ("trained", ours["trained"], {"color": cell_style("lstm").light, "linewidth": 2.0}),
+        ("untrained (b_f = 3)", default["untrained"], {"color": SOFT, "linestyle": (0, (2, 1.4)), "linewidth": 1.4}),
+        ("trained", default["trained"], {"color": cell_style("lstm").light, "linewidth": 2.0}),
         ("trained from b_f = 0", zero["trained"], {"color": series_style(2).light, "linewidth": 1.4}),
     ]
     edges = [n / BINS for n in range(BINS + 1)]
@@ -156,8 +157,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         for low, high in ((0, 0.1), (0.9, 1)):
             axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
         for name, runs, style in lines:
-            by_seed = [pooled(counts, [gate], list(counts)) for counts in runs]
-            shares = [100 * sum(column) / len(by_seed) for column in zip(*by_seed, strict=True)]
+            shares = 100 * pooled(runs, [gate], runs[0]).mean(axis=0)
             axes.stairs(shares, edges, baseline=None, label=name, zorder=3, **style)
         axes.set_yscale("log")
         axes.set_ylim(0.05, 100)

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 
+from s2s.benchmark.machine import in_turns
 from s2s.data.batching import TrainingData
 from s2s.data.corpus import load_corpus
+from s2s.devices import cpu_threads
 from s2s.lab.experiment import Conclusion, Description, Findings, Numbers, Overrides
 from s2s.lab.language import LanguageSettings, perplexity, read_text, train_language_model
 from s2s.lab.plots import cell_style, panels, points, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
-from s2s.lab.translation import bleu, equal_parameters, hidden_sizes, size_overrides, train
+from s2s.lab.translation import bleu, equal_parameters, hidden_sizes, size_overrides
 from s2s.models import shapes_only
 from s2s.nn.cells import cell_class
 from s2s.runs import load
@@ -53,13 +54,13 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
         SAME: ["model=gru", *size_overrides(*hidden_sizes(runner, lstm))],
         EQUAL: ["model=gru", *size_overrides(*equal_parameters(runner, gru, lstm))],
     }
-    facts = train(runner, systems, settings.train, settings.seeds)
+    facts = runner.train(systems, settings.train, settings.seeds)
     models = language_models(settings.language)
     data = runner.compose(lstm)["data"]
     perplexities = runner.run_seeds(
         models,
         settings.seeds,
-        lambda name, seed: partial(language_score, data, models[name][0], asdict(models[name][1]), seed),
+        lambda name, seed: partial(language_score, data, *models[name], seed),
         label="language model, ",
     )
     paths = {name: runs[0]["run"] for name, runs in facts.items()}
@@ -87,9 +88,9 @@ def layer_parameters(cell: str, inputs: int, hidden: int) -> int:
         return sum(parameter.numel() for parameter in cell_class(cell)(inputs, hidden).parameters())
 
 
-def language_score(data: Mapping[str, Any], cell: str, values: Mapping[str, Any], seed: int) -> float:
+def language_score(data: Mapping[str, Any], cell: str, settings: LanguageSettings, seed: int) -> float:
     """Perplexity of a language model on the validation lines, target side, within the lengths of training."""
-    text, settings = read_text(data), build(LanguageSettings, values)
+    text = build(read_text, {"data": data})
     model = train_language_model(text, cell, settings, seed)
     longest = max(map(len, text.train))
     return perplexity(model, [line for line in text.held_out if len(line) <= longest], settings.batch_tokens)
@@ -112,7 +113,7 @@ def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[st
         for name, run in runs.items()
     }
 
-    def seconds(updater: Updater) -> float:
+    def seconds_per_token(updater: Updater) -> float:
         began = time.perf_counter()
         tokens = sum(
             updater.update(1, 0, range(at, at + 1), {at: data.batch(0, at)}, stop=False)[0] for at in positions
@@ -121,13 +122,10 @@ def update_times(paths: Mapping[str, str], batches: int, rounds: int) -> dict[st
         updater.flush_metrics({})
         return taken / tokens
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = [{name: seconds(updater) for name, updater in updaters.items()} for _ in range(rounds + 1)][1:]
-    finally:
-        torch.set_num_threads(threads)
-    return {name: [in_round[name] for in_round in times] for name in updaters}
+    passes = {name: partial(seconds_per_token, updater) for name, updater in updaters.items()}
+    with cpu_threads(1):
+        times = in_turns(passes, rounds + 1, lambda: None)
+    return {name: in_rounds[1:] for name, in_rounds in times.items()}
 
 
 def analyse(numbers: Numbers) -> Findings:
@@ -175,8 +173,8 @@ def analyse(numbers: Numbers) -> Findings:
 def _lead(numbers: Numbers, gru: str, score: str) -> str:
     """`1.2 BLEU better`."""
     sign, digits, unit = (1, 1, "BLEU") if score == "bleu" else (-1, 2, "of perplexity")
-    ours, theirs = (mean_over_seeds(numbers[score][name]).mean for name in (gru, LSTM))
-    lead = sign * (ours - theirs)
+    gru_score, lstm_score = (mean_over_seeds(numbers[score][name]).mean for name in (gru, LSTM))
+    lead = sign * (gru_score - lstm_score)
     size = f"{abs(lead):.{digits}f}"
     if float(size) == 0:
         return "as good as the LSTM"

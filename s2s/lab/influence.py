@@ -10,7 +10,6 @@ has 1 at every distance.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import math
 import statistics
@@ -35,7 +34,7 @@ from s2s.lab.statistics import MIN_SEEDS, above, all_of, mean_over_seeds, means_
 from s2s.nn.recurrent import RecurrentLayer
 from s2s.schema import PositiveInt, build
 
-LEAST = 1e-30  # smaller derivatives count as this
+SMALLEST = 1e-30  # smaller derivatives count as this
 
 
 @dataclass(frozen=True)
@@ -55,19 +54,20 @@ def check(settings: Settings) -> list[str]:
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each cell and seed the influence by distance before and after training, and the perplexity."""
     data = runner.compose(settings.text)["data"]
-    model = dataclasses.asdict(settings.model)
     sizes = {"distance": settings.distance, "lines": settings.lines}
     cells = runner.run_seeds(
-        settings.cells, settings.seeds, lambda cell, seed: partial(before_and_after, data, cell, seed, model, **sizes)
+        settings.cells,
+        settings.seeds,
+        lambda cell, seed: partial(before_and_after, data, cell, seed, settings.model, **sizes),
     )
     return {"distance": settings.distance, "cells": cells}
 
 
 def before_and_after(
-    data: Mapping[str, Any], cell: str, seed: int, model: Mapping[str, Any], distance: int, lines: int
+    data: Mapping[str, Any], cell: str, seed: int, settings: LanguageSettings, distance: int, lines: int
 ) -> dict[str, Any]:
     """The influence in one network before and after training, and its perplexity."""
-    text, settings = read_text(data), build(LanguageSettings, model)
+    text = build(read_text, {"data": data})
     tokens = prefixes(text, distance, lines)
     with seeded(seed):
         untrained = LanguageModel(cell, text.vocabulary, settings.embedding, settings.hidden)
@@ -92,7 +92,7 @@ def relative_influence(model: LanguageModel, tokens: Tensor) -> list[float]:
     layer = copy.deepcopy(model.layer).double()
     with torch.no_grad():
         x = model.embedding(tokens).double()
-    logs = influence(layer, x).clamp_min(LEAST).log().mean(dim=0)[1:].flip(0)
+    logs = influence(layer, x).clamp_min(SMALLEST).log().mean(dim=0)[1:].flip(0)
     return (logs - logs[0]).exp().tolist()
 
 
@@ -119,7 +119,7 @@ def _mean(runs: list[dict[str, Any]], when: str) -> list[float]:
     return [statistics.geometric_mean(shares) for shares in zip(*(run[when] for run in runs), strict=True)]
 
 
-def falls(shares: list[float]) -> list[float]:
+def decays(shares: list[float]) -> list[float]:
     """Powers of ten that the influence loses from each quarter of the distance to the next: three numbers."""
     ends = [1 + round((len(shares) - 1) * n / 4) for n in range(5)]
     means = [statistics.geometric_mean(shares[a:b]) for a, b in itertools.pairwise(ends)]
@@ -135,7 +135,7 @@ def analyse(numbers: Numbers) -> Findings:
         shares = [f"{100 * shares[k]:.2g} %" for shares in (_mean(runs, "before"), after[cell]) for k in (middle, far)]
         perplexities = mean_over_seeds([run["perplexity"] for run in runs])
         rows.append([cell, *shares, f"> {far}" if reached[cell] is None else str(reached[cell]), perplexities.text()])
-    falling = [cell for cell in cells if statistics.fmean(sum(falls(run["after"])) for run in cells[cell]) > 0]
+    falling = [cell for cell in cells if statistics.fmean(sum(decays(run["after"])) for run in cells[cell]) > 0]
     rest = [cell for cell in cells if cell not in falling]
     every = "every cell" if not rest else ", ".join(falling) if falling else "no cell"
     sentences = [
@@ -165,7 +165,7 @@ def analyse(numbers: Numbers) -> Findings:
     columns = ["cell", f"before: {middle} steps back", f"{far} steps back"]
     columns += [f"after: {middle} steps back", f"{far} steps back", "below 10 % after", "perplexity"]
     # The claim is on the plain RNN: less from quarter to quarter, and in the last less than a tenth.
-    rnn = [falls(run["after"]) for run in cells.get("rnn", [])]
+    rnn = [decays(run["after"]) for run in cells.get("rnn", [])]
     if len(rnn) < MIN_SEEDS:
         return Findings(sentences, columns, rows)
     steps, total = means_over_seeds(rnn), mean_over_seeds([sum(run) for run in rnn])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from s2s.lab.fit import Recipe, fit, seeded
 from s2s.nn.cells import cell_class
 from s2s.nn.loss import projected_cross_entropy
 from s2s.nn.recurrent import RecurrentLayer
-from s2s.schema import PositiveInt, build
+from s2s.schema import PositiveInt
 
 
 class Text(NamedTuple):
@@ -50,20 +50,14 @@ class LanguageSettings:
     fit: Recipe
 
 
-@dataclass(frozen=True)
-class _Data:
-    data: DataConfig
-
-
-def read_text(data: Mapping[str, Any]) -> Text:
-    """The target side of a corpus from the `data` section of a training run's configuration.
+def read_text(data: DataConfig) -> Text:
+    """The target side of a corpus.
 
     Raises:
         S2SError: it cannot be read.
     """
-    config = build(_Data, {"data": data}).data
-    corpus = load_corpus(config, ["train", "validation"])
-    tokenizer = train_tokenizer(config.tokenizer, corpus.train.source, corpus.train.target)
+    corpus = load_corpus(data, ["train", "validation"])
+    tokenizer = train_tokenizer(data.tokenizer, corpus.train.source, corpus.train.target)
     model = tokenizer.target
 
     def ids(split: Split) -> Sequence[Ids]:

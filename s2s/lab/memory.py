@@ -6,13 +6,12 @@ cell is trained with several learning rates, and the best on sequences other tha
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -22,7 +21,7 @@ from s2s.lab.plots import cell_style, legend, log_ticks, mean_line, note, panels
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, below, mean_over_seeds
 from s2s.lab.tasks import TASKS, Task, generators
-from s2s.schema import PositiveFloat, PositiveInt, build
+from s2s.schema import PositiveFloat, PositiveInt
 
 WINDOW = 20  # updates whose mean loss decides whether a task is solved
 SOLVED = 0.9  # accuracy
@@ -57,11 +56,10 @@ def check(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each task and cell a list over seeds of the results of `remembered`."""
-    budget = dataclasses.asdict(settings.budget)
     results = runner.run_seeds(
         settings.cells,
         settings.seeds,
-        lambda cell, seed: partial(remembered, cell, settings.rates[cell], settings.lengths, seed, budget),
+        lambda cell, seed: partial(remembered, cell, settings.rates[cell], settings.lengths, seed, settings.budget),
     )
     return {
         "lengths": settings.lengths,
@@ -71,13 +69,12 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
 
 
 def remembered(
-    cell: str, rates: Sequence[float], lengths: Sequence[int], seed: int, budget: Mapping[str, Any]
+    cell: str, rates: Sequence[float], lengths: Sequence[int], seed: int, budget: Budget
 ) -> dict[str, list[dict[str, float]]]:
     """By task, for each length the result of `learn` with the best learning rate."""
-    sizes = build(Budget, budget)
     return {
         name: [
-            max((learn(task, cell, rate, length, seed, sizes) for rate in rates), key=lambda run: run["chosen_by"])
+            max((learn(task, cell, rate, length, seed, budget) for rate in rates), key=lambda run: run["chosen_by"])
             for length in lengths
         ]
         for name, task in TASKS.items()
@@ -112,12 +109,8 @@ def learn(task: Task, cell: str, rate: float, length: int, seed: int, budget: Bu
 
 def span(lengths: Sequence[int], accuracies: Sequence[float]) -> int:
     """The longest length up to which all are solved; 0 if the shortest is not."""
-    longest = 0
-    for length, accuracy in zip(lengths, accuracies, strict=True):
-        if accuracy < SOLVED:
-            break
-        longest = length
-    return longest
+    solved = itertools.takewhile(lambda pair: pair[1] >= SOLVED, zip(lengths, accuracies, strict=True))
+    return max((length for length, _ in solved), default=0)
 
 
 def _accuracy(runs: Sequence[Sequence[Mapping[str, float]]], n: int) -> Mean:

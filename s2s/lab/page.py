@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def write_page(path: Path, results: Sequence[ExperimentResult], command: str, pr
 
 def _pictures(result: ExperimentResult) -> list[tuple[str, str]]:
     """SVG for wide screens and for phones; CSS shows one of them."""
-    name, draw = result.experiment.name, result.experiment.draw
+    draw = partial(result.experiment.draw, result.numbers)
     return [
-        (width, svg(lambda narrow=width == "narrow": draw(result.numbers, narrow), FAMILIES, f"{name}-{width}"))  # type: ignore[misc]
+        (width, svg(partial(draw, width == "narrow"), FAMILIES, f"{result.experiment.name}-{width}"))
         for width in ("wide", "narrow")
     ]
 

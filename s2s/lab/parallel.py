@@ -13,7 +13,7 @@ more steps. A chain costs time only where work could be done in parallel: much l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,9 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
 from s2s.benchmark.machine import facts, medians
-from s2s.benchmark.peers.ours import section
+from s2s.benchmark.shapes import Shape, TransformerShape, model_section
 from s2s.config import TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
@@ -44,7 +43,7 @@ from s2s.schema import PositiveInt
 
 @dataclass(frozen=True)
 class Settings:
-    models: dict[str, FixedShape | RecurrentShape | TransformerShape]
+    models: dict[str, Shape]
     lengths: list[PositiveInt]  # tokens of both sides
     tokens: PositiveInt  # of a batch: sentences × length
     vocabulary: PositiveInt
@@ -60,17 +59,17 @@ class Settings:
 def check(settings: Settings) -> list[str]:
     kinds = {"recurrent": settings.recurrent, "self-attention": set(settings.models) - set(settings.recurrent)}
     return [
-        *rising("lengths", settings.lengths),
-        *(["lengths must be two or more: they are compared"] if len(settings.lengths) < 2 else []),
+        *rising("lengths", settings.lengths, compared=True),
         *(f"models has no {kind} network: they are compared" for kind, names in kinds.items() if not names),
     ]
 
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Chain and step times of each model by length; times have one list for each round."""
-    values = asdict(settings) | {"precision": runner.precision if settings.precision == "auto" else settings.precision}
-    times = runner.run({"training steps": partial(step_times, values)})["training steps"]
-    counts = runner.run({"chains": partial(chains, values["models"], settings.lengths)})["chains"]
+    if settings.precision == "auto":
+        settings = replace(settings, precision=runner.precision)
+    times = runner.run({"training steps": partial(step_times, settings)})["training steps"]
+    counts = runner.run({"chains": partial(chains, settings.models, settings.lengths)})["chains"]
     return {
         "lengths": settings.lengths,
         "tokens": settings.tokens,
@@ -80,29 +79,29 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     }
 
 
-def step_times(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of a training step of each model at each length, for each round; `values` are those of `Settings`."""
+def step_times(settings: Settings) -> dict[str, Any]:
+    """Seconds of a training step of each model at each length, for each round."""
     keep_freed_memory()
     torch.manual_seed(1)
     steps: dict[str, Callable[[], object]] = {}
-    for name, shape in values["models"].items():
-        model = build_model(section(shape), values["vocabulary"], values["vocabulary"])
+    for name, shape in settings.models.items():
+        model = build_model(model_section(asdict(shape)), settings.vocabulary, settings.vocabulary)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-        for length in values["lengths"]:
-            batch = random_batch(max(1, values["tokens"] // length), length, values["vocabulary"])
-            steps[f"{name} {length}"] = partial(training_step, model, optimizer, batch, values["precision"] == "bf16")
-    rounds = [medians(steps, values["repetitions"], CPU, lambda: None) for _ in range(values["rounds"])]
+        for length in settings.lengths:
+            batch = random_batch(max(1, settings.tokens // length), length, settings.vocabulary)
+            steps[f"{name} {length}"] = partial(training_step, model, optimizer, batch, settings.precision == "bf16")
+    rounds = [medians(steps, settings.repetitions, CPU, lambda: None) for _ in range(settings.rounds)]
     machine = facts(CPU)
     return {
         "seconds": {
-            name: [[seconds[f"{name} {length}"] for length in values["lengths"]] for seconds in rounds]
-            for name in values["models"]
+            name: [[seconds[f"{name} {length}"] for length in settings.lengths] for seconds in rounds]
+            for name in settings.models
         },
         "machine": {key: machine[key] for key in ("processor", "threads")},
     }
 
 
-def chains(models: Mapping[str, Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, list[int]]:
+def chains(models: Mapping[str, Shape], lengths: Sequence[int]) -> dict[str, list[int]]:
     """The chain of each model at each length."""
     return {name: [chain(shape, length) for length in lengths] for name, shape in models.items()}
 
@@ -122,13 +121,13 @@ def training_step(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch
     optimizer.zero_grad(set_to_none=True)
 
 
-def chain(shape: Mapping[str, Any], length: int) -> int:
+def chain(shape: Shape, length: int) -> int:
     """The longest dependency chain of matrix multiplications in a model's forward pass over one sentence pair.
 
     It ends at the decoder's last hidden states: the loss is computed in blocks, whose sequence saves memory and is no
     dependency.
     """
-    model = build_model(section(dict(shape)), 10, 10).eval()
+    model = build_model(model_section(asdict(shape)), 10, 10).eval()
     assert isinstance(model, EncoderDecoder)
     set_recurrence(model, "loop", CPU)  # as in the equations
     with torch.no_grad(), ChainCounter() as counter:
@@ -140,31 +139,25 @@ def chain(shape: Mapping[str, Any], length: int) -> int:
 class ChainCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Dispatch mode that counts the matrix multiplications in sequence that each tensor depends on, its depth.
 
-    The depth of a result is the largest depth of its inputs, plus one for a matrix multiplication. An in-place
-    operation gives its depth to all tensors in the same storage.
+    The depth of a result is the largest depth of its inputs, plus one for a matrix multiplication. It is that of a
+    storage: an in-place operation gives its depth to all tensors that share it.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.longest = 0
-        self._depths: dict[int, int] = {}  # by tensor
-        self._written: dict[int, int] = {}  # by storage
-        self._alive: list[Tensor] = []  # so that ids of tensors and storages stay unique
+        self._depths: dict[int, int] = {}  # by storage
+        self._alive: list[Tensor] = []  # so that addresses of storages stay unique
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = max((self._depth(tensor) for tensor in _tensors((args, kwargs))), default=0)
+        before = max((self._depths.get(_storage(tensor), 0) for tensor in _tensors((args, kwargs))), default=0)
         depth = before + (func.overloadpacket in flop_registry)
         for tensor in _tensors(result):
             self._alive.append(tensor)
-            self._depths[id(tensor)] = depth
-            if func._schema.is_mutable:
-                self._written[_storage(tensor)] = max(depth, self._written.get(_storage(tensor), 0))
+            self._depths[_storage(tensor)] = max(depth, self._depths.get(_storage(tensor), 0))
         self.longest = max(self.longest, depth)
         return result
-
-    def _depth(self, tensor: Tensor) -> int:
-        return max(self._depths.get(id(tensor), 0), self._written.get(_storage(tensor), 0))
 
 
 def _tensors(values: Any) -> list[Tensor]:

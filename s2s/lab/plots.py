@@ -74,9 +74,9 @@ def mean_line(axes: Axes, x: Sequence[float], means: Sequence[Mean], style: Styl
         _interval(axes, position, mean, style, 1.2)
 
 
-def points(axes: Axes, names: Sequence[str], seeds: Sequence[Sequence[float]], chosen: Sequence[Style]) -> None:
+def points(axes: Axes, names: Sequence[str], seeds: Sequence[Sequence[float]], series: Sequence[Style]) -> None:
     """A column for each name: the mean of its seeds with its interval, and each seed as a faint dot."""
-    for position, (values, style) in enumerate(zip(seeds, chosen, strict=True)):
+    for position, (values, style) in enumerate(zip(seeds, series, strict=True)):
         mean, color = mean_over_seeds(values), style.light
         if len(values) > 1:
             _interval(axes, position, mean, style, 1.6)
@@ -89,7 +89,7 @@ def points(axes: Axes, names: Sequence[str], seeds: Sequence[Sequence[float]], c
 
 
 def _interval(axes: Axes, x: float, mean: Mean, style: Style, width: float) -> None:
-    if mean.low is not None and mean.high is not None:
+    if math.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=style.light, linewidth=width, alpha=0.65, zorder=2)
 
 

@@ -21,7 +21,7 @@ from s2s.lab.experiment import Description, Findings, Numbers, Overrides, rising
 from s2s.lab.plots import cell_style, legend, mean_line, note, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, differences, mean_over_seeds, means_over_seeds
-from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length, train
+from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length
 from s2s.schema import PositiveInt
 
 SINUSOIDAL, ROTARY, RECURRENT = "Transformer, sinusoidal", "Transformer, rotary", "LSTM with attention"
@@ -56,7 +56,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """BLEU and output length by source length: for each system a list over seeds."""
     limit = settings.limit
     common = [*settings.training, f"data.max_length={limit}", f"evaluation.bins={settings.bins}"]
-    facts = train(runner, SYSTEMS, common, settings.seeds)
+    facts = runner.train(SYSTEMS, common, settings.seeds)
     bleu, ratio = (
         {system: [scores_by_length(run, score) for run in runs] for system, runs in facts.items()}
         for score in ("bleu", "length_ratio")

@@ -15,17 +15,13 @@ The task is the translation of a toy language (`s2s.lab.toy_language`); the netw
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from s2s.data.batching import collate
 from s2s.evaluation.report.canvas import INK
 from s2s.lab.experiment import Conclusion, Description, Findings, Numbers
 from s2s.lab.fit import fit, seeded
@@ -34,8 +30,7 @@ from s2s.lab.readout_networks import ENCODER_DECODER, NETWORKS, Sizes, build_net
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, below, mean_over_seeds
 from s2s.lab.tasks import generators
-from s2s.lab.toy_language import Examples, lexicon, sample_examples
-from s2s.schema import build
+from s2s.lab.toy_language import Pair, as_batch, lexicon, sample_examples
 
 LENGTHS = ["M < N", "M = N", "M > N"]
 SOLVED = 90  # % of exact translations
@@ -53,12 +48,10 @@ def check(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each network a list over seeds of the results of `translated`."""
-    sizes = dataclasses.asdict(settings.sizes)
-    return {
-        "readouts": runner.run_seeds(
-            NETWORKS, settings.seeds, lambda name, seed: partial(translated, name, seed, sizes)
-        )
-    }
+    results = runner.run_seeds(
+        NETWORKS, settings.seeds, lambda name, seed: partial(translated, name, seed, settings.sizes)
+    )
+    return {"readouts": results}
 
 
 def length_class(source: Sequence[int], target: Sequence[int]) -> str:
@@ -66,49 +59,40 @@ def length_class(source: Sequence[int], target: Sequence[int]) -> str:
     return LENGTHS[(len(target) > len(source)) - (len(target) < len(source)) + 1]
 
 
-def at_most(name: str, examples: Examples) -> list[bool]:
+def possible(name: str, examples: Sequence[Pair]) -> list[bool]:
     """Whether the wiring of a network allows each translation: an upper bound of any training on these examples."""
     if name == ENCODER_DECODER:
-        return [True] * len(examples.source)
-    pairs = list(zip(*examples, strict=True))
+        return [True] * len(examples)
     if name == "1 to N":  # one translation per first symbol: at best the most frequent one
         counts: dict[int, Counter[tuple[int, ...]]] = {}
-        for source, target in pairs:
+        for source, target in examples:
             counts.setdefault(source[0], Counter())[tuple(target)] += 1
         best = {symbol: targets.most_common(1)[0][0] for symbol, targets in counts.items()}
-        return [tuple(target) == best[source[0]] for source, target in pairs]
-    return [len(target) <= (1 if name == "N to 1" else len(source)) for source, target in pairs]
+        return [tuple(target) == best[source[0]] for source, target in examples]
+    return [len(target) <= (1 if name == "N to 1" else len(source)) for source, target in examples]
 
 
-def translated(name: str, seed: int, sizes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def translated(name: str, seed: int, sizes: Sizes) -> dict[str, dict[str, float]]:
     """Trains and tests one network.
 
     Returns:
-        for each of LENGTHS: examples; right: share of exact translations; at_most: see `at_most`.
+        for each of LENGTHS: examples; right: share of exact translations; at_most: share of those that are `possible`.
     """
-    settings = build(Sizes, sizes)
     words = lexicon(seed)
     with seeded(seed):
-        model = build_network(name, settings)
+        model = build_network(name, sizes)
     training, test = generators(seed)
-    spread = (settings.shortest, settings.longest)
-    index = np.arange(settings.batch)
-    fit(
-        model,
-        lambda: model.loss(collate(*sample_examples(words, settings.batch, *spread, training), index)),
-        settings.fit,
-    )
-    examples = sample_examples(words, settings.examples, *spread, test)
-    right = model.right(collate(*examples, np.arange(settings.examples)))
-    classes = [length_class(*pair) for pair in zip(*examples, strict=True)]
+    spread = (sizes.shortest, sizes.longest)
+    fit(model, lambda: model.loss(as_batch(sample_examples(words, sizes.batch, *spread, training))), sizes.fit)
+    examples = sample_examples(words, sizes.examples, *spread, test)
+    right = model.right(as_batch(examples))
     results = {}
     for length in LENGTHS:
-        chosen = [n for n, other in enumerate(classes) if other == length]
-        subset = Examples([examples.source[n] for n in chosen], [examples.target[n] for n in chosen])
+        chosen = [n for n, pair in enumerate(examples) if length_class(*pair) == length]
         results[length] = {
             "examples": len(chosen),
             "right": sum(right[n] for n in chosen) / max(1, len(chosen)),
-            "at_most": sum(at_most(name, subset)) / max(1, len(chosen)),
+            "at_most": sum(possible(name, [examples[n] for n in chosen])) / max(1, len(chosen)),
         }
     return results
 
@@ -151,16 +135,16 @@ def _conclusion(accuracies: Mapping[str, Mapping[str, list[float]]]) -> tuple[Co
     """The encoder–decoder must translate; the others must fail in more than half where M ≠ N."""
     if len(accuracies[ENCODER_DECODER]["M > N"]) < MIN_SEEDS:
         return None, ""
-    rivals = {"M < N": NETWORKS[:3], "M > N": NETWORKS[:4]}
+    others = {"M < N": NETWORKS[:3], "M > N": NETWORKS[:4]}
     best = {
         length: mean_over_seeds([max(seed) for seed in zip(*(accuracies[name][length] for name in names), strict=True)])
-        for length, names in rivals.items()
+        for length, names in others.items()
     }
-    ours = {length: mean_over_seeds(accuracies[ENCODER_DECODER][length]) for length in LENGTHS}
-    conclusion = all_of([*(above(mean, SOLVED) for mean in ours.values()), *(below(one, 50) for one in best.values())])
+    exact = {length: mean_over_seeds(accuracies[ENCODER_DECODER][length]) for length in LENGTHS}
+    conclusion = all_of([*(above(mean, SOLVED) for mean in exact.values()), *(below(one, 50) for one in best.values())])
     return conclusion, (
         f"exact translations of the encoder–decoder (threshold {SOLVED} %): "
-        + ", ".join(f"{mean.percent()} ({length})" for length, mean in ours.items())
+        + ", ".join(f"{mean.percent()} ({length})" for length, mean in exact.items())
         + f"; of the best other network (threshold 50 %): {best['M > N'].percent()} (M > N), {best['M < N'].percent()} "
         "(M < N, there without the bidirectional one, which the claim does not name)"
     )

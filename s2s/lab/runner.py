@@ -14,6 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from s2s.version import __version__
 log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
-Job = partial[Any]  # of an importable function; arguments and result are values that JSON can hold
+# Of an importable function. Its arguments are values that JSON can hold, or dataclasses of them; its result is a value.
+Job = partial[Any]
+Facts = dict[str, Any]  # about a trained and evaluated model; see `s2s.commands.lab.trained`
 Executor = Callable[[Mapping[str, Callable[[], object]], int], int]
 
 
@@ -53,8 +56,7 @@ class JobRunner:
     Args:
         folder: of the results.
         compose: configuration of a training run from overrides of `scripts/train.py`.
-        train: trains and evaluates the run of a configuration in a folder, unless that is done already, and returns
-            facts about it; see `s2s.commands.lab.trained`.
+        train: trains and evaluates the run of a configuration in a folder, unless that is done already.
         executor: runs named jobs with this many workers; returns an exit code.
         workers: number of parallel jobs; None: one per CPU core, and one where trainings would share a GPU.
         precision: the dtype that `auto` stands for in all experiments.
@@ -67,7 +69,7 @@ class JobRunner:
         self,
         folder: Path,
         compose: Callable[[Sequence[str]], dict[str, Any]],
-        train: Callable[[dict[str, Any], str], dict[str, Any]],
+        train: Callable[[dict[str, Any], str], Facts],
         executor: Executor = run_serially,
         workers: int | None = None,
         precision: Dtype = "fp32",
@@ -104,25 +106,37 @@ class JobRunner:
         return {name: stored[path]["result"] for name, path in files.items()}
 
     def run_seeds(
-        self, names: Iterable[str], seeds: Sequence[int], job: Callable[[str, int], Job], label: str = ""
+        self,
+        names: Iterable[str],
+        seeds: Sequence[int],
+        job: Callable[[str, int], Job],
+        label: str = "",
+        device: torch.device = CPU,
     ) -> dict[str, list[Any]]:
         """The results of `job(name, seed)`: by name, a list over seeds; `label` begins the names of the jobs."""
         names = list(names)
-        results = self.run({f"{label}{name}, seed {seed}": job(name, seed) for seed in seeds for name in names})
+        jobs = {f"{label}{name}, seed {seed}": job(name, seed) for seed in seeds for name in names}
+        results = self.run(jobs, device)
         return {name: [results[f"{label}{name}, seed {seed}"] for seed in seeds] for name in names}
 
-    def train(self, systems: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
-        """Facts about trained and evaluated models, by name, from their overrides; see `s2s.commands.lab.trained`."""
-        jobs, devices = {}, set()
-        for name, overrides in systems.items():
-            config = self.compose(overrides)
+    def train(
+        self, systems: Mapping[str, Sequence[str]], common: Sequence[str], seeds: Sequence[int]
+    ) -> dict[str, list[Facts]]:
+        """Facts about trained systems: by name, a list over seeds.
+
+        A system is a list of overrides of `scripts/train.py` beside the common ones: `["model=gru"]`.
+        """
+
+        def job(name: str, seed: int) -> Job:
+            config = self.compose([*common, *systems[name], f"seed={seed}"])
             training_config = {key: value for key, value in config.items() if key not in ("decoding", "evaluation")}
             run = self.folder / "runs" / f"{config['model']['name']}-s{config['seed']}-{_digest(training_config)}"
-            jobs[name] = partial(self._train, config, str(run))
-            devices.add(pick_device(config["device"]))
+            job = partial(self._train, config, str(run))
             if not run.exists():  # removed by the user: its cached facts are stale
-                self._file(jobs[name]).unlink(missing_ok=True)
-        return self.run(jobs, next((device for device in devices if device != CPU), CPU))
+                self._file(job).unlink(missing_ok=True)
+            return job
+
+        return self.run_seeds(systems, seeds, job, device=pick_device(self.compose(common)["device"]))
 
     def _file(self, job: Job) -> Path:
         function = f"{job.func.__module__}.{job.func.__qualname__}"
@@ -137,4 +151,4 @@ def _run_and_store(job: Job, path: Path) -> None:
 
 
 def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=asdict).encode()).hexdigest()[:12]

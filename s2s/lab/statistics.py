@@ -22,15 +22,15 @@ MIN_SEEDS = 3  # for a conclusion
 
 
 class Mean(NamedTuple):
-    """A mean over seeds; `low` and `high` are None for a single seed."""
+    """A mean over seeds with its interval, from -∞ to ∞ for a single seed."""
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float = -math.inf
+    high: float = math.inf
 
     def text(self, digits: int = 1) -> str:
         """`12.3 [11.9, 12.7]`."""
-        interval = "" if self.low is None or self.high is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        interval = f" [{self.low:.{digits}f}, {self.high:.{digits}f}]" if math.isfinite(self.low) else ""
         return f"{self.mean:.{digits}f}{interval}"
 
     def percent(self, digits: int = 0) -> str:
@@ -39,12 +39,10 @@ class Mean(NamedTuple):
 
     def share(self) -> Mean:
         """The mean of a share in percent, with its interval clipped to [0, 100]."""
-        if self.low is None or self.high is None:
-            return self
-        return Mean(self.mean, max(0.0, self.low), min(100.0, self.high))
+        return Mean(self.mean, max(0.0, self.low), min(100.0, self.high)) if math.isfinite(self.low) else self
 
     def scaled(self, factor: float) -> Mean:
-        return Mean(*(None if value is None else factor * value for value in self))  # type: ignore[arg-type]
+        return Mean(*(factor * value for value in self))
 
 
 def mean_over_seeds(values: Sequence[float]) -> Mean:
@@ -52,7 +50,7 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     mean = statistics.fmean(values)
     freedom = len(values) - 1
     if freedom < 1:
-        return Mean(mean, None, None)
+        return Mean(mean)
     half = _T[min(freedom, len(_T)) - 1] * statistics.stdev(values) / math.sqrt(len(values))
     return Mean(mean, mean - half, mean + half)
 
@@ -69,15 +67,12 @@ def differences(a: Sequence[float], b: Sequence[float]) -> Mean:
 
 def above(difference: Mean, by: float = 0.0) -> Conclusion:
     """Whether the difference is more than `by`; inconclusive if its interval contains `by`."""
-    if difference.low is None or difference.high is None:
-        return "inconclusive"
     return "supported" if difference.low > by else "not supported" if difference.high < by else "inconclusive"
 
 
 def below(value: Mean, limit: float) -> Conclusion:
     """Whether the value is less than a limit; inconclusive if its interval contains the limit."""
-    low, high = (None if end is None else -end for end in (value.high, value.low))
-    return above(Mean(-value.mean, low, high), -limit)
+    return "supported" if value.high < limit else "not supported" if value.low > limit else "inconclusive"
 
 
 def all_of(conclusions: Sequence[Conclusion]) -> Conclusion:

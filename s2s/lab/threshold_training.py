@@ -7,24 +7,25 @@ its opposite.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.tasks import TASKS, SequenceModel, generators
 from s2s.lab.vanishing import with_radius
 from s2s.nn.cells import RNN
-from s2s.schema import PositiveFloat, PositiveInt, build
+from s2s.schema import PositiveFloat, PositiveInt
 from s2s.training.optim import global_norm
 
 TASK = TASKS["first symbol"]
 POINTS = 40  # of a curve
-SMALL = 1e-3  # nats, see `small_step_descends`
-NEVER_ZERO = 1e-30
+SMALL_STEP = 1e-3  # nats, see `small_step_descends`
+EPSILON = 1e-30
 CLIPPED = {"none": "no clipping", "norm": "clipped by norm", "value": "clipped by value"}
 FLOORED = {"none": "RNN, no floor", "norm": "RNN, norm raised", "value": "RNN, components raised", "lstm": "LSTM"}
 
@@ -54,10 +55,9 @@ class Vanishing:
     floor_value: PositiveFloat
 
 
-def all_clipped(seed: int, hidden: int, batch: int, explosion: Mapping[str, Any]) -> dict[str, Any]:
+def all_clipped(seed: int, hidden: int, batch: int, explosion: Explosion) -> dict[str, Any]:
     """Results of `clipped` by method."""
-    settings = build(Explosion, explosion)
-    return {method: clipped(method, seed, hidden, batch, settings) for method in CLIPPED}
+    return {method: clipped(method, seed, hidden, batch, explosion) for method in CLIPPED}
 
 
 def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion) -> dict[str, Any]:
@@ -86,10 +86,10 @@ def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion
         return loss_again()
 
     def clip_and_record(parameters: Sequence[Tensor]) -> None:
-        raw = flat_gradient(parameters)
+        raw = parameters_to_vector(_gradients(parameters))
         recipe.clip(parameters)
         norms.append(raw.norm().item())
-        clipped_gradient = flat_gradient(parameters)
+        clipped_gradient = parameters_to_vector(_gradients(parameters))
         if not clipped_gradient.equal(raw):
             cosines.append(torch.cosine_similarity(raw, clipped_gradient, dim=0).item())
         descends.append(small_step_descends(parameters, loss_again, norms[-1]))
@@ -111,10 +111,9 @@ def clipped(method: str, seed: int, hidden: int, batch: int, settings: Explosion
     }
 
 
-def all_floored(seed: int, hidden: int, batch: int, examples: int, vanishing: Mapping[str, Any]) -> dict[str, Any]:
+def all_floored(seed: int, hidden: int, batch: int, examples: int, vanishing: Vanishing) -> dict[str, Any]:
     """Results of `floored` by method."""
-    settings = build(Vanishing, vanishing)
-    return {method: floored(method, seed, hidden, batch, examples, settings) for method in FLOORED}
+    return {method: floored(method, seed, hidden, batch, examples, vanishing) for method in FLOORED}
 
 
 def floored(method: str, seed: int, hidden: int, batch: int, examples: int, settings: Vanishing) -> dict[str, Any]:
@@ -167,15 +166,10 @@ def _model(cell: str, seed: int, hidden: int, radius: float) -> SequenceModel:
     return model
 
 
-def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
-    """A copy of all gradient components as one vector."""
-    return torch.cat([gradient.flatten() for gradient in _gradients(parameters)])
-
-
 def raise_norm(parameters: Sequence[Tensor], floor: float) -> None:
     """Scales a gradient with a smaller global norm up to this norm."""
     gradients = _gradients(parameters)
-    torch._foreach_mul_(gradients, (floor / (global_norm(gradients) + NEVER_ZERO)).clamp(min=1.0))
+    torch._foreach_mul_(gradients, (floor / (global_norm(gradients) + EPSILON)).clamp(min=1.0))
 
 
 def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
@@ -188,11 +182,12 @@ def raise_components(parameters: Sequence[Tensor], floor: float) -> None:
 def small_step_descends(parameters: Sequence[Tensor], loss: Callable[[], Tensor], raw_norm: float) -> bool:
     """Whether a small step against the gradients lowers the loss; the parameters stay as they are.
 
-    To first order, the step changes the loss by SMALL at most; `raw_norm` is that of the gradient before any threshold.
+    To first order, the step changes the loss by SMALL_STEP at most; `raw_norm` is that of the gradient before any
+    threshold.
     """
     before, backup = loss().item(), [parameter.clone() for parameter in parameters]
     gradients = _gradients(parameters)
-    length = SMALL / max(raw_norm, 1.0) / (global_norm(gradients).item() + NEVER_ZERO)
+    length = SMALL_STEP / max(raw_norm, 1.0) / (global_norm(gradients).item() + EPSILON)
     torch._foreach_sub_(list(parameters), gradients, alpha=length)
     after = loss().item()
     torch._foreach_copy_(list(parameters), backup)

@@ -6,20 +6,18 @@ end of the source.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
+
+from s2s.data.batching import Batch, collate
 
 WORD_LENGTHS = [0, 0, 1, 1, 1, 2, 2, 3]  # target symbols for each source symbol
 FIRST = 4  # ids below are special
 SYMBOLS = 8  # of the target language
 
 
-class Examples(NamedTuple):
-    """Sources and their translations, as ids."""
-
-    source: list[list[int]]
-    target: list[list[int]]
+Pair = tuple[list[int], list[int]]  # a source and its translation, as ids
 
 
 def lexicon(seed: int) -> list[list[int]]:
@@ -37,9 +35,17 @@ def lexicon(seed: int) -> list[list[int]]:
 
 def sample_examples(
     words: list[list[int]], count: int, shortest: int, longest: int, generator: torch.Generator
-) -> Examples:
+) -> list[Pair]:
     """Random sources of `shortest` to `longest` symbols with their translations."""
     lengths = torch.randint(shortest, longest + 1, (count,), generator=generator).tolist()
     sources = [torch.randint(len(words), (length,), generator=generator).tolist() for length in lengths]
-    targets = [[symbol for number in reversed(source) for symbol in words[number]] for source in sources]
-    return Examples([[FIRST + number for number in source] for source in sources], targets)
+    return [
+        ([FIRST + number for number in source], [symbol for number in reversed(source) for symbol in words[number]])
+        for source in sources
+    ]
+
+
+def as_batch(examples: Sequence[Pair]) -> Batch:
+    """These pairs as one batch."""
+    sources, targets = zip(*examples, strict=True)
+    return collate(sources, targets, range(len(examples)))

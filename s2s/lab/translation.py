@@ -1,7 +1,4 @@
-"""Translation models for experiments: training, scores (also by source length), and hidden sizes of equal parameters.
-
-A system is a list of overrides of `scripts/train.py` beside those of all systems of an experiment: `["model=gru"]`.
-Systems with the same overrides are trained once.
+"""Translation models of experiments: scores (also by source length), and hidden sizes of equal parameters.
 
 Recurrent cells of equal width differ in parameters: an LSTM has four weight blocks, a GRU three. So they are compared
 at equal width, and at equal parameters, with a wider GRU. Embeddings and output layer do not depend on the cell and do
@@ -20,29 +17,14 @@ from s2s.data.batching import evaluation_batches
 from s2s.data.corpus import Split, load_corpus
 from s2s.data.lengths import lengths_in_words
 from s2s.errors import S2SError
-from s2s.lab.runner import JobRunner
+from s2s.lab.runner import Facts, JobRunner
 from s2s.models import build_model, count_parameters, shapes_only
 from s2s.runs import Run, load
 
 WIDTH_STEP = 16  # hidden sizes are multiples of it: odd ones are slow
 TOLERANCE = 0.02  # maximum relative difference of parameters that count as equal
 
-Facts = dict[str, Any]  # result of `s2s.commands.lab.trained`
 Bin = list[int]  # [shortest, longest, sentences]
-
-
-def train(
-    runner: JobRunner, systems: Mapping[str, Sequence[str]], common: Sequence[str], seeds: Sequence[int]
-) -> dict[str, list[Facts]]:
-    """Facts about trained systems: by name, a list over seeds."""
-    facts = runner.train(
-        {
-            f"{name}, seed {seed}": [*common, *overrides, f"seed={seed}"]
-            for seed in seeds
-            for name, overrides in systems.items()
-        }
-    )
-    return {name: [facts[f"{name}, seed {seed}"] for seed in seeds] for name in systems}
 
 
 def bleu(facts: Facts) -> float:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -33,7 +32,7 @@ from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
 from s2s.nn.cells import RNN
 from s2s.nn.recurrent import RecurrentLayer
-from s2s.schema import PositiveFloat, PositiveInt, build
+from s2s.schema import PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def check(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """For each size of the inputs and each radius the gradient's norm by distance: a list over seeds."""
-    values = asdict(settings)
-    results = runner.run({f"seed {seed}": partial(random_networks, values, seed) for seed in settings.seeds}).values()
+    jobs = {f"seed {seed}": partial(random_networks, settings, seed) for seed in settings.seeds}
+    results = runner.run(jobs).values()
     return {
         "distance": settings.distance,
         "norms": {
@@ -69,9 +68,8 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     }
 
 
-def random_networks(values: Mapping[str, Any], seed: int) -> dict[str, dict[str, list[float]]]:
-    """The gradient's norm by distance, with one W scaled to each radius; `values` are those of `Settings`."""
-    settings = build(Settings, values)
+def random_networks(settings: Settings, seed: int) -> dict[str, dict[str, list[float]]]:
+    """The gradient's norm by distance, with one W scaled to each radius."""
     size, steps = settings.hidden, settings.before + settings.distance + 1
     with seeded(seed):
         weight = torch.randn(size, size, dtype=torch.float64)
@@ -115,13 +113,13 @@ def gradient_norms(weight: Tensor, inputs: Tensor, direction: Tensor) -> list[fl
     return norms.clamp_min(1e-300).log().mean(dim=0).exp().tolist()  # type: ignore[no-any-return]
 
 
-def factor(norms: list[float]) -> float:
+def step_factor(norms: list[float]) -> float:
     """The factor of one step over the second half of the distance; in the first half directions still align."""
     half = len(norms) // 2
     return math.exp(math.log(norms[-1] / norms[half]) / (len(norms) - 1 - half))
 
 
-def change(norms: list[float]) -> float:
+def log_growth(norms: list[float]) -> float:
     """Powers of ten by which the norm has grown at the farthest step, negative where it has shrunk."""
     return math.log10(norms[-1] / norms[0])
 
@@ -135,7 +133,7 @@ def _each_run(numbers: Numbers, function: Callable[[list[float]], float]) -> dic
 
 
 def analyse(numbers: Numbers) -> Findings:
-    far, factors = numbers["distance"], _each_run(numbers, factor)
+    far, factors = numbers["distance"], _each_run(numbers, step_factor)
     rows = []
     for inputs, by_radius in factors.items():
         for radius, values in by_radius.items():
@@ -151,7 +149,7 @@ def analyse(numbers: Numbers) -> Findings:
     ]
     changes = {
         inputs: {radius: statistics.fmean(values) for radius, values in by_radius.items()}
-        for inputs, by_radius in _each_run(numbers, change).items()
+        for inputs, by_radius in _each_run(numbers, log_growth).items()
     }
     damped = [f"{radius:g}" for radius in changes[least] if changes[least][radius] > 1 > changes[most][radius]]
     if damped:
@@ -173,7 +171,7 @@ def analyse(numbers: Numbers) -> Findings:
 
 def _conclusion(numbers: Numbers) -> tuple[Conclusion | None, str]:
     """Vanishing below radius 1, explosion at the largest one (inputs small), and the more, the larger the radius."""
-    all_changes = _each_run(numbers, change)
+    all_changes = _each_run(numbers, log_growth)
     if min(len(values) for by_radius in all_changes.values() for values in by_radius.values()) < MIN_SEEDS:
         return None, ""
     changes = all_changes[min(all_changes, key=float)]
@@ -186,11 +184,8 @@ def _conclusion(numbers: Numbers) -> tuple[Conclusion | None, str]:
     largest = max(changes)
     gain = mean_over_seeds(changes[largest]) if largest > 1 else None
     steps = [differences(more, less) for less, more in itertools.pairwise(changes.values())]
-    if losses and gain:
-        conclusion = all_of([*(above(mean, 1) for mean in (*losses, gain)), *map(above, steps)])
-    else:
-        conclusion = "inconclusive"
-    return conclusion, (
+    parts = [*(above(mean, 1) for mean in (*losses, gain)), *map(above, steps)] if losses and gain else []
+    return all_of(parts), (
         f"powers of ten over {numbers['distance']} steps, where more than one is required: below radius 1 the norm "
         f"loses at least {min(losses).text(1) if losses else 'n/a'}; at radius {largest:g}, with small inputs, it "
         f"gains {gain.text(1) if gain else 'n/a'}; from one radius to the next it is larger by at least "
@@ -213,7 +208,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
         note(by_distance, label, (steps[-1], mean[-1]), (4, -3), color=style.text)
     log_scale(by_distance)
     by_distance.set_xlim(0, steps[-1] * (1.32 if narrow else 1.2))
-    factors = _each_run(numbers, factor)
+    factors = _each_run(numbers, step_factor)
     radii = sorted(factors[least])
     reference_line(by_radius, 1)
     by_radius.plot(radii, radii, color=SOFT, linewidth=1.0, label="ρ itself (no tanh)", zorder=2)

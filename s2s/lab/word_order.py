@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -37,7 +36,7 @@ from s2s.models.interface import Encoder, Memory
 from s2s.models.recurrent import RecurrentEncoder
 from s2s.models.transformer import TransformerEncoder
 from s2s.nn.positions import sinusoidal_positions
-from s2s.schema import PositiveInt, build
+from s2s.schema import PositiveInt
 
 BAG, NO_POSITIONS, TRANSFORMER = "bag of words", "transformer without positions", "transformer"
 ORDERLESS = [BAG, NO_POSITIONS]
@@ -125,19 +124,18 @@ def distances(encode: Callable[[Tensor], Tensor], pairs: Tensor) -> Tensor:
 
 def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """By encoder a list over seeds of the results of `encoded`."""
-    names, values = [*ORDERLESS, TRANSFORMER, *settings.cells], asdict(settings)
-    encoders = runner.run_seeds(names, settings.seeds, lambda name, seed: partial(encoded, name, seed, values))
+    names = [*ORDERLESS, TRANSFORMER, *settings.cells]
+    encoders = runner.run_seeds(names, settings.seeds, lambda name, seed: partial(encoded, name, seed, settings))
     return {"cells": settings.cells, "encoders": encoders}
 
 
-def encoded(name: str, seed: int, values: Mapping[str, Any]) -> dict[str, float]:
-    """Measurements of one encoder; `values` are its `Settings`.
+def encoded(name: str, seed: int, settings: Settings) -> dict[str, float]:
+    """Measurements of one encoder.
 
     Returns:
         nearest, farthest: smallest and largest distance of a pair's encodings with initial weights; right: accuracy on
         the subjects of held-out pairs after training.
     """
-    settings = build(Settings, values)
     with seeded(seed):
         model = SubjectClassifier(name, settings.nouns + settings.verbs, settings.nouns, settings.hidden)
     pairs = all_pairs(settings.nouns, settings.verbs)

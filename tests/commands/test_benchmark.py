@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from s2s.benchmark import against, gpu, loading, scaling
+from s2s.benchmark import data_pipeline, gpu, scaling, toolkits
 from s2s.benchmark.peers.worker import read_batches
-from s2s.benchmark.programs import MODULES
 from tests.commands.conftest import Done
 
 Measure = Callable[..., tuple[dict[str, Any], Done]]
@@ -31,7 +30,7 @@ class InProcessProgram:
     """`Program` within this process, without a memory limit; a pass counts as 10 ms per token of a sentence."""
 
     def __init__(self, name: str, python: str, spec: Mapping[str, Any], folder: Path, batches: Path) -> None:
-        peer = importlib.import_module(f"s2s.benchmark.peers.{MODULES[name]}")
+        peer = importlib.import_module(f"s2s.benchmark.peers.with_{name}")
         spec = json.loads(json.dumps({**spec, "memory": None}))
         arrays = read_batches(str(batches))
         self._pass, self.facts = getattr(peer, spec["task"])(spec, arrays)
@@ -75,9 +74,9 @@ class InProcessPool:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the measured work within this process."""
-    for module in (against, scaling):
+    for module in (toolkits, scaling):
         monkeypatch.setattr(module, "Program", InProcessProgram)
-    monkeypatch.setattr(loading, "ProcessPoolExecutor", InProcessPool)
+    monkeypatch.setattr(data_pipeline, "ProcessPoolExecutor", InProcessPool)
 
 
 @pytest.fixture(params=["in_process", pytest.param("processes", marks=pytest.mark.slow)])
@@ -114,7 +113,7 @@ def test_cells(measure: Measure) -> None:
     assert "B=3 T=4 H=8 bf16 two directions" in done.stdout
 
 
-AGAINST = [
+TOOLKITS = [
     *("data.train_pairs=200", "data.test_pairs=12", "data.longest=24", "data.tokenizer.vocab_size=300"),
     *("repetitions=1", "device=cpu", "training.batch_tokens=400", "train.batches=2"),
     *("decode.sentences=3", "decode.batch=2", "decode.beam=2"),
@@ -128,7 +127,7 @@ AGAINST = [
 
 @pytest.mark.usefixtures("where")
 def test_training_beside_plain_torch(measure: Measure) -> None:
-    content, done = measure("task=train", "peer=torch", *AGAINST)
+    content, done = measure("task=train", "peer=torch", *TOOLKITS)
     rows = content["rows"]
     expected = [(model, program) for model in ("lstm", "transformer") for program in ("s2s", "torch")]
     assert [(row["model"], row["program"]) for row in rows] == expected
@@ -143,7 +142,7 @@ def test_training_beside_plain_torch(measure: Measure) -> None:
 
 @pytest.mark.usefixtures("in_process")
 def test_decoding_to_the_same_length(measure: Measure) -> None:
-    content, _ = measure("task=decode", *AGAINST, "decode.precision=[int8,bf16]")
+    content, _ = measure("task=decode", *TOOLKITS, "decode.precision=[int8,bf16]")
     rows = content["rows"]
     assert [(row["model"], row["program"], row["precision"]) for row in rows] == [
         (model, "s2s", precision) for model in ("lstm", "transformer") for precision in ("bf16", "int8")
@@ -233,7 +232,7 @@ def test_a_setting_out_of_memory_is_a_gap(measure: Measure) -> None:
 
 
 ONE_SIZE = [*SCALING, "scaling.length=[4]", "scaling.batch=[1]", "output=scaling.json"]
-TRAIN = [*AGAINST, "task=train"]
+TRAIN = [*TOOLKITS, "task=train"]
 SMALL_MEMORY = [*ONE_SIZE, "scaling.memory=1", "~scaling.models.rnn"]
 
 
@@ -249,10 +248,10 @@ SMALL_MEMORY = [*ONE_SIZE, "scaling.memory=1", "~scaling.models.rnn"]
         ([*ONE_SIZE, "peer=torch"], "peer=torch does not do task=scaling"),
         ([*TRAIN, "peer=fairseq"], "peer=fairseq is unknown; known: torch, joeynmt"),
         (
-            [*AGAINST, "task=train", "peer=ctranslate2"],
+            [*TOOLKITS, "task=train", "peer=ctranslate2"],
             "peer=ctranslate2 does not do task=train; these do: torch, joey",
         ),
-        ([*AGAINST, "task=cells", "peer=torch"], "peer=torch does not do task=cells; these do: none"),
+        ([*TOOLKITS, "task=cells", "peer=torch"], "peer=torch does not do task=cells; these do: none"),
         (["task=speed", "cells.batch=[0]"], "task"),
     ],
 )

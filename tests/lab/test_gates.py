@@ -61,13 +61,14 @@ def test_counts_are_those_of_the_equations() -> None:
 def test_without_weights_a_gate_follows_its_bias(bias: float, low: float, high: float) -> None:
     model, batch = network(0.0, forget_bias=bias)
     counts = count(model, [batch])
-    assert tails(pooled(counts, ["forget"], list(counts))) == (low, high)
-    assert tails(pooled(counts, ["input", "output"], list(counts))) == (0, 0)
+    assert tails(pooled([counts], ["forget"], counts)).tolist() == [[low], [high]]
+    assert tails(pooled([counts], ["input", "output"], counts)).tolist() == [[0], [0]]
 
 
 def test_large_weights_shut_and_open_all_gates() -> None:
     networks = [network(scale) for scale in (0.3, 3.0, 300.0)]
-    shares = [sum(tails(pooled(count(model, [batch]), GATES, ["decoder"]))) for model, batch in networks]
+    counts = [count(model, [batch]) for model, batch in networks]
+    shares = tails(pooled(counts, GATES, ["decoder"])).sum(axis=0).tolist()
     assert shares == sorted(shares)
     assert shares[-1] > 0.9
 
@@ -76,7 +77,7 @@ def test_trained_networks_beside_untrained_ones(runner: JobRunner) -> None:
     numbers = measured(experiment, runner, train=SMALL, sentences=8, seeds=[1])
     layers = ["encoder forward", "encoder backward", "decoder"]
     outer = {
-        (start, gate): sum(tails(pooled(numbers[start]["untrained"][0], [gate], layers)))
+        (start, gate): tails(pooled(numbers[start]["untrained"], [gate], layers)).sum()
         for start in (THREE, ZERO)
         for gate in GATES
     }
@@ -86,7 +87,7 @@ def test_trained_networks_beside_untrained_ones(runner: JobRunner) -> None:
     assert numbers[THREE]["trained"] != numbers[THREE]["untrained"]
     findings = analyse(numbers)
     assert findings.conclusion is None, "one seed"
-    share = sum(tails(pooled(numbers[THREE]["untrained"][0], ["forget"], layers)))
+    share = tails(pooled(numbers[THREE]["untrained"], ["forget"], layers)).sum()
     assert f"it was {100 * share:.0f} % of the forget gates" in text(findings)
     assert_draws(experiment, numbers, 3)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from s2s.lab import influence as experiment
-from s2s.lab.influence import analyse, falls, influence, prefixes, reach, relative_influence
+from s2s.lab.influence import analyse, decays, influence, prefixes, reach, relative_influence
 from s2s.lab.language import LanguageModel, Text
 from s2s.lab.runner import JobRunner
 from s2s.nn.cells import CELLS, RNN, Cell, State
@@ -77,7 +77,7 @@ def test_prefixes_of_long_held_out_lines() -> None:
 
 
 def test_falls_from_quarter_to_quarter() -> None:
-    assert falls([1.0] + [10.0**-n for n in (1, 1, 3, 3, 4, 4, 4, 4)]) == pytest.approx([2, 1, 0])
+    assert decays([1.0] + [10.0**-n for n in (1, 1, 3, 3, 4, 4, 4, 4)]) == pytest.approx([2, 1, 0])
 
 
 def _numbers(fall: float, seeds: int) -> dict[str, Any]:

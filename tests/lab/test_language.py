@@ -13,6 +13,7 @@ from s2s.lab.fit import Recipe
 from s2s.lab.language import LanguageModel, LanguageSettings, Text, batches, perplexity, read_text, train_language_model
 from s2s.lab.runner import JobRunner
 from s2s.nn.cells import CELLS
+from s2s.schema import build
 
 FLIP, END = 0.1, 0.1  # probabilities in the Markov chain below: the next symbol differs; the line ends
 SETTINGS = LanguageSettings(embedding=8, hidden=16, batch_tokens=400, fit=Recipe(updates=150, lr=0.01))
@@ -87,7 +88,7 @@ def test_text_is_the_target_side_of_any_corpus(runner: JobRunner, tmp_path: Path
     overrides = ["data=files", "data.source=en", "data.target=de", "data.tokenizer.type=word"]
     overrides += ["data.tokenizer.byte_fallback=false", "data.tokenizer.joint=false"]
     overrides += [f"data.train={tmp_path}/train", f"data.validation={tmp_path}/validation"]
-    text = read_text(runner.compose(overrides)["data"])
+    text = build(read_text, {"data": runner.compose(overrides)["data"]})
     assert [len(line) for line in text.train] == [2, 3, 3]
     assert list(text.train[0]) == list(text.train[2][:2])
     assert list(text.held_out[0]) == list(text.train[0][:1])

@@ -1,13 +1,13 @@
 """Dependency chains against counting by hand, and the conclusion on made-up numbers. Nothing here asserts on time."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from s2s.benchmark.against import FixedShape, RecurrentShape, TransformerShape
-from s2s.benchmark.peers.ours import section
+from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
 from s2s.lab import parallel
 from s2s.lab.parallel import ChainCounter, chain
 from s2s.lab.runner import JobRunner
@@ -47,7 +47,7 @@ def test_recurrence_makes_a_chain_and_self_attention_does_not(runner: JobRunner)
 
 def test_the_timed_models_have_about_as_many_weights(root: Path) -> None:
     quick = OmegaConf.load(root / "conf" / "lab" / "parallel.yaml").quick
-    shapes = [section(OmegaConf.to_container(shape)) for shape in quick.models.values()]
+    shapes = [model_section(OmegaConf.to_container(shape)) for shape in quick.models.values()]
     weights = [count_parameters(build_model(shape, quick.vocabulary, quick.vocabulary))[1] for shape in shapes]
     assert len(weights) == 3
     assert max(weights) < 1.06 * min(weights)
@@ -55,11 +55,11 @@ def test_the_timed_models_have_about_as_many_weights(root: Path) -> None:
 
 def test_the_chain_of_self_attention_is_the_same_at_any_length() -> None:
     """Also where the loss is computed in several blocks."""
-    assert len({chain(vars(TRANSFORMER), length) for length in (4, 200, 300)}) == 1
+    assert len({chain(TRANSFORMER, length) for length in (4, 200, 300)}) == 1
 
 
 def test_layers_make_the_chain_of_self_attention() -> None:
-    one, two, three = (chain({**vars(TRANSFORMER), "layers": layers}, 5) for layers in (1, 2, 3))
+    one, two, three = (chain(dataclasses.replace(TRANSFORMER, layers=layers), 5) for layers in (1, 2, 3))
     encoder = 3 + 1 + 2  # query and key projections, scores, weighted sum; output; feed-forward
     decoder = encoder + 4  # and cross-attention: query, scores, weighted sum, output
     assert three - two == two - one == encoder + decoder

@@ -13,18 +13,18 @@ from s2s.decoding.search import search
 from s2s.lab import readouts
 from s2s.lab.fit import Recipe
 from s2s.lab.readout_networks import ENCODER_DECODER, NETWORKS, Generator, Sizes, Tagger, build_network
-from s2s.lab.readouts import LENGTHS, at_most, length_class
+from s2s.lab.readouts import LENGTHS, length_class, possible
 from s2s.lab.runner import JobRunner
-from s2s.lab.toy_language import FIRST, WORD_LENGTHS, Examples, lexicon, sample_examples
+from s2s.lab.toy_language import FIRST, WORD_LENGTHS, Pair, as_batch, lexicon, sample_examples
 from tests.lab.small import measured
 from tests.models.contract import decoding
 
 SIZES = Sizes("lstm", 24, 12, 2, 4, 32, 200, Recipe(1, 0.01))
 
 
-def _examples(count: int) -> tuple[Examples, Batch]:
+def _examples(count: int) -> tuple[list[Pair], Batch]:
     examples = sample_examples(lexicon(1), count, 2, 4, torch.Generator().manual_seed(2))
-    return examples, collate(*examples, np.arange(count))
+    return examples, as_batch(examples)
 
 
 def test_the_toy_language() -> None:
@@ -33,19 +33,19 @@ def test_the_toy_language() -> None:
     assert len({tuple(word) for word in words if word}) == sum(length > 0 for length in WORD_LENGTHS)
     examples, _ = _examples(100)
     words = lexicon(1)
-    for source, target in zip(*examples, strict=True):
+    for source, target in examples:
         assert 2 <= len(source) <= 4
         assert target == [symbol for number in source[::-1] for symbol in words[number - FIRST]]
-    assert {length_class(*pair) for pair in zip(*examples, strict=True)} == set(LENGTHS)
+    assert {length_class(*pair) for pair in examples} == set(LENGTHS)
     assert [length_class([1, 2], [1] * m) for m in (1, 2, 3)] == LENGTHS
 
 
 def test_upper_bounds() -> None:
-    examples = Examples([[4, 5], [4, 6], [4, 6], [5, 5]], [[7], [8, 8, 8], [8, 8, 8], [9, 9]])
-    assert at_most("N to N", examples) == [True, False, False, True]
-    assert at_most("N to 1", examples) == [True, False, False, False]
-    assert at_most("1 to N", examples) == [False, True, True, True]
-    assert at_most(ENCODER_DECODER, examples) == [True] * 4
+    examples = [([4, 5], [7]), ([4, 6], [8, 8, 8]), ([4, 6], [8, 8, 8]), ([5, 5], [9, 9])]
+    assert possible("N to N", examples) == [True, False, False, True]
+    assert possible("N to 1", examples) == [True, False, False, False]
+    assert possible("1 to N", examples) == [False, True, True, True]
+    assert possible(ENCODER_DECODER, examples) == [True] * 4
 
 
 @pytest.mark.parametrize("first_only", [True, False])
@@ -59,13 +59,13 @@ def test_right_agrees_with_greedy_search(first_only: bool) -> None:
         optimizer.zero_grad()
         model.loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    sources = [source[:1] if first_only else source for source in examples.source]
+    sources = [source[:1] if first_only else source for source, _ in examples]
     ids = collate(sources, sources, np.arange(150)).source
     mask = ids != 0
     if first_only:
         ids, mask = ids[:, :1], mask[:, :1]
     hypotheses = search(model.model, ids, mask, decoding(strategy="greedy", beam=1), [20] * 150)
-    expected = [row[0].tokens == target for row, target in zip(hypotheses, examples.target, strict=True)]
+    expected = [row[0].tokens == target for row, (_, target) in zip(hypotheses, examples, strict=True)]
     assert model.right(batch) == expected
     assert 0 < sum(expected) < 150
 

@@ -42,7 +42,7 @@ def analyse(numbers: Numbers) -> Findings:
 def draw(numbers: Numbers, narrow: bool) -> Figure:
     figure, (axes,) = panels(narrow, ("heights", "x", "y"))
     low, high = numbers["heights"]
-    mean_line(axes, [0, 1], [Mean(low, None, None), Mean(high, 1.0, 3.0)], series_style(0), "a line")
+    mean_line(axes, [0, 1], [Mean(low), Mean(high, 1.0, 3.0)], series_style(0), "a line")
     return legend(figure)
 
 

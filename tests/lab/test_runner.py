@@ -78,22 +78,23 @@ def test_results_from_before_a_stop_are_cached(tmp_path: Path, trace: Path) -> N
 
 
 def test_runs_of_one_configuration_are_shared(runner: JobRunner) -> None:
-    first = runner.train({"plain": ["model=lstm"], "other": ["model=lstm", "seed=2"]})
-    again = runner.train({"full cell": ["model=lstm"], "third": ["model=lstm", "seed=3"]})
-    assert again["full cell"]["run"] == first["plain"]["run"]
-    assert len({facts["run"] for facts in (*first.values(), *again.values())}) == 3
+    first = runner.train({"plain": []}, ["model=lstm"], [1, 2])
+    again = runner.train({"full cell": ["model=lstm"]}, ["model=gru"], [1, 3])
+    assert [run["seed"] for run in first["plain"]] == ["1", "2"]
+    assert again["full cell"][0]["run"] == first["plain"][0]["run"]
+    assert len({run["run"] for runs in (*first.values(), *again.values()) for run in runs}) == 3
 
 
 def test_a_change_of_evaluation_alone_trains_nothing(runner: JobRunner) -> None:
-    first = runner.train({"a": ["model=lstm"]})["a"]["run"]
+    first = runner.train({"a": []}, ["model=lstm"], [1])["a"][0]["run"]
     again = JobRunner(runner.folder, compose, lambda values, path: {"run": path, "scored": values["evaluation"]})
-    assert again.train({"a": ["model=lstm", "evaluation=other"]})["a"] == {"run": first, "scored": "other"}
+    assert again.train({"a": ["evaluation=other"]}, ["model=lstm"], [1])["a"] == [{"run": first, "scored": "other"}]
 
 
 def test_a_removed_run_is_trained_again(runner: JobRunner) -> None:
-    path = Path(runner.train({"a": ["model=lstm"]})["a"]["run"])
+    path = Path(runner.train({"a": []}, ["model=lstm"], [1])["a"][0]["run"])
     path.rmdir()
-    runner.train({"a": ["model=lstm"]})
+    runner.train({"a": []}, ["model=lstm"], [1])
     assert path.is_dir()
 
 
@@ -108,7 +109,7 @@ def test_trainings_take_turns_on_a_gpu(tmp_path: Path, monkeypatch: Any) -> None
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for device, workers, expected in (("cpu", None, 3), ("meta", None, 1), ("meta", 2, 2), ("cpu", 9, 3)):
         runner = JobRunner(tmp_path / f"{device} {workers}", compose, train, executor, workers)
-        runner.train({str(n): ["model=lstm", f"seed={n}", f"device={device}"] for n in range(3)})
+        runner.train({"a": []}, ["model=lstm", f"device={device}"], range(3))
         assert calls.pop() == expected
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from s2s.lab import vanishing
 from s2s.lab.runner import JobRunner
-from s2s.lab.vanishing import factor, gradient_norms, with_radius
+from s2s.lab.vanishing import gradient_norms, step_factor, with_radius
 from tests.lab.small import measured
 
 SIZE, TIME = 5, 9
@@ -52,20 +52,20 @@ def test_a_scaled_rotation_gives_powers_of_its_radius(radius: float) -> None:
     inputs = 1e-9 * torch.ones(2, TIME, SIZE, dtype=torch.float64)
     norms = gradient_norms(radius * _rotation(1), inputs, _direction(2))
     assert norms == pytest.approx([radius**k for k in range(TIME)])
-    assert factor(norms) == pytest.approx(radius)
+    assert step_factor(norms) == pytest.approx(radius)
 
 
 def test_symmetric_matrices_end_with_their_largest_eigenvalue() -> None:
     basis, values = _rotation(2), torch.tensor([-0.9, 0.5, 0.3, 0.2, 0.1], dtype=torch.float64)
     inputs = torch.zeros(1, 80, SIZE, dtype=torch.float64)
-    assert factor(gradient_norms(basis @ values.diag() @ basis.T, inputs, _direction())) == pytest.approx(0.9)
+    assert step_factor(gradient_norms(basis @ values.diag() @ basis.T, inputs, _direction())) == pytest.approx(0.9)
 
 
 def test_a_saturated_network_does_not_explode() -> None:
     small, large = (torch.full((1, 30, SIZE), size, dtype=torch.float64) for size in (1e-9, 4.0))
     weight = 1.5 * _rotation(3)
-    assert factor(gradient_norms(weight, small, _direction())) > 1.4
-    assert factor(gradient_norms(weight, large, _direction())) < 1
+    assert step_factor(gradient_norms(weight, small, _direction())) > 1.4
+    assert step_factor(gradient_norms(weight, large, _direction())) < 1
 
 
 @pytest.mark.parametrize("radius", [0.3, 1.0, 2.0])

@@ -1,6 +1,6 @@
 """Worker process in a peer's environment: builds a model, then makes a pass over the batches per line on stdin.
 
-    python worker.py MODULE.py SPEC.json BATCHES.npz
+    python worker.py MODULE SPEC.json BATCHES.npz
 
 The line names the quantity to measure: `seconds`, `memory` (the peak during the pass) or `operations` (of the matrix
 multiplications, s2s only). Each answer is a line of JSON on stdout; the peer's own output goes to stderr.
@@ -8,7 +8,7 @@ multiplications, s2s only). Each answer is a line of JSON on stdout; the peer's 
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import sys
@@ -71,16 +71,11 @@ def read_batches(path: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    module_path, spec_path, batches_path = sys.argv[1:]
+    module, spec_path, batches_path = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     spec = json.loads(Path(spec_path).read_text())
-    module_spec = importlib.util.spec_from_file_location("peer", module_path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    peer = importlib.util.module_from_spec(module_spec)
-    sys.modules["peer"] = peer
-    module_spec.loader.exec_module(peer)
+    peer = importlib.import_module(module)  # from this script's folder
     baseline = anonymous_memory()
     make_pass, facts = getattr(peer, spec["task"])(spec, read_batches(batches_path))
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from s2s.benchmark.machine import system_file
+from s2s.benchmark.shapes import model_section
 from s2s.config import DecodingConfig, OptimConfig, TrainingConfig
 from s2s.data.batching import Batch, collate, pad_with_eos
 from s2s.data.tokenizer import EOS
@@ -26,35 +28,13 @@ from s2s.training.checkpoint import RunDirectory
 from s2s.training.graphs import pad_to_captured_shape
 from s2s.training.step import Updater
 
-STATUS = Path("/proc/self/status")
-
-
-def section(shape: dict[str, Any]) -> dict[str, Any]:
-    """Returns the `model` section of a shape."""
-    dropout = shape["dropout"]
-    if shape["type"] == "transformer":
-        part = {"type": "transformer", "dropout": dropout, "norm": "pre"}
-        part |= {key: shape[key] for key in ("layers", "heads", "feedforward")}
-        encoder, decoder, embedding = part, part, shape["size"]
-    else:
-        attention: dict[str, Any] = {"type": "fixed"}
-        if shape["type"] == "recurrent":
-            attention = {"type": "bahdanau", "size": shape["attention"]}
-            attention |= {key: shape[key] for key in ("query", "input_feeding")}
-        part = {"type": "recurrent", "cell": shape.get("cell", "lstm"), "layers": 1, "dropout": dropout}
-        encoder = part | {"hidden_size": shape["encoder"], "bidirectional": True}
-        decoder = part | {"hidden_size": shape["decoder"], "attention": attention}
-        embedding = shape["embedding"]
-    base = {"name": "benchmark", "embedding_size": embedding, "tie_embeddings": "none", "dropout": dropout}
-    return {**base, "encoder": encoder, "decoder": decoder}
-
 
 def _model(spec: dict[str, Any]) -> Seq2Seq:
     keep_freed_memory()
     torch.set_num_threads(spec["threads"])
     _limit(spec["memory"], spec["device"])
     torch.manual_seed(1)
-    return build_model(section(spec["shape"]), spec["vocabulary"], spec["vocabulary"]).to(spec["device"])
+    return build_model(model_section(spec["shape"]), spec["vocabulary"], spec["vocabulary"]).to(spec["device"])
 
 
 def _limit(memory: float | None, device: str) -> None:
@@ -68,11 +48,11 @@ def _limit(memory: float | None, device: str) -> None:
         return
     import resource  # not on every system
 
-    if not STATUS.exists():
+    data = [line.split()[1] for line in system_file("/proc/self/status") if line.startswith("VmData")]
+    if not data:
         raise S2SError("a limit on memory needs Linux: set scaling.memory=null")
-    used = next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmData"))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (used + int(memory * 2**20), hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(data[0]) + int(memory * 2**20), hard))
 
 
 def train(spec: dict[str, Any], batches: list[dict[str, Any]]) -> tuple[Callable[[], None], dict[str, Any]]:

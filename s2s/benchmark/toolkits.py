@@ -21,53 +21,17 @@ import numpy as np
 import torch
 
 from s2s.benchmark.machine import Done, gemm_rate, in_turns
-from s2s.benchmark.programs import MODULES, Arrays, Program, arrays_of, environment, specification, write_batches
+from s2s.benchmark.programs import PROGRAMS, Arrays, Program, arrays_of, environment, specification, write_batches
+from s2s.benchmark.shapes import RecurrentShape, TransformerShape
 from s2s.config import Precision
 from s2s.data.batching import TrainingData, pad_with_eos
 from s2s.data.corpus import Corpus
 from s2s.data.tokenizer import Tokenizer
 from s2s.errors import S2SError
-from s2s.schema import PositiveInt, Probability
+from s2s.precision import DTYPES, Dtype
+from s2s.schema import PositiveInt
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RecurrentShape:
-    """Bidirectional LSTM encoder, LSTM decoder with Bahdanau attention; one layer each."""
-
-    type: Literal["recurrent"]
-    embedding: PositiveInt
-    encoder: PositiveInt  # width of each direction
-    decoder: PositiveInt
-    attention: PositiveInt
-    query: Literal["previous", "current"]
-    input_feeding: bool
-    dropout: Probability
-
-
-@dataclass(frozen=True)
-class FixedShape:
-    """Bidirectional recurrent encoder whose last state is the decoder's fixed-length context vector at every step."""
-
-    type: Literal["fixed"]
-    cell: str
-    embedding: PositiveInt
-    encoder: PositiveInt  # width of each direction
-    decoder: PositiveInt
-    dropout: Probability
-
-
-@dataclass(frozen=True)
-class TransformerShape:
-    """Transformer with equal encoder and decoder sizes."""
-
-    type: Literal["transformer"]
-    size: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    feedforward: PositiveInt
-    dropout: Probability
 
 
 @dataclass(frozen=True)
@@ -76,7 +40,7 @@ class TrainConfig:
 
     models: dict[str, RecurrentShape | TransformerShape]
     batches: PositiveInt  # of training.batch_tokens each, from one epoch
-    precision: list[Literal["fp32", "bf16"]]  # of s2s and torch; other peers have their default
+    precision: list[Dtype]  # of s2s and torch; other peers have their default
 
 
 @dataclass(frozen=True)
@@ -208,7 +172,7 @@ def _rows(
         else (shape["decoder"], 4 * shape["decoder"])
     )
     for row in rows:
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}[row["precision"]]
+        dtype = torch.int8 if row["precision"] == "int8" else DTYPES[row["precision"]]
         row["product_gflops"] = gemm_rate(height, *width, dtype, device) / 1e9
         row["share"] = operations / row["seconds"] / (row["product_gflops"] * 1e9)
     return rows
@@ -234,8 +198,7 @@ def peers_of(value: str | list[str] | None, task: str) -> list[str]:
         S2SError: a peer is unknown, or does not do the task.
     """
     peers = [] if value is None else [value] if isinstance(value, str) else list(value)
-    known = [program for program in MODULES if program != "s2s"]
-    able = [program for program in PRECISIONS.get(task, ()) if program != "s2s"]
+    known, able = ([one for one in programs if one != "s2s"] for programs in (PROGRAMS, PRECISIONS.get(task, ())))
     for peer in peers:
         if peer not in known:
             raise S2SError(f"config: peer={peer} is unknown; known: {', '.join(known)}")

@@ -33,14 +33,14 @@ STEPS = ("text", "tokenizer", "ids", "first_batch")
 
 
 @dataclass(frozen=True)
-class LoadingConfig:
+class DataPipelineConfig:
     """Configuration of `task=data`."""
 
     pairs: list[PositiveInt]  # sizes of the built-in corpus; another data set is used as it is
     batches: PositiveInt  # built at full speed, spread over an epoch
 
 
-def corpora(config: LoadingConfig, data: DataConfig) -> list[DataConfig]:
+def corpora(config: DataPipelineConfig, data: DataConfig) -> list[DataConfig]:
     """Returns the measured data sets."""
     if not isinstance(data, GrammarData):
         return [data]
@@ -48,7 +48,7 @@ def corpora(config: LoadingConfig, data: DataConfig) -> list[DataConfig]:
 
 
 def measure(
-    config: LoadingConfig, data: DataConfig, training: TrainingConfig, repetitions: int, done: Done
+    config: DataPipelineConfig, data: DataConfig, training: TrainingConfig, repetitions: int, done: Done
 ) -> list[dict[str, Any]]:
     """Returns two rows per corpus: with an empty cache, and with a full one (medians of `repetitions` processes)."""
     runs: dict[tuple[int, str], list[dict[str, float]]] = {}
