@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 from s2s.commands.compare_report import Report, evaluated, test_set
 from s2s.commands.console import key_of, overrides, plain
 from s2s.commands.forecast import order, schedule, training_seconds
+from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision, with_stored_precision
-from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import check_resumable, run_config, train_run
 from s2s.config import RunConfig
 from s2s.data.corpus import check_corpus
@@ -95,7 +95,7 @@ def compare(config: DictConfig) -> None:
     page = Page(planned, [folder for folder, seconds in expected.items() if seconds == 0], output, scaling)
     folders = {one.folder: one for one in planned}
     jobs = {name: partial(train_and_evaluate, folders[name].config, output / name) for name in order(expected, at_once)}
-    code = run_side_by_side(jobs, at_once, page.add)
+    code = run_parallel_jobs(jobs, at_once, page.add)
     if code > SIGNAL:
         log.warning("stopped before the end; the same command goes on with what is missing")
     if code:
@@ -112,9 +112,9 @@ def _default_output(data: str, size: Size, sizes: Mapping[str, Any]) -> str:
 def _announcement(page: Path, expected: Sequence[float | None], at_once: int) -> str:
     """The line that tells the page's path and the expected duration."""
     if None in expected:
-        return f"the page: {page}, from the first model on; each model trains until validation no longer improves"
+        return f"report: {page}, from the first model on; each model trains until validation no longer improves"
     seconds = schedule([one for one in expected if one is not None], at_once)
-    return f"the page: {page}, from the first model on; all of it takes about {duration(seconds)}"
+    return f"report: {page}, from the first model on; all of it takes about {duration(seconds)}"
 
 
 class Page:

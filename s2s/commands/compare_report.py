@@ -56,7 +56,7 @@ class Report:
         name, test = test_set(first)
         systems = [_system(label, trained, name, test) for label, trained in runs.items()]
         count = f"{len(systems)} of {len(systems) + len(missing)}" if missing else f"{len(systems)}"
-        log.info("the page: %s systems on %d sentences", count, len(test.sources))
+        log.info("report: %s systems on %d sentences", count, len(test.sources))
         results = gather(systems, test)
         page = self.folder / "index.html"
         if not missing:

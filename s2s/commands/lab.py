@@ -19,8 +19,8 @@ from s2s.commands.compare import train_and_evaluate
 from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.lab_settings import experiments_of
+from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision
-from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import run_config
 from s2s.devices import cpu_threads, pick_device
 from s2s.evaluation.report.table import align
@@ -41,7 +41,7 @@ def lab(config: DictConfig) -> None:
     size, experiments = experiments_of(values, training_configuration)
     output = Path(values["output"])
     precision = lab_precision(output / "precision.json")
-    runner = JobRunner(output, training_configuration, trained, run_side_by_side, values["jobs"], precision)
+    runner = JobRunner(output, training_configuration, trained, run_parallel_jobs, values["jobs"], precision)
     results = []
     for number, (experiment, settings) in enumerate(experiments.values(), 1):
         log.info("%d of %d: %s", number, len(experiments), experiment.description.title)

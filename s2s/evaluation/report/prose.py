@@ -227,9 +227,9 @@ def precision_note(configs: Mapping[str, Mapping[str, Any]]) -> str:
     if None in dtypes.values():
         return ""
     if len(set(dtypes.values())) == 1:
-        return f"Training multiplied matrices in {next(iter(dtypes.values()))}."
+        return f"Training precision: {next(iter(dtypes.values()))}."
     each = ", ".join(f"{name} in {dtype}" for name, dtype in dtypes.items())
-    return f"Training multiplied matrices in different dtypes, so times and speeds cannot be compared: {each}."
+    return f"Training precision differs, so times and speeds cannot be compared: {each}."
 
 
 def pair_table_rows(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:

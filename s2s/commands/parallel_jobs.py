@@ -43,7 +43,7 @@ class _Running:
     errors: connection.Connection
 
 
-def run_side_by_side(
+def run_parallel_jobs(
     jobs: Mapping[str, Callable[[], object]], at_once: int, done: Callable[[str], object] = lambda name: None
 ) -> int:
     """Runs picklable functions, at most `at_once` at a time, in order; the first that fails stops the others.

@@ -6,7 +6,7 @@ import pytest
 import sacrebleu
 
 from s2s.evaluation.paired import compare_systems
-from s2s.evaluation.precisions import compare_precisions
+from s2s.evaluation.precision_comparison import compare_precisions
 from s2s.evaluation.report.table import precisions_table
 from tests.evaluation.corpora import corpus, corrupted
 
