@@ -150,7 +150,7 @@ def pair_by_length_rows(results: Results) -> list[Row]:
             "high": row.high,
         }
         for comparison in results.comparisons
-        for row in comparison.paired.by_length
+        for row in comparison.by_length
     ]
 
 

@@ -19,8 +19,9 @@ from s2s.evaluation.paired import (
     TRIALS,
     ApproximateRandomization,
     PairwiseDifferences,
-    compare_statistics,
+    differences_by_length,
     pairwise_differences,
+    whole_difference,
 )
 from s2s.evaluation.report.prose import Comparison, SystemScores, pairs_to_compare, rank_by_bleu
 from s2s.evaluation.test_set import TestSet
@@ -116,10 +117,10 @@ def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Re
         for system in systems
     }
     significance = ApproximateRandomization(len(test.sources), trials)
-    comparisons = [
-        Comparison(pair, compare_statistics(statistics[pair.a], statistics[pair.b], test, significance))
-        for pair in pairs_to_compare(_system_scores(systems, evaluations))
-    ]
+    comparisons = []
+    for pair in pairs_to_compare(_system_scores(systems, evaluations)):
+        a, b = ([one.bleu for one in statistics[name]] for name in (pair.a, pair.b))
+        comparisons.append(Comparison(pair, whole_difference(a, b, test.config), differences_by_length(a, b, test)))
     pairwise = pairwise_differences(statistics, test.config, significance)
     return Results(list(systems), test, statistics, evaluations, pairwise, comparisons)
 
