@@ -30,8 +30,9 @@ from s2s.decoding.translator import check_precision
 from s2s.devices import cpu_threads, jobs_at_once, pick_device
 from s2s.durations import duration
 from s2s.errors import S2SError
+from s2s.evaluation.by_length import Evaluation
 from s2s.evaluation.scaling import read_scaling
-from s2s.runs import load
+from s2s.runs import Run, load
 from s2s.schema import NonNegativeInt, PositiveInt, checked
 from s2s.training.checkpoint import RunDirectory
 
@@ -107,11 +108,11 @@ def _announcement(page: Path, expected: Sequence[float | None], at_once: int) ->
     return f"report: {page}, from the first model on; all of it takes about {duration(seconds)}"
 
 
-def train_and_evaluate(config: RunConfig, path: Path) -> None:
-    """Trains and evaluates one model; nothing is done twice."""
+def train_and_evaluate(config: RunConfig, path: Path) -> tuple[Run, Evaluation]:
+    """Trains a model and evaluates it on its first test set; nothing is done twice."""
     train_run(config, RunDirectory(path))
     run = load(path, config.device, config.trust)
-    evaluated(run, *test_set(run))
+    return run, evaluated(run, *test_set(run))[0]
 
 
 def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], output: Path) -> list[Planned]:

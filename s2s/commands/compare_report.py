@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -161,8 +162,10 @@ def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str]
         return evaluate_run(run, name, test, run.config.decoding)
     values, hypotheses = translated
     seconds = values["decoding_seconds"]
-    evaluation = _stored(values, test) or score_run(run, name, test, run.config.decoding, hypotheses, seconds)
-    return evaluation, hypotheses, seconds
+    if values.get("evaluation") == dataclasses.asdict(test.config):
+        with contextlib.suppress(S2SError):  # an older version stored less
+            return Evaluation.from_json(values), hypotheses, seconds
+    return score_run(run, name, test, run.config.decoding, hypotheses, seconds), hypotheses, seconds
 
 
 def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], list[str]] | None:
@@ -181,16 +184,6 @@ def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], lis
     return (values, hypotheses) if same and len(hypotheses) == len(test.sources) else None
 
 
-def _stored(values: dict[str, Any], test: TestSet) -> Evaluation | None:
-    """The stored scores; None if other settings made them, or an older version that stored less."""
-    if values.get("evaluation") != dataclasses.asdict(test.config):
-        return None
-    try:
-        return Evaluation.from_json(values)
-    except S2SError:
-        return None
-
-
 def _system(label: str, runs: Mapping[int, Run], name: str, test: TestSet) -> System:
     first = next(iter(runs.values()))
     total, inner = count_parameters(first.model)
@@ -202,16 +195,17 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
     result, hypotheses, seconds = evaluated(run, name, test)
     rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["event"] == "train"]
-    memory = [row["memory"] for row in steps if row.get("memory") is not None]  # runs of before have none
+    last = steps[-1] if steps else {}
+    memory = [row["memory"] for row in steps if row.get("memory") is not None]  # older runs have none
     return Training(
         seed=seed,
         evaluation=result,
         hypotheses=hypotheses,
-        train_seconds=steps[-1]["seconds"] if steps else None,
-        tokens_per_s=steps[-1]["tokens"] / steps[-1]["seconds"] if steps else None,
-        tokens_seen=steps[-1]["tokens"] if steps else None,
+        train_seconds=last.get("seconds"),
+        tokens_per_s=last["tokens"] / last["seconds"] if last else None,
+        tokens_seen=last.get("tokens"),
         memory=max(memory, default=None),
-        threads=steps[-1].get("threads") if steps else None,
+        threads=last.get("threads"),
         decode_seconds=seconds,
         curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
     )
