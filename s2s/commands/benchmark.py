@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -35,6 +36,7 @@ from s2s.schema import PositiveInt, checked
 log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
+Measured = tuple[Rows, list[list[str]]]  # the rows of the file, and those of the table
 PICTURES = (".png", ".svg")
 
 
@@ -75,7 +77,7 @@ def benchmark(config: DictConfig) -> None:
     keep_freed_memory()
     machine = facts(device)
     log.info("%s, %d threads, torch %s", machine["processor"], machine["threads"], machine["torch"])
-    rows, lines = TASKS[own.task](own, values)
+    rows, lines = TASKS[own.task](own, values, device)
     if own.output is not None and own.task != "gpu":  # which keeps each part as it comes
         write_json(Path(own.output), {"config": values, "machine": machine, "rows": rows})
         if own.task == "scaling":
@@ -84,8 +86,7 @@ def benchmark(config: DictConfig) -> None:
     sys.stdout.write(align(lines) + "\n")
 
 
-def _cells(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    device = pick_device(config.device)
+def _cells(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     total = cells.count_runs(config.cells, config.repetitions, device)
     with tqdm(total=total, desc="cells", unit=" runs", disable=None) as bar:
         rows = cells.measure(config.cells, config.repetitions, device, bar.update)
@@ -93,8 +94,8 @@ def _cells(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[
 
 
 def _against(
-    task: Literal["train", "decode"], config: BenchmarkConfig, values: dict[str, Any]
-) -> tuple[Rows, list[list[str]]]:
+    task: Literal["train", "decode"], config: BenchmarkConfig, values: dict[str, Any], device: torch.device
+) -> Measured:
     """Training or decoding, beside other programs."""
     section: TrainConfig | DecodeConfig
     corpus = load_corpus(config.data, ["train"] if task == "train" else None)
@@ -117,7 +118,7 @@ def _against(
     models = {name: asdict(shape) for name, shape in section.models.items()}
     log.info("%d batches, %s target tokens a pass, %d passes", len(batches), f"{tokens:,}", config.repetitions)
     with tqdm(total=passes * len(models) * config.repetitions, desc=task, unit=" passes", disable=None) as bar:
-        where = Path(config.environments), pick_device(config.device)
+        where = Path(config.environments), device
         rows = against.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
     return rows, against.table(rows)
 
@@ -126,8 +127,7 @@ def _beam_search(config: BenchmarkConfig, beam: int) -> dict[str, Any]:
     return asdict(replace(config.decoding, strategy="beam", beam=beam, n_best=1))
 
 
-def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    device = pick_device(config.device)
+def _scaling(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     more = {key: values[key] for key in ("training", "optim")}
     more["decoding"] = _beam_search(config, config.scaling.beam)
     total = scaling.count_passes(config.scaling, config.repetitions)
@@ -137,15 +137,14 @@ def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, lis
     return as_rows(found), scaling.table(found)
 
 
-def _data(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+def _data(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     total = len(loading.corpora(config.loading, config.data)) * (config.repetitions + 1)
     with tqdm(total=total, desc="data", unit=" processes", disable=None) as bar:
         rows = loading.measure(config.loading, config.data, config.training, config.repetitions, bar.update)
     return rows, loading.table(rows)
 
 
-def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    device = pick_device(config.device)
+def _gpu(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     if device.type != "cuda":
         log.warning("device=%s is no GPU: the numbers say nothing of one", device)
     machine, folder = facts(device), None if config.output is None else Path(config.output)
@@ -162,7 +161,7 @@ def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[li
     return [row for rows in found.values() for row in rows], gpu.table(found)
 
 
-TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[list[str]]]]] = {
+TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any], torch.device], Measured]] = {
     "cells": _cells,
     "train": partial(_against, "train"),
     "decode": partial(_against, "decode"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from hydra import compose
@@ -63,7 +63,8 @@ def compare(config: DictConfig) -> None:
     """Trains, evaluates, writes the report."""
     values = plain(config)
     own = checked(CompareConfig, {key: values[key] for key in OWN if key in values})
-    output = Path(own.output or _default_output(values["data"]["name"], own.size, own.ladder))
+    suffix = "-full" if own.size == "full" and "quick" in own.ladder else ""  # each of several sizes has its folder
+    output = Path(own.output or f"runs/compare/{values['data']['name']}{suffix}")
     planned = plan(own.models, _seeds(own.seeds, values["seed"]), own.ladder.get(own.size, {}), output)
     scaling = None if own.scaling is None else read_scaling(Path(own.scaling))
     device = pick_device(values["device"])
@@ -82,7 +83,8 @@ def compare(config: DictConfig) -> None:
         decided = decide_precision([one.config for one in planned], device)
         planned = [replace(one, config=config) for one, config in zip(planned, decided, strict=True)]
         expected = {one.folder: training_seconds(one.config, output / one.folder, device) for one in planned}
-    log.info("%s", _announcement(output / "report" / "index.html", list(expected.values()), at_once))
+    page, left = output / "report" / "index.html", _expectation(list(expected.values()), at_once)
+    log.info("report: %s, from the first model on; %s", page, left)
     report = Report(planned, [folder for folder, seconds in expected.items() if seconds == 0], output, scaling)
     folders = {one.folder: one for one in planned}
     jobs = {name: partial(train_and_evaluate, folders[name].config, output / name) for name in order(expected, at_once)}
@@ -95,17 +97,12 @@ def compare(config: DictConfig) -> None:
     sys.stdout.write(report.table)
 
 
-def _default_output(data: str, size: Size, sizes: Mapping[str, Any]) -> str:
-    """Each size of a ladder that has several has a folder of its own."""
-    return f"runs/compare/{data}-full" if size == "full" and "quick" in sizes else f"runs/compare/{data}"
-
-
-def _announcement(page: Path, expected: Sequence[float | None], at_once: int) -> str:
-    """The line that tells the page's path and the expected duration."""
-    if None in expected:
-        return f"report: {page}, from the first model on; each model trains until validation no longer improves"
-    seconds = schedule([one for one in expected if one is not None], at_once)
-    return f"report: {page}, from the first model on; all of it takes about {duration(seconds)}"
+def _expectation(seconds: Sequence[float | None], at_once: int) -> str:
+    """The expected duration, as a clause."""
+    known = [one for one in seconds if one is not None]
+    if len(known) < len(seconds):
+        return "each model trains until validation no longer improves"
+    return f"all of it takes about {duration(schedule(known, at_once))}"
 
 
 def train_and_evaluate(config: RunConfig, path: Path) -> tuple[Run, Evaluation]:

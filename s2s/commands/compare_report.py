@@ -65,7 +65,7 @@ class Report:
         self._planned, self._output, self._scaling = planned, output, scaling
         self._unfinished = {one.folder for one in planned} - set(done)
         self._runs: dict[str, Run] = {}
-        self._attention: dict[tuple[str, int], AttentionMap | None] = {}
+        self._attention: dict[tuple[str, int], AttentionMap] = {}
         self.table = ""
 
     def add(self, folder: str) -> None:
@@ -133,18 +133,17 @@ class Report:
         test = results.test
         bins = by_bins(test.lengths(), test.config.bins, results.first.training_limit)
         sentences = sorted(evenly(bins, ATTENTION_SENTENCES))
-        for system in results.systems:
-            if system.family == "fixed":
-                continue
+        maps = []
+        for system in (one for one in results.systems if one.family != "fixed"):
             translator = next(iter(runs[system.name].values())).translator()
             for index in sentences:
-                if (system.name, index) not in self._attention:
+                key = system.name, index
+                if key not in self._attention:
                     attention = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
                     heads = {name: weights.numpy() for name, weights in attention.weights.items()}
-                    by_head = AttentionMap(system.name, index, attention.source, attention.target, heads)
-                    self._attention[system.name, index] = by_head if heads else None
-        keys = itertools.product([system.name for system in results.systems], sentences)
-        return [attention_map for key in keys if (attention_map := self._attention.get(key)) is not None]
+                    self._attention[key] = AttentionMap(*key, attention.source, attention.target, heads)
+                maps.append(self._attention[key])
+        return [one for one in maps if one.heads]
 
 
 def test_set(run: Run) -> tuple[str, TestSet]:

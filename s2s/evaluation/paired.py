@@ -16,7 +16,6 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,21 +95,18 @@ def pairwise_differences(
     Args:
         systems: by name, the statistics of the translations of each training.
     """
-    differences: dict[tuple[str, str], dict[str, BaselineDifference]]
-    differences = {pair: {} for pair in itertools.permutations(systems, 2)}
-    tests: dict[str, str] = {}
+    result = PairwiseDifferences({pair: {} for pair in itertools.permutations(systems, 2)}, {})
     sentences = np.arange(significance.sentences)
-    metrics: tuple[Literal["bleu", "chrf"], ...] = ("bleu", "chrf")
-    for metric in metrics:
+    for metric in ("bleu", "chrf"):
         statistics = {name: [getattr(one, metric) for one in trainings] for name, trainings in systems.items()}
         scores = {name: _scores(one, sentences, config) for name, one in statistics.items()}
         for a, b in itertools.combinations(systems, 2):
             p_value = significance.p_value(statistics[a], statistics[b])
             for one, other in ((a, b), (b, a)):
                 interval = _difference_interval(scores[one], scores[other], config)
-                differences[one, other][metric] = BaselineDifference(*interval, p_value)
-        tests[metric] = significance.signature(next(iter(statistics.values()))[0])
-    return PairwiseDifferences(differences, tests)
+                result.differences[one, other][metric] = BaselineDifference(*interval, p_value)
+        result.tests[metric] = significance.signature(next(iter(statistics.values()))[0])
+    return result
 
 
 class ApproximateRandomization:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,13 +95,10 @@ def exponents(costs: Mapping[int, Cost]) -> dict[int, float | None]:
     Args:
         costs: of one model, task and batch, by length, the shortest first (`Scaling.of`).
     """
-    growth: dict[int, float | None] = {}
-    before: Cost | None = None
-    for length, cost in costs.items():
-        growth[length] = None
-        if before is not None and before.seconds is not None and cost.seconds is not None:
-            growth[length] = math.log(cost.seconds / before.seconds) / math.log(length / before.length)
-        before = cost
+    growth: dict[int, float | None] = dict.fromkeys(costs)
+    for before, cost in pairwise(costs.values()):
+        if before.seconds is not None and cost.seconds is not None:
+            growth[cost.length] = math.log(cost.seconds / before.seconds) / math.log(cost.length / before.length)
     return growth
 
 
