@@ -133,8 +133,8 @@ def _scaling(config: BenchmarkConfig, values: dict[str, Any], device: torch.devi
     total = scaling.count_passes(config.scaling, config.repetitions)
     with tqdm(total=total, desc="scaling", unit=" passes", disable=None) as bar:
         costs = scaling.measure(config.scaling, more, config.repetitions, device, bar.update)
-    found = Scaling(costs, values, facts(device))
-    return as_rows(found), scaling.table(found)
+    measured = Scaling(costs, values, facts(device))
+    return as_rows(measured), scaling.table(measured)
 
 
 def _data(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
@@ -146,7 +146,7 @@ def _data(config: BenchmarkConfig, values: dict[str, Any], device: torch.device)
 
 def _gpu(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     if device.type != "cuda":
-        log.warning("device=%s is no GPU: the numbers say nothing of one", device)
+        log.warning("device=%s is no GPU: the numbers are not those of a GPU", device)
     machine, folder = facts(device), None if config.output is None else Path(config.output)
 
     def keep(part: str, rows: Rows, error: str | None) -> None:
@@ -157,8 +157,8 @@ def _gpu(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) 
 
     more = {key: values[key] for key in ("training", "optim", "decoding")}
     with tqdm(total=len(config.gpu.parts), desc="gpu", unit=" parts", disable=None) as bar:
-        found = gpu.measure(config.gpu, more, device, config.repetitions, keep, bar.update)
-    return [row for rows in found.values() for row in rows], gpu.table(found)
+        measured = gpu.measure(config.gpu, more, device, config.repetitions, keep, bar.update)
+    return [row for rows in measured.values() for row in rows], gpu.table(measured)
 
 
 TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any], torch.device], Measured]] = {

@@ -114,16 +114,16 @@ def train_and_evaluate(config: RunConfig, path: Path) -> tuple[Run, Evaluation]:
 
 def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], output: Path) -> list[Planned]:
     """Each model with each seed: settings of `ladder` for all models, then for this one, then the user's overrides."""
-    typed = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
+    user_overrides = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
     for key, instead in {"model": "models=[…], a list,", "run_dir": "output=…, the folder of all runs,"}.items():
-        if key in map(key_of, typed):
+        if key in map(key_of, user_overrides):
             raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
     planned = []
     for name in models:
         for seed in seeds:
-            settings = [*ladder.get(ALL, []), *ladder.get(name, []), *typed, f"model={name}", f"seed={seed}"]
+            settings = [*ladder.get(ALL, []), *ladder.get(name, []), *user_overrides, f"model={name}", f"seed={seed}"]
             values = plain(compose("train", settings))
             del values["run_dir"]
             folder = _folder(output, name, seed, len(seeds) > 1)
