@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s2s.benchmark.machine import gemm_rate, medians
+from s2s.dtype_choice import DTYPES, Dtype
 from s2s.nn.cells import cell_class
 from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack
-from s2s.precision import DTYPES, Dtype
 from s2s.schema import PositiveInt
 
 BACKENDS: tuple[Recurrence, ...] = ("loop", "bptt", "torch")

@@ -25,10 +25,10 @@ import torch
 from s2s.benchmark.machine import Done, free_memory
 from s2s.benchmark.programs import Arrays, OutOfMemoryError, Program, random_batch, specification, write_batches
 from s2s.benchmark.shapes import Shape, model_section
+from s2s.dtype_choice import Dtype
 from s2s.errors import S2SError
 from s2s.evaluation.scaling import TASK_NAMES, Cost, Scaling, Task, exponents
 from s2s.models import check_model
-from s2s.precision import Dtype
 from s2s.schema import Bounds, PositiveFloat, PositiveInt
 
 log = logging.getLogger(__name__)

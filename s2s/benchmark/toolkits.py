@@ -27,8 +27,8 @@ from s2s.config import Precision
 from s2s.data.batching import TrainingData, pad_with_eos
 from s2s.data.corpus import Corpus
 from s2s.data.tokenizer import Tokenizer
+from s2s.dtype_choice import DTYPES, Dtype
 from s2s.errors import S2SError
-from s2s.precision import DTYPES, Dtype
 from s2s.schema import PositiveInt
 
 log = logging.getLogger(__name__)

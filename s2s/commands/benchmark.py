@@ -6,9 +6,11 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -29,11 +31,12 @@ from s2s.evaluation.report.scaling import scaling_picture
 from s2s.evaluation.report.table import align
 from s2s.evaluation.scaling import Scaling, as_rows, read_scaling
 from s2s.files import write_json
-from s2s.schema import PositiveInt, build, check_call, raise_all
+from s2s.schema import PositiveInt, checked
 
 log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
+Measured = tuple[Rows, list[list[str]]]  # the rows of the file, and those of the table
 PICTURES = (".png", ".svg")
 
 
@@ -66,8 +69,7 @@ def benchmark(config: DictConfig) -> None:
         S2SError: a value of the configuration is wrong, or what it names cannot be measured.
     """
     values = plain(config)
-    raise_all(check_call(BenchmarkConfig, values, ""))
-    own = build(BenchmarkConfig, values)
+    own = checked(BenchmarkConfig, values)
     toolkits.peers_of(own.peer, own.task)  # before anything is read
     if own.task == "scaling" and own.output is not None and Path(own.output).suffix in PICTURES:
         raise S2SError(f"config: output={own.output} must be a JSON file; its picture is written beside it")
@@ -75,7 +77,7 @@ def benchmark(config: DictConfig) -> None:
     keep_freed_memory()
     machine = facts(device)
     log.info("%s, %d threads, torch %s", machine["processor"], machine["threads"], machine["torch"])
-    rows, lines = TASKS[own.task](own, values)
+    rows, lines = TASKS[own.task](own, values, device)
     if own.output is not None and own.task != "gpu":  # which keeps each part as it comes
         write_json(Path(own.output), {"config": values, "machine": machine, "rows": rows})
         if own.task == "scaling":
@@ -84,57 +86,67 @@ def benchmark(config: DictConfig) -> None:
     sys.stdout.write(align(lines) + "\n")
 
 
-def _cells(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    device = pick_device(config.device)
+def _cells(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     total = cells.count_runs(config.cells, config.repetitions, device)
     with tqdm(total=total, desc="cells", unit=" runs", disable=None) as bar:
         rows = cells.measure(config.cells, config.repetitions, device, bar.update)
     return rows, cells.table(rows)
 
 
-def _train(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    corpus = load_corpus(config.data, ["train"])
+def _against(
+    task: Literal["train", "decode"], config: BenchmarkConfig, values: dict[str, Any], device: torch.device
+) -> Measured:
+    """Training or decoding, beside other programs."""
+    section: TrainConfig | DecodeConfig
+    corpus = load_corpus(config.data, ["train"] if task == "train" else None)
     tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
-    batches, tokens = toolkits.training_batches(corpus, tokenizer, config.training.batch_tokens, config.train.batches)
-    more = {"training": values["training"], "optim": values["optim"]}
-    more["label_smoothing"] = config.training.label_smoothing
+    if task == "train":
+        section, size = config.train, config.training.batch_tokens
+        batches, tokens = toolkits.training_batches(corpus, tokenizer, size, config.train.batches)
+        more = {key: values[key] for key in ("training", "optim")}
+        more["label_smoothing"] = config.training.label_smoothing
+    else:
+        section, test = config.decode, next(iter(corpus.tests.values()))
+        sources = [test.source[n] for n in range(min(config.decode.sentences, len(test)))]
+        batches, tokens = toolkits.decoding_batches(sources, tokenizer, config.decode.batch)
+        more = {"decoding": _beam_search(config, config.decode.beam)}
     vocabulary = max(tokenizer.source_size, tokenizer.target_size)
-    return _beside_peers(config, Work("train", vocabulary, batches, tokens, more), config.train)
+    work = Work(task, vocabulary, batches, tokens, more)
+    peers = toolkits.peers_of(config.peer, task)
+    known = toolkits.PRECISIONS[task]
+    passes = sum(p in section.precision for program in ("s2s", *peers) for p in known.get(program, ()))
+    models = {name: asdict(shape) for name, shape in section.models.items()}
+    log.info("%d batches, %s target tokens a pass, %d passes", len(batches), f"{tokens:,}", config.repetitions)
+    with tqdm(total=passes * len(models) * config.repetitions, desc=task, unit=" passes", disable=None) as bar:
+        where = Path(config.environments), device
+        rows = toolkits.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
+    return rows, toolkits.table(rows)
 
 
-def _decode(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    corpus = load_corpus(config.data)
-    tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
-    test = next(iter(corpus.tests.values()))
-    sources = [test.source[n] for n in range(min(config.decode.sentences, len(test)))]
-    batches, tokens = toolkits.decoding_batches(sources, tokenizer, config.decode.batch)
-    decoding = asdict(replace(config.decoding, strategy="beam", beam=config.decode.beam, n_best=1))
-    vocabulary = max(tokenizer.source_size, tokenizer.target_size)
-    return _beside_peers(config, Work("decode", vocabulary, batches, tokens, {"decoding": decoding}), config.decode)
+def _beam_search(config: BenchmarkConfig, beam: int) -> dict[str, Any]:
+    return asdict(replace(config.decoding, strategy="beam", beam=beam, n_best=1))
 
 
-def _scaling(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    device = pick_device(config.device)
-    decoding = replace(config.decoding, strategy="beam", beam=config.scaling.beam, n_best=1)
-    more = {"training": values["training"], "optim": values["optim"], "decoding": asdict(decoding)}
+def _scaling(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
+    more = {key: values[key] for key in ("training", "optim")}
+    more["decoding"] = _beam_search(config, config.scaling.beam)
     total = scaling.count_passes(config.scaling, config.repetitions)
     with tqdm(total=total, desc="scaling", unit=" passes", disable=None) as bar:
         costs = scaling.measure(config.scaling, more, config.repetitions, device, bar.update)
-    found = Scaling(costs, values, facts(device))
-    return as_rows(found), scaling.table(found)
+    measured = Scaling(costs, values, facts(device))
+    return as_rows(measured), scaling.table(measured)
 
 
-def _data(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
+def _data(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     total = len(data_pipeline.corpora(config.loading, config.data)) * (config.repetitions + 1)
     with tqdm(total=total, desc="data", unit=" processes", disable=None) as bar:
         rows = data_pipeline.measure(config.loading, config.data, config.training, config.repetitions, bar.update)
     return rows, data_pipeline.table(rows)
 
 
-def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[list[str]]]:
-    device = pick_device(config.device)
+def _gpu(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     if device.type != "cuda":
-        log.warning("device=%s is no GPU: the numbers say nothing of one", device)
+        log.warning("device=%s is no GPU: the numbers are not those of a GPU", device)
     machine, folder = facts(device), None if config.output is None else Path(config.output)
 
     def keep(part: str, rows: Rows, error: str | None) -> None:
@@ -145,30 +157,14 @@ def _gpu(config: BenchmarkConfig, values: dict[str, Any]) -> tuple[Rows, list[li
 
     more = {key: values[key] for key in ("training", "optim", "decoding")}
     with tqdm(total=len(config.gpu.parts), desc="gpu", unit=" parts", disable=None) as bar:
-        found = gpu.measure(config.gpu, more, device, config.repetitions, keep, bar.update)
-    return [row for rows in found.values() for row in rows], gpu.table(found)
+        measured = gpu.measure(config.gpu, more, device, config.repetitions, keep, bar.update)
+    return [row for rows in measured.values() for row in rows], gpu.table(measured)
 
 
-def _beside_peers(
-    config: BenchmarkConfig, work: Work, section: TrainConfig | DecodeConfig
-) -> tuple[Rows, list[list[str]]]:
-    peers = toolkits.peers_of(config.peer, work.task)
-    known = toolkits.PRECISIONS[work.task]
-    passes = sum(p in section.precision for program in ("s2s", *peers) for p in known.get(program, ()))
-    models = {name: asdict(shape) for name, shape in section.models.items()}
-    log.info(
-        "%d batches, %s target tokens a pass, %d passes", len(work.batches), f"{work.tokens:,}", config.repetitions
-    )
-    with tqdm(total=passes * len(models) * config.repetitions, desc=work.task, unit=" passes", disable=None) as bar:
-        where = Path(config.environments), pick_device(config.device)
-        rows = toolkits.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
-    return rows, toolkits.table(rows)
-
-
-TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any]], tuple[Rows, list[list[str]]]]] = {
+TASKS: dict[str, Callable[[BenchmarkConfig, dict[str, Any], torch.device], Measured]] = {
     "cells": _cells,
-    "train": _train,
-    "decode": _decode,
+    "train": partial(_against, "train"),
+    "decode": partial(_against, "decode"),
     "scaling": _scaling,
     "data": _data,
     "gpu": _gpu,

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from hydra import compose
 from omegaconf import DictConfig
 
-from s2s.commands.compare_report import Report, evaluated, test_set
+from s2s.commands.compare_report import Planned, Report, evaluated, test_set
 from s2s.commands.console import key_of, overrides, plain
 from s2s.commands.forecast import order, schedule, training_seconds
+from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision, with_stored_precision
-from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import check_resumable, run_config, train_run
 from s2s.config import RunConfig
 from s2s.data.corpus import check_corpus
@@ -30,7 +30,8 @@ from s2s.decoding.translator import check_precision
 from s2s.devices import cpu_threads, jobs_at_once, pick_device
 from s2s.durations import duration
 from s2s.errors import S2SError
-from s2s.evaluation.scaling import Scaling, read_scaling
+from s2s.evaluation.by_length import Evaluation
+from s2s.evaluation.scaling import read_scaling
 from s2s.runs import Run, load
 from s2s.schema import NonNegativeInt, PositiveInt, checked
 from s2s.training.checkpoint import RunDirectory
@@ -40,16 +41,6 @@ log = logging.getLogger(__name__)
 Size = Literal["quick", "full"]
 
 ALL = "all"  # in a ladder: settings of all its models
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One training: a model, a seed, and the name of the run directory."""
-
-    model: str
-    seed: int
-    folder: str
-    config: RunConfig
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,8 @@ def compare(config: DictConfig) -> None:
     """Trains, evaluates, writes the report."""
     values = plain(config)
     own = checked(CompareConfig, {key: values[key] for key in OWN if key in values})
-    output = Path(own.output or _default_output(values["data"]["name"], own.size, own.ladder))
+    suffix = "-full" if own.size == "full" and "quick" in own.ladder else ""  # each of several sizes has its folder
+    output = Path(own.output or f"runs/compare/{values['data']['name']}{suffix}")
     planned = plan(own.models, _seeds(own.seeds, values["seed"]), own.ladder.get(own.size, {}), output)
     scaling = None if own.scaling is None else read_scaling(Path(own.scaling))
     device = pick_device(values["device"])
@@ -91,102 +83,47 @@ def compare(config: DictConfig) -> None:
         decided = decide_precision([one.config for one in planned], device)
         planned = [replace(one, config=config) for one, config in zip(planned, decided, strict=True)]
         expected = {one.folder: training_seconds(one.config, output / one.folder, device) for one in planned}
-    log.info("%s", _announcement(output / "report" / "index.html", list(expected.values()), at_once))
-    page = Page(planned, [folder for folder, seconds in expected.items() if seconds == 0], output, scaling)
+    page, left = output / "report" / "index.html", _expectation(list(expected.values()), at_once)
+    log.info("report: %s, from the first model on; %s", page, left)
+    report = Report(planned, [folder for folder, seconds in expected.items() if seconds == 0], output, scaling)
     folders = {one.folder: one for one in planned}
     jobs = {name: partial(train_and_evaluate, folders[name].config, output / name) for name in order(expected, at_once)}
-    code = run_side_by_side(jobs, at_once, page.add)
+    code = run_parallel_jobs(jobs, at_once, report.add)
     if code > SIGNAL:
         log.warning("stopped before the end; the same command goes on with what is missing")
     if code:
-        page.stop()
+        report.stop()
         sys.exit(code)
-    page.print_table()
+    sys.stdout.write(report.table)
 
 
-def _default_output(data: str, size: Size, sizes: Mapping[str, Any]) -> str:
-    """Each size of a ladder that has several has a folder of its own."""
-    return f"runs/compare/{data}-full" if size == "full" and "quick" in sizes else f"runs/compare/{data}"
+def _expectation(seconds: Sequence[float | None], at_once: int) -> str:
+    """The expected duration, as a clause."""
+    known = [one for one in seconds if one is not None]
+    if len(known) < len(seconds):
+        return "each model trains until validation no longer improves"
+    return f"all of it takes about {duration(schedule(known, at_once))}"
 
 
-def _announcement(page: Path, expected: Sequence[float | None], at_once: int) -> str:
-    """The line that tells the page's path and the expected duration."""
-    if None in expected:
-        return f"the page: {page}, from the first model on; each model trains until validation no longer improves"
-    seconds = schedule([one for one in expected if one is not None], at_once)
-    return f"the page: {page}, from the first model on; all of it takes about {duration(seconds)}"
-
-
-class Page:
-    """The report of the finished models, rewritten after each further one.
-
-    Args:
-        planned: all trainings, in the order of the page.
-        done: folders of trainings that were finished before.
-        output: the folder of the runs.
-        scaling: a measurement that the page shows, too.
-    """
-
-    def __init__(
-        self, planned: Sequence[Planned], done: Collection[str], output: Path, scaling: Scaling | None
-    ) -> None:
-        self._planned, self._done, self._output = planned, done, output
-        self._runs: dict[str, Run] = {}
-        self._report = Report(output / "report", scaling)
-        self._table = ""
-
-    def add(self, folder: str) -> None:
-        """Adds a finished training."""
-        one = next(one for one in self._planned if one.folder == folder)
-        self._runs[folder] = load(self._output / folder, one.config.device, one.config.trust)
-        complete, missing = self._models()
-        work = [one.folder for one in self._planned if one.folder not in self._runs and one.folder not in self._done]
-        if one.model in complete and (work or not missing):  # else the next one follows at once
-            with cpu_threads(1):  # beside the jobs, which have the other cores
-                self._table = self._report.write(complete, missing)
-
-    def stop(self) -> None:
-        """Rewrites a page that lists missing models: they will not come now, so it must not wait for them."""
-        complete, missing = self._models()
-        if self._table and missing:
-            self._report.write(complete, missing, stopped=True)
-
-    def _models(self) -> tuple[dict[str, dict[int, Run]], list[str]]:
-        """The models of which all trainings are done, by seed, and the names of the others."""
-        seeds: dict[str, list[Planned]] = {}
-        for one in self._planned:
-            seeds.setdefault(one.model, []).append(one)
-        complete = {
-            model: {one.seed: self._runs[one.folder] for one in trainings}
-            for model, trainings in seeds.items()
-            if all(one.folder in self._runs for one in trainings)
-        }
-        return complete, [model for model in seeds if model not in complete]
-
-    def print_table(self) -> None:
-        """The scores of all models, on stdout."""
-        sys.stdout.write(self._table)
-
-
-def train_and_evaluate(config: RunConfig, path: Path) -> None:
-    """Trains and evaluates one model; nothing is done twice."""
+def train_and_evaluate(config: RunConfig, path: Path) -> tuple[Run, Evaluation]:
+    """Trains a model and evaluates it on its first test set; nothing is done twice."""
     train_run(config, RunDirectory(path))
     run = load(path, config.device, config.trust)
-    evaluated(run, *test_set(run))
+    return run, evaluated(run, *test_set(run))[0]
 
 
 def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], output: Path) -> list[Planned]:
     """Each model with each seed: settings of `ladder` for all models, then for this one, then the user's overrides."""
-    typed = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
+    user_overrides = [o for o in overrides() if key_of(o).split(".")[0] not in OWN]
     for key, instead in {"model": "models=[…], a list,", "run_dir": "output=…, the folder of all runs,"}.items():
-        if key in map(key_of, typed):
+        if key in map(key_of, user_overrides):
             raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
     planned = []
     for name in models:
         for seed in seeds:
-            settings = [*ladder.get(ALL, []), *ladder.get(name, []), *typed, f"model={name}", f"seed={seed}"]
+            settings = [*ladder.get(ALL, []), *ladder.get(name, []), *user_overrides, f"model={name}", f"seed={seed}"]
             values = plain(compose("train", settings))
             del values["run_dir"]
             folder = _folder(output, name, seed, len(seeds) > 1)

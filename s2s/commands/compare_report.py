@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from s2s.commands.console import overrides
 from s2s.commands.evaluate import evaluate_run, score_run, test_sets
+from s2s.config import RunConfig
+from s2s.devices import cpu_threads
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, hash_of_lines, hash_of_test_set
 from s2s.evaluation.report.attention import AttentionMap
@@ -25,27 +29,75 @@ from s2s.evaluation.scaling import Scaling
 from s2s.evaluation.test_set import TestSet
 from s2s.files import read_json
 from s2s.models import count_parameters
-from s2s.runs import Run
+from s2s.runs import Run, load
 
 log = logging.getLogger(__name__)
 
 ATTENTION_SENTENCES = 30
 
 
+@dataclass(frozen=True)
+class Planned:
+    """One training: a model, a seed, and the name of the run directory."""
+
+    model: str
+    seed: int
+    folder: str
+    config: RunConfig
+
+
 class Report:
-    """The page, the pictures, the data and the table of trained runs, rewritten after each further run.
+    """The page, the pictures, the data and the table of the finished models, rewritten after each further one.
 
     Args:
-        folder: of these files.
+        planned: all trainings, in the order of the page.
+        done: folders of trainings that were finished before.
+        output: folder of the runs; the report is in its subfolder `report`.
         scaling: a measurement that the page shows, too.
+
+    Attributes:
+        table: the scores of the finished models, as text.
     """
 
-    def __init__(self, folder: Path, scaling: Scaling | None) -> None:
-        self.folder, self.scaling = folder, scaling
-        self._attention: dict[tuple[str, int], AttentionMap | None] = {}
+    def __init__(
+        self, planned: Sequence[Planned], done: Collection[str], output: Path, scaling: Scaling | None
+    ) -> None:
+        self._planned, self._output, self._scaling = planned, output, scaling
+        self._unfinished = {one.folder for one in planned} - set(done)
+        self._runs: dict[str, Run] = {}
+        self._attention: dict[tuple[str, int], AttentionMap] = {}
+        self.table = ""
 
-    def write(self, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[str] = (), stopped: bool = False) -> str:
-        """Writes the page and, once no model is missing, the files beside it; returns the table of scores.
+    def add(self, folder: str) -> None:
+        """Adds a finished training, and rewrites the report if it was its model's last one."""
+        one = next(one for one in self._planned if one.folder == folder)
+        self._runs[folder] = load(self._output / folder, one.config.device, one.config.trust)
+        self._unfinished.discard(folder)
+        complete, missing = self._models()
+        if one.model in complete and (self._unfinished or not missing):  # else the next one follows at once
+            with cpu_threads(1):  # beside the jobs, which have the other cores
+                self._write(complete, missing)
+
+    def stop(self) -> None:
+        """Rewrites a page that lists missing models: they will not come now, so it must not wait for them."""
+        complete, missing = self._models()
+        if self.table and missing:
+            self._write(complete, missing, stopped=True)
+
+    def _models(self) -> tuple[dict[str, dict[int, Run]], list[str]]:
+        """The models of which all trainings are done, by seed, and the names of the others."""
+        complete: dict[str, dict[int, Run]] = {}
+        missing = []
+        for model, group in itertools.groupby(self._planned, key=lambda one: one.model):
+            trainings = list(group)
+            if all(one.folder in self._runs for one in trainings):
+                complete[model] = {one.seed: self._runs[one.folder] for one in trainings}
+            else:
+                missing.append(model)
+        return complete, missing
+
+    def _write(self, runs: dict[str, dict[int, Run]], missing: list[str], stopped: bool = False) -> None:
+        """Writes the page and, once no model is missing, the files beside it.
 
         Args:
             runs: by model and seed.
@@ -56,41 +108,42 @@ class Report:
         name, test = test_set(first)
         systems = [_system(label, trained, name, test) for label, trained in runs.items()]
         count = f"{len(systems)} of {len(systems) + len(missing)}" if missing else f"{len(systems)}"
-        log.info("the page: %s systems on %d sentences", count, len(test.sources))
+        log.info("report: %s systems on %d sentences", count, len(test.sources))
         results = gather(systems, test)
-        page = self.folder / "index.html"
+        folder = self._output / "report"
         if not missing:
-            write_files(self.folder, results)
+            write_files(folder, results)
         write_page(
-            page,
+            folder / "index.html",
             f"{first.config.data.source_language} → {first.config.data.target_language}, {first.config.data.name}",
             results,
             attentions=self._maps(runs, results),
             command=shlex.join(["python", "scripts/compare.py", *overrides()]),
-            scaling=self.scaling,
+            scaling=self._scaling,
             missing=missing,
             stopped=stopped,
         )
-        table = systems_table(results.evaluations)
-        return f"{table}\n\nopen {page} in a browser; pictures and data are beside it\n"
+        self.table = (
+            f"{systems_table(results.evaluations)}\n\n"
+            f"open {folder / 'index.html'} in a browser; pictures and data are beside it\n"
+        )
 
     def _maps(self, runs: Mapping[str, Mapping[int, Run]], results: Results) -> list[AttentionMap]:
         """Attention weights of each system that has them, for sentences of all lengths up to the training limit."""
         test = results.test
         bins = by_bins(test.lengths(), test.config.bins, results.first.training_limit)
         sentences = sorted(evenly(bins, ATTENTION_SENTENCES))
-        for system in results.systems:
-            if system.family == "fixed":
-                continue
+        maps = []
+        for system in (one for one in results.systems if one.family != "fixed"):
             translator = next(iter(runs[system.name].values())).translator()
             for index in sentences:
-                if (system.name, index) not in self._attention:
+                key = system.name, index
+                if key not in self._attention:
                     attention = translator.attention(test.sources[index], system.trainings[0].hypotheses[index])
                     heads = {name: weights.numpy() for name, weights in attention.weights.items()}
-                    by_head = AttentionMap(system.name, index, attention.source, attention.target, heads)
-                    self._attention[system.name, index] = by_head if heads else None
-        keys = itertools.product([system.name for system in results.systems], sentences)
-        return [attention_map for key in keys if (attention_map := self._attention.get(key)) is not None]
+                    self._attention[key] = AttentionMap(*key, attention.source, attention.target, heads)
+                maps.append(self._attention[key])
+        return [one for one in maps if one.heads]
 
 
 def test_set(run: Run) -> tuple[str, TestSet]:
@@ -108,8 +161,10 @@ def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str]
         return evaluate_run(run, name, test, run.config.decoding)
     values, hypotheses = translated
     seconds = values["decoding_seconds"]
-    evaluation = _stored(values, test) or score_run(run, name, test, run.config.decoding, hypotheses, seconds)
-    return evaluation, hypotheses, seconds
+    if values.get("evaluation") == dataclasses.asdict(test.config):
+        with contextlib.suppress(S2SError):  # an older version stored less
+            return Evaluation.from_json(values), hypotheses, seconds
+    return score_run(run, name, test, run.config.decoding, hypotheses, seconds), hypotheses, seconds
 
 
 def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], list[str]] | None:
@@ -128,16 +183,6 @@ def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], lis
     return (values, hypotheses) if same and len(hypotheses) == len(test.sources) else None
 
 
-def _stored(values: dict[str, Any], test: TestSet) -> Evaluation | None:
-    """The stored scores; None if other settings made them, or an older version that stored less."""
-    if values.get("evaluation") != dataclasses.asdict(test.config):
-        return None
-    try:
-        return Evaluation.from_json(values)
-    except S2SError:
-        return None
-
-
 def _system(label: str, runs: Mapping[int, Run], name: str, test: TestSet) -> System:
     first = next(iter(runs.values()))
     total, inner = count_parameters(first.model)
@@ -149,16 +194,17 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
     result, hypotheses, seconds = evaluated(run, name, test)
     rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["event"] == "train"]
-    memory = [row["memory"] for row in steps if row.get("memory") is not None]  # runs of before have none
+    last = steps[-1] if steps else {}
+    memory = [row["memory"] for row in steps if row.get("memory") is not None]  # older runs have none
     return Training(
         seed=seed,
         evaluation=result,
         hypotheses=hypotheses,
-        train_seconds=steps[-1]["seconds"] if steps else None,
-        tokens_per_s=steps[-1]["tokens"] / steps[-1]["seconds"] if steps else None,
-        tokens_seen=steps[-1]["tokens"] if steps else None,
+        train_seconds=last.get("seconds"),
+        tokens_per_s=last["tokens"] / last["seconds"] if last else None,
+        tokens_seen=last.get("tokens"),
         memory=max(memory, default=None),
-        threads=steps[-1].get("threads") if steps else None,
+        threads=last.get("threads"),
         decode_seconds=seconds,
         curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
     )

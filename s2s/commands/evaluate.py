@@ -30,7 +30,7 @@ from s2s.evaluation.by_length import (
     hash_of_lines,
     hash_of_test_set,
 )
-from s2s.evaluation.precisions import PrecisionComparison, compare_precisions
+from s2s.evaluation.precision_comparison import PrecisionComparison, compare_precisions
 from s2s.evaluation.report.length import length_picture
 from s2s.evaluation.report.prose import SystemScores
 from s2s.evaluation.report.table import evaluation_table, precisions_table
@@ -181,7 +181,7 @@ def evaluate_precisions(
     )
     path = run.directory.evaluation / f"{name}.precisions.json"
     write_json(path, result.to_json())
-    log.info("%s: in %s; wrote %s", name, ", ".join(decoded), path)
+    log.info("%s: compared precisions %s; wrote %s", name, ", ".join(decoded), path)
     return result
 
 

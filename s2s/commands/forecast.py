@@ -19,9 +19,7 @@ from s2s.training.checkpoint import RunDirectory
 
 LENGTH = 25  # tokens of a sentence on average; in the built-in corpus 0.4 of the words of the longest
 UPDATES = 3  # of which the first does not count
-OVERHEAD_SECONDS = (
-    24.0  # seconds that a training takes besides its updates: to start, to validate, to evaluate, for the page
-)
+OVERHEAD_SECONDS = 24.0  # that a training takes besides its updates: to start, to validate, to evaluate, for the page
 
 
 def training_seconds(config: RunConfig, path: Path, device: torch.device) -> float | None:
@@ -62,8 +60,7 @@ def order(seconds: Mapping[str, float | None], at_once: int) -> list[str]:
     """The order in which to start jobs of which `at_once` run at a time.
 
     The longest job comes first, so that no core is idle at the end; with several cores the shortest comes second, for
-    an early first result. If durations are unknown, later
-    jobs count as longer: models are listed from fast to slow.
+    an early first result. If durations are unknown, later jobs count as longer: models are listed from fast to slow.
     """
     climbing = list(seconds)
     falling = sorted(climbing, key=lambda name: (seconds[name] or 0.0, climbing.index(name)), reverse=True)

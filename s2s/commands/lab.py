@@ -16,11 +16,10 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from s2s.commands.compare import train_and_evaluate
-from s2s.commands.compare_report import evaluated, test_set
 from s2s.commands.console import overrides, plain
 from s2s.commands.lab_settings import experiments_of
+from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision
-from s2s.commands.side_by_side import SIGNAL, run_side_by_side
 from s2s.commands.train import run_config
 from s2s.devices import cpu_threads, pick_device
 from s2s.dtype_choice import DTYPES, Dtype
@@ -30,7 +29,6 @@ from s2s.lab.page import write_page
 from s2s.lab.results import ExperimentResult, run_experiment
 from s2s.lab.runner import JobRunner, StoppedError
 from s2s.models import count_parameters
-from s2s.runs import load
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ def lab(config: DictConfig) -> None:
     size, experiments = experiments_of(values, training_configuration)
     output = Path(values["output"])
     precision = lab_precision(output / "precision.json")
-    runner = JobRunner(output, training_configuration, trained, run_side_by_side, values["jobs"], precision)
+    runner = JobRunner(output, training_configuration, trained, run_parallel_jobs, values["jobs"], precision)
     results = []
     for number, (experiment, settings) in enumerate(experiments.values(), 1):
         log.info("%d of %d: %s", number, len(experiments), experiment.description.title)
@@ -82,14 +80,8 @@ def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
         run: its directory; inner_parameters: without embeddings; evaluation: of the first test set, the fields of
         `Evaluation`.
     """
-    config = run_config(values)
-    train_and_evaluate(config, Path(path))
-    run = load(path, config.device, config.trust)
-    return {
-        "run": path,
-        "inner_parameters": count_parameters(run.model)[1],
-        "evaluation": evaluated(run, *test_set(run))[0].to_json(),
-    }
+    run, evaluation = train_and_evaluate(run_config(values), Path(path))
+    return {"run": path, "inner_parameters": count_parameters(run.model)[1], "evaluation": evaluation.to_json()}
 
 
 def as_text(result: ExperimentResult) -> str:

@@ -82,17 +82,13 @@ def _field_errors(settings: Any, where: str, configuration: Compose) -> list[str
         elif hints[field.name] in (Overrides, TextOverrides):
             errors += _override_errors(value, key, configuration, tested=hints[field.name] == Overrides)
         elif isinstance(value, list):
-            optional = MAY_BE_EMPTY in getattr(hints[field.name], "__metadata__", ())
-            errors += _list_errors(value, key, optional)
+            if not value and MAY_BE_EMPTY not in getattr(hints[field.name], "__metadata__", ()):
+                errors.append(f"{key}=[] must not be empty")
+            if any(one in value[:n] for n, one in enumerate(value)):
+                errors.append(f"{key}={value} names something twice")
         cells = {"cells": value, "cell": [value]}.get(field.name, [])
         errors += [f"{key}: {cell} is not one of: {nearest(cell, list(CELLS))}" for cell in cells if cell not in CELLS]
     return errors
-
-
-def _list_errors(value: list[Any], key: str, optional: bool) -> list[str]:
-    if not value and not optional:
-        return [f"{key}=[] must not be empty"]
-    return [f"{key}={value} names something twice"] if any(one in value[:n] for n, one in enumerate(value)) else []
 
 
 def _override_errors(overrides: list[str], key: str, configuration: Compose, tested: bool) -> list[str]:

@@ -41,7 +41,7 @@ def decide_precision(runs: Sequence[RunConfig], device: torch.device) -> list[Ru
             warn_if_slow(dtype, runs, device)
         return [run.with_precision(fixed[0]) if run.training.precision == "auto" else run for run in runs]
     choice = choose_precision(shapes(runs), device)
-    log.info("training.precision=auto takes %s: %s", choice.precision, choice.reason)
+    log.info("training.precision=auto selects %s: %s", choice.precision, choice.reason)
     return [run.with_precision(choice.precision) for run in runs]
 
 

@@ -25,7 +25,7 @@ def default_run_dir(values: Mapping[str, Any], typed: Sequence[str]) -> Path:
     if not exact or len(words) > 60:
         words = f"{words[:50]}-{_hash(*named)}"
     names = str(values["data"]["name"]), str(values["model"]["name"])
-    data, model = (name if name == _portable(name) else f"{_portable(name)}-{_hash(name)}" for name in names)
+    data, model = (n if n and n == _portable(n) else f"{_portable(n)}-{_hash(n)}".strip("-") for n in names)
     return Path("runs", data) / "-".join(part for part in (model, words, f"s{values['seed']}") if part)
 
 

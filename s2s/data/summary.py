@@ -57,7 +57,11 @@ class SideSummary:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Statistics of a split. `ceiling` and overlap are None for the training split, overlap also if that is missing."""
+    """Statistics of a split.
+
+    `ceiling`, BLEU of the references after encoding and decoding, and overlap are None for the training split, overlap
+    also if that is missing.
+    """
 
     pairs: int
     sampled: int
@@ -89,7 +93,7 @@ class Summary:
         """An aligned table and remarks."""
         sizes = f"{self.source_vocabulary}" if self.joint else f"{self.source_vocabulary} + {self.target_vocabulary}"
         kind = "joint" if self.joint else "separate"
-        rows = [["split", "pairs", "side", "mean", "median", "95 %", "max", "subwords/word", "unknown", "ceiling"]]
+        rows = [["split", "pairs", "side", "mean", "median", "95 %", "max", "subwords/word", "unknown", "BLEU ceiling"]]
         for name, split in self.splits.items():
             for side in (split.source, split.target):
                 first = side is split.source
@@ -124,6 +128,8 @@ class Summary:
                 )
             if split.sampled < split.pairs:
                 yield f"{name}: subword statistics are of the first {split.sampled} pairs"
+        if any(split.ceiling is not None for split in self.splits.values()):
+            yield "BLEU ceiling: BLEU of the references after encoding and decoding by the tokenizer"
 
     def warnings(self) -> Iterator[str]:
         """Sides that are probably of another language than the configuration says."""

@@ -146,16 +146,11 @@ class Evaluation(_Scores):
         Raises:
             S2SError: a key is missing.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        bin_names = [field.name for field in dataclasses.fields(LengthBin)]
+        names, bin_names = ([field.name for field in dataclasses.fields(one)] for one in (cls, LengthBin))
         sides = ("by_length", "by_reference_length")
         missing = [name for name in names if name not in values]
-        missing += [
-            f"{side}.{name}"
-            for side in sides
-            for name in bin_names
-            if any(name not in row for row in values.get(side, []))
-        ]
+        keys = {side: set(bin_names).intersection(*values.get(side, [])) for side in sides}
+        missing += [f"{side}.{name}" for side in sides for name in bin_names if name not in keys[side]]
         if missing:
             raise S2SError(
                 f"this is not an evaluation of s2s: {', '.join(missing)} missing; run scripts/evaluate.py again"

@@ -16,30 +16,14 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2s.config import EvaluationConfig
 from s2s.errors import S2SError
-from s2s.evaluation.bleu import (
-    CorpusStatistics,
-    TranslationStatistics,
-    bleu_statistics,
-    resamples,
-    translation_statistics,
-)
-from s2s.evaluation.by_length import (
-    Indices,
-    bin_label,
-    bin_members,
-    check_line_counts,
-    describe_intervals,
-    mean,
-    percentiles,
-    tokenizer_of,
-)
+from s2s.evaluation.bleu import CorpusStatistics, TranslationStatistics, resamples
+from s2s.evaluation.by_length import Indices, bin_label, bin_members, mean, percentiles
 from s2s.evaluation.test_set import TestSet
 
 TRIALS = 10_000  # sacrebleu's default
@@ -65,24 +49,13 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class PairedComparison:
-    """Paired comparison of two systems in BLEU on one test set."""
-
-    corpus: Difference
-    by_length: list[Difference]  # of the source
-    p_value: float | None  # of the corpus difference; None without sentences, 1 where it is exactly 0
-    test: str  # sacrebleu's signature of the significance test
-    intervals: str
-
-
-@dataclass(frozen=True)
 class BaselineDifference:
     """Score of a system minus that of a baseline on the whole test set, in one metric."""
 
     difference: float | None
     low: float | None
     high: float | None
-    p_value: float | None
+    p_value: float | None  # None without sentences, 1 where the difference is exactly 0
 
 
 @dataclass(frozen=True)
@@ -93,57 +66,23 @@ class PairwiseDifferences:
     tests: dict[str, str]  # by metric, sacrebleu's signature of the significance test
 
 
-def compare_systems(
-    test: TestSet, hypotheses_a: Sequence[str], hypotheses_b: Sequence[str], trials: int = TRIALS
-) -> PairedComparison:
-    """Compares BLEU of A with BLEU of B, by source length and on the whole set.
+def differences_by_length(
+    a: Sequence[CorpusStatistics], b: Sequence[CorpusStatistics], test: TestSet
+) -> list[Difference]:
+    """Returns the scores of A minus those of B in each bin of source length.
 
     Args:
-        trials: of the significance test.
-
-    Raises:
-        S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
+        a, b: statistics of each training of the two systems.
     """
-    check_line_counts(test, hypotheses_a, hypotheses_b)
-    tokenize = tokenizer_of(test.target_language, test.config)
-    a, b = ([translation_statistics(one, test.references, tokenize)] for one in (hypotheses_a, hypotheses_b))
-    return compare_statistics(a, b, test, ApproximateRandomization(len(test.sources), trials))
+    bins = bin_members(test.sources, test.source_language, test.config.bins)
+    return [_difference(*members, a, b, test.config) for members in bins]
 
 
-def compare_statistics(
-    a: Sequence[TranslationStatistics],
-    b: Sequence[TranslationStatistics],
-    test: TestSet,
-    significance: ApproximateRandomization,
-) -> PairedComparison:
-    """Compares two systems given the statistics of the translations of each of their trainings."""
-    bleu_a, bleu_b = [one.bleu for one in a], [one.bleu for one in b]
-    by_length = [
-        _difference(*members, bleu_a, bleu_b, test.config)
-        for members in bin_members(test.sources, test.source_language, test.config.bins)
-    ]
-    return PairedComparison(
-        _difference(0, None, np.arange(len(test.sources)), bleu_a, bleu_b, test.config),
-        by_length,
-        significance.p_value(bleu_a, bleu_b),
-        significance.signature(bleu_a[0]),
-        describe_intervals("paired bootstrap over sentences", test.config),
-    )
-
-
-def bleu_difference(
-    test: TestSet, hypotheses_a: Sequence[str], hypotheses_b: Sequence[str]
-) -> tuple[Difference, str, str]:
-    """Returns BLEU of A minus BLEU of B on the whole set, sacrebleu's signature, and the description of the interval.
-
-    Raises:
-        S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
-    """
-    check_line_counts(test, hypotheses_a, hypotheses_b)
-    tokenize = tokenizer_of(test.target_language, test.config)
-    a, b = (bleu_statistics(one, test.references, tokenize) for one in (hypotheses_a, hypotheses_b))
-    whole = _difference(0, None, np.arange(len(test.references)), [a], [b], test.config)
-    return whole, a.signature, describe_intervals("paired bootstrap over sentences", test.config)
+def whole_difference(
+    a: Sequence[CorpusStatistics], b: Sequence[CorpusStatistics], config: EvaluationConfig
+) -> Difference:
+    """Returns the score of A minus that of B on the whole test set; arguments as for `differences_by_length`."""
+    return _difference(0, None, np.arange(len(a[0].counts)), a, b, config)
 
 
 def pairwise_differences(
@@ -156,21 +95,18 @@ def pairwise_differences(
     Args:
         systems: by name, the statistics of the translations of each training.
     """
-    differences: dict[tuple[str, str], dict[str, BaselineDifference]]
-    differences = {pair: {} for pair in itertools.permutations(systems, 2)}
-    tests: dict[str, str] = {}
+    result = PairwiseDifferences({pair: {} for pair in itertools.permutations(systems, 2)}, {})
     sentences = np.arange(significance.sentences)
-    metrics: tuple[Literal["bleu", "chrf"], ...] = ("bleu", "chrf")
-    for metric in metrics:
+    for metric in ("bleu", "chrf"):
         statistics = {name: [getattr(one, metric) for one in trainings] for name, trainings in systems.items()}
         scores = {name: _scores(one, sentences, config) for name, one in statistics.items()}
         for a, b in itertools.combinations(systems, 2):
             p_value = significance.p_value(statistics[a], statistics[b])
             for one, other in ((a, b), (b, a)):
                 interval = _difference_interval(scores[one], scores[other], config)
-                differences[one, other][metric] = BaselineDifference(*interval, p_value)
-        tests[metric] = significance.signature(next(iter(statistics.values()))[0])
-    return PairwiseDifferences(differences, tests)
+                result.differences[one, other][metric] = BaselineDifference(*interval, p_value)
+        result.tests[metric] = significance.signature(next(iter(statistics.values()))[0])
+    return result
 
 
 class ApproximateRandomization:

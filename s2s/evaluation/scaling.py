@@ -11,8 +11,9 @@ falls with the length.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,13 +95,10 @@ def exponents(costs: Mapping[int, Cost]) -> dict[int, float | None]:
     Args:
         costs: of one model, task and batch, by length, the shortest first (`Scaling.of`).
     """
-    growth: dict[int, float | None] = {}
-    before: Cost | None = None
-    for length, cost in costs.items():
-        growth[length] = None
-        if before is not None and before.seconds is not None and cost.seconds is not None:
-            growth[length] = math.log(cost.seconds / before.seconds) / math.log(length / before.length)
-        before = cost
+    growth: dict[int, float | None] = dict.fromkeys(costs)
+    for before, cost in pairwise(costs.values()):
+        if before.seconds is not None and cost.seconds is not None:
+            growth[cost.length] = math.log(cost.seconds / before.seconds) / math.log(cost.length / before.length)
     return growth
 
 
@@ -126,31 +124,31 @@ def read_scaling(path: Path) -> Scaling:
         S2SError: it is missing, not JSON, or has other contents.
     """
     values = read_json(path)
+    for problem in _problems(values):
+        raise S2SError(f"{path} is not what `python scripts/benchmark.py task=scaling output=…` writes: {problem}")
+    return Scaling([build(Cost, row) for row in _costs(values)], values["config"], values["machine"])
+
+
+def _costs(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The fields of `Cost` in each row."""
+    names = [field.name for field in fields(Cost)]
+    return [{key: row[key] for key in names if isinstance(row, dict) and key in row} for row in values["rows"]]
+
+
+def _problems(values: Any) -> Iterator[str]:
+    """Differences from the format; what follows the first is meaningless."""
     kinds = {"rows": list, "config": dict, "machine": dict}
     if not isinstance(values, dict) or any(not isinstance(values.get(key), kind) for key, kind in kinds.items()):
-        raise _format_error(path, "it has no rows, config and machine")
-    rows, config, machine = (values[key] for key in kinds)
+        yield "it has no rows, config and machine"
+    config, rows = values["config"], _costs(values)
     if config.get("task") != "scaling":
-        raise _format_error(path, f"its task is {config.get('task')}")
+        yield f"its task is {config.get('task')}"
     settings = config["scaling"] if isinstance(config.get("scaling"), dict) else {}
-    absent = [f"machine.{key}" for key in MACHINE_KEYS if key not in machine]
-    absent += [f"config.scaling.{key}" for key in SETTING_KEYS if key not in settings]
-    if absent:
-        raise _format_error(path, f"{absent[0]} is missing")
-    names = [field.name for field in fields(Cost)]
-    costs = []
+    yield from (f"machine.{key} is missing" for key in MACHINE_KEYS if key not in values["machine"])
+    yield from (f"config.scaling.{key} is missing" for key in SETTING_KEYS if key not in settings)
     for number, row in enumerate(rows):
-        fields_of_row = {key: row[key] for key in names if key in row} if isinstance(row, dict) else {}
-        errors = check_call(Cost, fields_of_row, f"rows[{number}]")
-        if errors:
-            raise _format_error(path, errors[0])
-        costs.append(build(Cost, fields_of_row))
-    if not any(cost.seconds is not None for cost in costs):
-        raise _format_error(path, "no row has a time")
-    if len({(c.model, c.task, c.batch, c.length) for c in costs}) < len(costs):
-        raise _format_error(path, "rows are repeated")
-    return Scaling(costs, config, machine)
-
-
-def _format_error(path: Path, why: str) -> S2SError:
-    return S2SError(f"{path} is not what `python scripts/benchmark.py task=scaling output=…` writes: {why}")
+        yield from check_call(Cost, row, f"rows[{number}]")
+    if all(row["seconds"] is None for row in rows):
+        yield "no row has a time"
+    if len({(row["model"], row["task"], row["batch"], row["length"]) for row in rows}) < len(rows):
+        yield "rows are repeated"

@@ -30,7 +30,7 @@ from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack, StackedCell
-from s2s.schema import PositiveInt, Probability
+from s2s.schema import PositiveInt, Probability, build
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         super().__init__()
         cell_type, levels, size = cell_class(cell), [], input_size
         for _ in range(layers):
-            cells = [cell_type(size, hidden_size, **(cell_options or {})) for _ in range(1 + bidirectional)]
+            options = {"input_size": size, "hidden_size": hidden_size, **(cell_options or {})}
+            cells = [build(cell_type, options) for _ in range(1 + bidirectional)]
             levels.append([RecurrentLayer(c, reverse=n == 1) for n, c in enumerate(cells)])
             size = sum(c.output_size for c in cells)
         self.stack = RecurrentStack(levels, dropout)
@@ -137,7 +138,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         self.reads = "fixed" if self.bahdanau is None else "attention"
 
         cells = [
-            cell_class(cell)(size, hidden_size, **(cell_options or {}))
+            build(cell_class(cell), {"input_size": size, "hidden_size": hidden_size, **(cell_options or {})})
             for size in (input_size + context_inputs, *[hidden_size] * (layers - 1))
         ]
         if self.bahdanau is not None and query is not None and context_inputs:

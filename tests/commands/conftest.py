@@ -160,7 +160,7 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[After]:
     """
     listeners: list[After] = []
 
-    def run_side_by_side(
+    def run_parallel_jobs(
         jobs: Mapping[str, Callable[[], object]], at_once: int, done: After = lambda name: None
     ) -> int:
         for name, job in jobs.items():
@@ -175,5 +175,5 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[After]:
         return 0
 
     for command in (compare, lab):
-        monkeypatch.setattr(command, "run_side_by_side", run_side_by_side)
+        monkeypatch.setattr(command, "run_parallel_jobs", run_parallel_jobs)
     return listeners

@@ -1,4 +1,4 @@
-"""`scripts/compare.py`: models side by side, one page; what is there already is not done again.
+"""`scripts/compare.py`: several models and one page; finished work is not repeated.
 
 Slow are the tests that start the script with processes of its own.
 """
@@ -93,7 +93,7 @@ def test_ladder(compared: Compared, tmp_path: Path) -> None:
     _check_against_sacrebleu(report, tmp_path / "out" / "lstm" / "evaluation" / "test.hyp", tmp_path)
     page = (report / "index.html").read_text(encoding="utf-8")
     assert "lstm" in page
-    assert "Each training computed with 1 CPU thread. Training multiplied matrices in fp32." in page
+    assert "Each training computed with 1 CPU thread. Training precision: fp32." in page
     assert not any(outside in page for outside in ('src="http', 'href="http', "@import"))
     assert "Cost by sentence length" not in page
 
@@ -228,7 +228,7 @@ def _cells(row: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT])  # SIGTERM: test_side_by_side
+@pytest.mark.parametrize("number", [signal.SIGINT])  # SIGTERM: test_parallel_jobs
 def test_a_signal_saves_every_model(root: Path, environment: dict[str, str], tmp_path: Path, number: int) -> None:
     command = [sys.executable, str(root / "scripts" / "compare.py"), *LADDER]
     endless = [*command, "training.max_steps=100000"]
@@ -331,7 +331,7 @@ def test_bad_input_is_one_line(
     arguments: list[str],
     message: str,
 ) -> None:
-    monkeypatch.setattr(compare, "run_side_by_side", _begun)
+    monkeypatch.setattr(compare, "run_parallel_jobs", _begun)
     done = inside("compare", "output=out", *arguments, cwd=tmp_path)
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr
@@ -352,7 +352,7 @@ def test_bad_input_is_one_line(
 def test_bad_data_and_a_bad_folder_are_found_before_the_first_model(
     inside: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: list[str], message: str
 ) -> None:
-    monkeypatch.setattr(compare, "run_side_by_side", _begun)
+    monkeypatch.setattr(compare, "run_parallel_jobs", _begun)
     for name, text in {"good": "a\tb\n", "empty": "", "names": "id\ten\n1\ta\n"}.items():
         (tmp_path / f"{name}.tsv").write_text(text)
     data = ["data=files", "data.source=en", "data.target=de", "data.train=good.tsv", "data.validation=good.tsv"]

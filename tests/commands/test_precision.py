@@ -69,7 +69,7 @@ def test_a_run_keeps_what_it_began_with(
     measured(*rates)
     first = train("auto", 2)
     assert first.code == 0, first.stderr
-    assert f"training.precision=auto takes {taken}: " in first.stderr
+    assert f"training.precision=auto selects {taken}: " in first.stderr
     assert _stored(tmp_path) == taken
     measured(*other)
     resumed = train("auto", 4)

@@ -58,16 +58,6 @@ def _text(pieces: Sequence[str]) -> str:
     return text.decode("utf-8", "replace").replace(_SPACE, " ").strip() or "␣"
 
 
-def _matrix(weights: ArrayLike, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-    """The weights as an array (T, S)."""
-    matrix = np.asarray(weights, dtype=np.float64)
-    if matrix.shape != (len(target), len(source)) or not matrix.size:
-        raise S2SError(
-            f"attention weights of shape {matrix.shape} do not fit {len(target)} target × {len(source)} source pieces"
-        )
-    return matrix
-
-
 def encode_map(one: AttentionMap, source_language: str, target_language: str) -> dict[str, Any]:
     """Returns a map as JSON for the page: words of both sides, and by head the weights (target, source) as base64.
 
@@ -75,10 +65,14 @@ def encode_map(one: AttentionMap, source_language: str, target_language: str) ->
         S2SError: the shape of the weights does not match the pieces.
     """
     source, target = merge_pieces(one.source, source_language), merge_pieces(one.target, target_language)
-    heads = {
-        re.sub(r"layer(\d+)\.head(\d+)", r"layer \1, head \2", name): _matrix(weights, one.source, one.target)
-        for name, weights in one.heads.items()
-    }
+    heads = {}
+    for name, weights in one.heads.items():
+        matrix, shape = np.asarray(weights, dtype=np.float64), (len(one.target), len(one.source))
+        if matrix.shape != shape or not matrix.size:
+            raise S2SError(
+                f"attention weights of shape {matrix.shape} do not fit {shape[0]} target × {shape[1]} source pieces"
+            )
+        heads[re.sub(r"layer(\d+)\.head(\d+)", r"layer \1, head \2", name)] = matrix
     if len(heads) > 1:
         heads = {f"mean of {len(heads)} heads": np.mean(list(heads.values()), axis=0), **heads}
     encoded = {}

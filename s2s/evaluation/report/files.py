@@ -113,9 +113,8 @@ def system_rows(results: Results) -> list[Row]:
     for system in results.systems:
         for seed, evaluation in _by_seed(results, system):
             row: Row = {"system": system.name, "family": system.family, "seed": seed}
-            for metric in METRICS:
-                score = evaluation.estimate(metric)
-                row |= {metric: score.value, f"{metric}_low": score.low, f"{metric}_high": score.high}
+            scores = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
+            row |= {name: getattr(evaluation, name) for name in scores}
             row |= {"parameters": system.parameters, "non_embedding_parameters": system.non_embedding_parameters}
             training = next((one for one in system.trainings if one.seed == seed), None)
             for name in ("train_seconds", "tokens_per_s", "tokens_seen", "decode_seconds"):
@@ -150,7 +149,7 @@ def pair_by_length_rows(results: Results) -> list[Row]:
             "high": row.high,
         }
         for comparison in results.comparisons
-        for row in comparison.paired.by_length
+        for row in comparison.by_length
     ]
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import METRICS, Metric
-from s2s.evaluation.by_length import SIDES, LengthBin, Side
+from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin, Side
 from s2s.evaluation.report.canvas import DPI, PAPER, SHADE, SOFT, annotate, canvas, drawing, save, spread_labels
 from s2s.evaluation.report.palette import FAMILY_NAMES, Style, styles
 from s2s.evaluation.report.picture import line_style
@@ -73,8 +73,10 @@ def draw_length(
     slots = np.arange(len(bins))
     dodge = np.linspace(-0.5, 0.5, len(systems)) * min(0.07 * (len(systems) - 1), 0.36)
     values: list[float] = []
+    ends = []
     for one, look, shift in zip(systems, looks, dodge, strict=True):
         values += _draw_system(axes, one, view, look, slots + shift)
+        ends += [(point, one, look) for point in _points(one.evaluation, view, slots + shift)[-1:]]
     axes.set_xlim(-0.5, len(bins) - 0.5)
     _set_scale(axes, view.metric, values)
     axis = first.bins_by(view.side)
@@ -83,7 +85,7 @@ def draw_length(
     axes.set_xlabel(f"{axis.unit} in the {view.side} (n: sentences)", labelpad=20, color=SOFT)
     axes.set_ylabel(METRIC_NAMES[view.metric], color=SOFT)
     if not narrow:
-        _label_lines(axes, systems, looks, dodge, view)
+        _label_lines(axes, ends)
     figure.draw_without_rendering()  # fixes the width of the axes beside all labels
     _label_bins(axes, bins, narrow)
     return figure
@@ -96,8 +98,7 @@ def _draw_system(axes: Axes, one: SystemScores, view: View, look: Style, slots: 
     circles |= {"markeredgecolor": look.light, "markeredgewidth": 0.9, "zorder": 4}
     values: list[float] = []
     for evaluation, style in ((one.evaluation, {**line_style(look), "zorder": 3}), *((e, circles) for e in one.seeds)):
-        scores = [row.estimate(view.metric).value for row in evaluation.bins_by(view.side).bins[: len(slots)]]
-        points = [(x, y) for x, y in zip(slots, scores, strict=True) if y is not None]
+        points = _points(evaluation, view, slots)
         axes.plot([x for x, _ in points], [y for _, y in points], **style)
         values += [y for _, y in points]
     for x, row in zip(slots, rows, strict=True):
@@ -105,6 +106,12 @@ def _draw_system(axes: Axes, one: SystemScores, view: View, look: Style, slots: 
             axes.plot([x, x], [row.low, row.high], color=look.light, linewidth=1.3, alpha=0.65, zorder=2)
             values += [row.low, row.high]
     return values
+
+
+def _points(evaluation: Evaluation, view: View, slots: np.ndarray) -> list[tuple[float, float]]:
+    """The position and score of each bin that has a score; bins without a slot have none."""
+    scores = [row.estimate(view.metric).value for row in evaluation.bins_by(view.side).bins]
+    return [(x, y) for x, y in zip(slots, scores, strict=False) if y is not None]
 
 
 def _set_scale(axes: Axes, metric: Metric, values: Sequence[float]) -> None:
@@ -161,21 +168,13 @@ def _label_bins(axes: Axes, bins: Sequence[LengthBin], narrow: bool) -> None:
         annotate(axes, sizes[slot], (slot, 0), (0, -25), xycoords=coordinates, ha="center", va="top", fontsize=8)
 
 
-def _label_lines(
-    axes: Axes, systems: Sequence[SystemScores], looks: Sequence[Style], dodge: np.ndarray, view: View
-) -> None:
+def _label_lines(axes: Axes, ends: Sequence[tuple[tuple[float, float], SystemScores, Style]]) -> None:
     """Writes the names beside the right ends of the lines, moved apart where they would overlap."""
-    ends = []
-    for one, look, shift in zip(systems, looks, dodge, strict=True):
-        values = [row.estimate(view.metric).value for row in one.evaluation.bins_by(view.side).bins]
-        points = [(slot, value) for slot, value in enumerate(values) if value is not None]
-        if points:
-            ends.append((points[-1][1], points[-1][0] + shift, one, look))
-    ends.sort(key=lambda end: -end[0])
+    ends = sorted(ends, key=lambda end: -end[0][1])
     bottom, top = axes.get_ylim()
-    heights = spread_labels([end[0] for end in ends], (top - bottom) * 0.082, bottom)
+    heights = spread_labels([value for (_, value), _, _ in ends], (top - bottom) * 0.082, bottom)
     edge = axes.get_xlim()[1]
-    for (value, x, one, look), height in zip(ends, heights, strict=True):
+    for ((x, value), one, look), height in zip(ends, heights, strict=True):
         axes.plot(
             [x, edge, edge + 0.12], [value, value, height], color=look.light, linewidth=0.8, alpha=0.55, clip_on=False
         )

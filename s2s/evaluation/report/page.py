@@ -35,7 +35,7 @@ from s2s.evaluation.report.results import Results
 from s2s.evaluation.report.scaling import blocks, conditions, draw_scaling, growth_sentences
 from s2s.evaluation.report.sentences import by_bins, evenly, page_sentences, script_json
 from s2s.evaluation.report.table import number
-from s2s.evaluation.report.views import system_rows, view_table
+from s2s.evaluation.report.views import score_cell, view_table
 from s2s.evaluation.scaling import Scaling
 from s2s.files import atomic_write
 
@@ -96,7 +96,7 @@ def write_page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=script_json(_data(results, samples, maps)),
         results=results,
-        rows=system_rows(results),
+        score_cell=partial(score_cell, results),
         looks=list(looks.values()),
         swatches={name: swatch(look, number) for number, (name, look) in enumerate(looks.items())},
         family_words=FAMILY_NAMES,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from s2s.evaluation.by_length import Evaluation, LengthBin
-from s2s.evaluation.paired import Difference, PairedComparison
+from s2s.evaluation.paired import Difference
 from s2s.evaluation.report.palette import FAMILY_NAMES
 
 MIN_SENTENCES = 20  # BLEU of fewer sentences depends more on them than on the system
@@ -48,10 +48,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A pair with its differences."""
+    """A pair with its differences in BLEU."""
 
     pair: Pair
-    paired: PairedComparison
+    corpus: Difference  # on the whole test set
+    by_length: list[Difference]  # of the source
+
+    def difference_in(self, row: LengthBin) -> Difference:
+        """Returns the difference in the same bin."""
+        return next(other for other in self.by_length if (other.min, other.max) == (row.min, row.max))
 
 
 def pairs_to_compare(systems: Sequence[SystemScores]) -> list[Pair]:
@@ -121,12 +126,12 @@ def headline(
 
 def _compared(systems: Sequence[SystemScores], comparison: Comparison, confidence: float, seeds: int) -> list[str]:
     """The difference on long and on short sentences; with fewer than two bins, on the whole test set and in the bin."""
-    evaluation, paired = systems[0].evaluation, comparison.paired
+    evaluation = systems[0].evaluation
     parts = [
-        (f"sentences of {bin_size(row, evaluation.length_unit)}", difference_in(paired, row))
+        (f"sentences of {bin_size(row, evaluation.length_unit)}", comparison.difference_in(row))
         for row in informative_bins(evaluation)
     ]
-    parts = [parts[-1], parts[0]] if len(parts) > 1 else [("the whole test set", paired.corpus), *parts]
+    parts = [parts[-1], parts[0]] if len(parts) > 1 else [("the whole test set", comparison.corpus), *parts]
     return [
         _gap(comparison.pair, difference, systems, confidence, f"On {part}", seeds if not number else 1)
         for number, (part, difference) in enumerate(parts)
@@ -227,9 +232,9 @@ def precision_note(configs: Mapping[str, Mapping[str, Any]]) -> str:
     if None in dtypes.values():
         return ""
     if len(set(dtypes.values())) == 1:
-        return f"Training multiplied matrices in {next(iter(dtypes.values()))}."
+        return f"Training precision: {next(iter(dtypes.values()))}."
     each = ", ".join(f"{name} in {dtype}" for name, dtype in dtypes.items())
-    return f"Training multiplied matrices in different dtypes, so times and speeds cannot be compared: {each}."
+    return f"Training precision differs, so times and speeds cannot be compared: {each}."
 
 
 def pair_table_rows(comparison: Comparison, evaluation: Evaluation) -> list[tuple[str, Difference]]:
@@ -239,13 +244,8 @@ def pair_table_rows(comparison: Comparison, evaluation: Evaluation) -> list[tupl
     if len(bins) > 1:
         ends = informative_bins(evaluation) or bins
         for row in dict.fromkeys([ends[0], ends[-1], bins[-1]]):
-            rows.append((length_range(row, evaluation.length_unit), difference_in(comparison.paired, row)))
-    return [*rows, ("whole test set", comparison.paired.corpus)]
-
-
-def difference_in(paired: PairedComparison, row: LengthBin) -> Difference:
-    """Returns the difference in the same bin."""
-    return next(other for other in paired.by_length if other.min == row.min and other.max == row.max)
+            rows.append((length_range(row, evaluation.length_unit), comparison.difference_in(row)))
+    return [*rows, ("whole test set", comparison.corpus)]
 
 
 def length_range(row: LengthBin, unit: str) -> str:

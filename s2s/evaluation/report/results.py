@@ -19,8 +19,9 @@ from s2s.evaluation.paired import (
     TRIALS,
     ApproximateRandomization,
     PairwiseDifferences,
-    compare_statistics,
+    differences_by_length,
     pairwise_differences,
+    whole_difference,
 )
 from s2s.evaluation.report.prose import Comparison, SystemScores, pairs_to_compare, rank_by_bleu
 from s2s.evaluation.test_set import TestSet
@@ -87,7 +88,15 @@ class Results:
 
     @property
     def scores(self) -> list[SystemScores]:
-        return _system_scores(self.systems, self.evaluations)
+        return [
+            SystemScores(
+                system.name,
+                system.family,
+                self.evaluations[system.name],
+                [one.evaluation for one in system.trainings] if len(system.trainings) > 1 else (),
+            )
+            for system in self.systems
+        ]
 
     @property
     def baseline(self) -> str:
@@ -115,28 +124,16 @@ def gather(systems: Sequence[System], test: TestSet, trials: int = TRIALS) -> Re
         system.name: mean_of_seeds([one.evaluation for one in system.trainings], statistics[system.name], test)
         for system in systems
     }
-    significance = ApproximateRandomization(len(test.sources), trials)
-    comparisons = [
-        Comparison(pair, compare_statistics(statistics[pair.a], statistics[pair.b], test, significance))
-        for pair in pairs_to_compare(_system_scores(systems, evaluations))
-    ]
-    pairwise = pairwise_differences(statistics, test.config, significance)
-    return Results(list(systems), test, statistics, evaluations, pairwise, comparisons)
+    pairwise = pairwise_differences(statistics, test.config, ApproximateRandomization(len(test.sources), trials))
+    results = Results(list(systems), test, statistics, evaluations, pairwise, [])
+    for pair in pairs_to_compare(results.scores):
+        a, b = ([one.bleu for one in statistics[name]] for name in (pair.a, pair.b))
+        whole, by_length = whole_difference(a, b, test.config), differences_by_length(a, b, test)
+        results.comparisons.append(Comparison(pair, whole, by_length))
+    return results
 
 
 _cached_statistics = lru_cache(maxsize=64)(translation_statistics)  # a rewritten page counts only its new system
-
-
-def _system_scores(systems: Sequence[System], evaluations: Mapping[str, Evaluation]) -> list[SystemScores]:
-    return [
-        SystemScores(
-            system.name,
-            system.family,
-            evaluations[system.name],
-            [one.evaluation for one in system.trainings] if len(system.trainings) > 1 else (),
-        )
-        for system in systems
-    ]
 
 
 def _check(systems: Sequence[System], test: TestSet) -> None:

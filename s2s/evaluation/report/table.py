@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from s2s.evaluation.by_length import SIDES, Evaluation, LengthBin
-from s2s.evaluation.precisions import PrecisionComparison
+from s2s.evaluation.precision_comparison import PrecisionComparison
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -1,7 +1,4 @@
-"""Tables of the page as values: scores and cost of the systems, and scores by length.
-
-They hold every baseline and every view that can be chosen on the page, so its script only shows and hides.
-"""
+"""Cells of the page's tables: scores on the whole test set and by length."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from dataclasses import dataclass
 
 from s2s.evaluation.bleu import Metric
 from s2s.evaluation.by_length import Estimate
-from s2s.evaluation.paired import BaselineDifference
 from s2s.evaluation.report.length import View
 from s2s.evaluation.report.results import Results, System
 
@@ -42,39 +38,10 @@ class Cell:
         return f"{low:.{self.digits}f}–{high:.{self.digits}f}"
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row in the table of systems."""
-
-    system: System
-    scores: dict[Metric, Cell]
-    against: dict[Metric, list[tuple[str, BaselineDifference | None]]]  # by baseline; None: the system itself
-
-
-def system_rows(results: Results) -> list[Row]:
-    metrics: tuple[Metric, ...] = ("bleu", "chrf")
-    differences = results.pairwise.differences
-    return [
-        Row(
-            system,
-            {
-                metric: _cell(
-                    results.evaluations[system.name].estimate(metric),
-                    [one.evaluation.estimate(metric) for one in system.trainings],
-                    metric,
-                )
-                for metric in metrics
-            },
-            {
-                metric: [
-                    (other.name, None if other is system else differences[system.name, other.name][metric])
-                    for other in results.systems
-                ]
-                for metric in metrics
-            },
-        )
-        for system in results.systems
-    ]
+def score_cell(results: Results, system: System, metric: Metric) -> Cell:
+    """Returns a system's score on the whole test set."""
+    seeds = [one.evaluation.estimate(metric) for one in system.trainings]
+    return _cell(results.evaluations[system.name].estimate(metric), seeds, metric)
 
 
 @dataclass(frozen=True)

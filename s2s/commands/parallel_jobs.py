@@ -15,8 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
@@ -43,7 +43,7 @@ class _Running:
     errors: connection.Connection
 
 
-def run_side_by_side(
+def run_parallel_jobs(
     jobs: Mapping[str, Callable[[], object]], at_once: int, done: Callable[[str], object] = lambda name: None
 ) -> int:
     """Runs picklable functions, at most `at_once` at a time, in order; the first that fails stops the others.
@@ -58,7 +58,8 @@ def run_side_by_side(
     waiting, running, code = list(jobs.items()), dict[str, _Running](), 0
     reported, succeeded = set[str](), list[str]()
     began = time.monotonic()
-    with Signals() as signals, _stopping(running):
+    with Signals() as signals, ExitStack() as stack:
+        stack.callback(_stop, running)  # after an error in `done`; else none is left
         while running or (waiting and not code):
             while waiting and not code and len(running) < at_once:
                 finished, (name, job) = len(jobs) - len(waiting) - len(running), waiting.pop(0)
@@ -88,16 +89,6 @@ def run_side_by_side(
         while succeeded and not code:
             done(succeeded.pop(0))
     return code
-
-
-@contextmanager
-def _stopping(running: Mapping[str, _Running]) -> Iterator[None]:
-    """Stops the running jobs when an error leaves the block."""
-    try:
-        yield
-    except BaseException:
-        _stop(running)
-        raise
 
 
 def _start(name: str, job: Callable[[], object], threads: int) -> _Running:

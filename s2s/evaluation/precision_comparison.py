@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s2s.evaluation.by_length import hash_of_test_set
-from s2s.evaluation.paired import bleu_difference
+from s2s.evaluation.bleu import bleu_statistics
+from s2s.evaluation.by_length import check_line_counts, describe_intervals, hash_of_test_set, tokenizer_of
+from s2s.evaluation.paired import whole_difference
 from s2s.evaluation.test_set import TestSet
 
 
@@ -63,19 +64,21 @@ def compare_precisions(
     Raises:
         S2SError: like `s2s.evaluation.by_length.evaluate_translations`.
     """
+    check_line_counts(test, *(hypotheses for hypotheses, _ in translations.values()))
+    tokenize = tokenizer_of(test.target_language, test.config)
+    statistics = [bleu_statistics(hypotheses, test.references, tokenize) for hypotheses, _ in translations.values()]
     baseline, _ = next(iter(translations.values()))
     scores = []
-    signature = intervals = ""
-    for precision, (hypotheses, seconds) in translations.items():
-        gap, signature, intervals = bleu_difference(test, hypotheses, baseline)
+    for one, (precision, (hypotheses, seconds)) in zip(statistics, translations.items(), strict=True):
+        gap = whole_difference([one], statistics[:1], test.config)
         changed = sum(a != b for a, b in zip(hypotheses, baseline, strict=True)) / len(baseline) if baseline else None
         speed = len(hypotheses) / max(seconds, 1e-9)
         scores.append(PrecisionScore(precision, gap.a, gap.difference, gap.low, gap.high, changed, speed))
     return PrecisionComparison(
         scores=scores,
         sentences=len(test.references),
-        signature=signature,
-        intervals=intervals,
+        signature=statistics[0].signature,
+        intervals=describe_intervals("paired bootstrap over sentences", test.config),
         test_set={"name": name, "sha256": hash_of_test_set(test.sources, test.references)},
         decoding={key: value for key, value in decoding.items() if key != "precision"},
         machine=dict(machine),

@@ -1,4 +1,4 @@
-"""Jobs side by side: what is wrong with several of them is said once, and the exit code says what stopped them."""
+"""Parallel jobs: an error that several have is reported once, and the exit code says what stopped them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s2s.commands.side_by_side import run_side_by_side
+from s2s.commands.parallel_jobs import run_parallel_jobs
 from s2s.errors import S2SError
 
 
@@ -29,7 +29,7 @@ def test_an_error_is_said_once(
     messages: tuple[str, str], lines: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     jobs = {name: partial(fail, tmp_path, name, text) for name, text in zip("ab", messages, strict=True)}
-    assert run_side_by_side(jobs, 2) == 2
+    assert run_parallel_jobs(jobs, 2) == 2
     said = [line for line in capfd.readouterr().err.splitlines() if "error" in line]
     assert len(said) == lines
     assert set(said) <= {f"a: error: {messages[0]}", f"b: error: {messages[1]}"}
@@ -53,4 +53,4 @@ def test_the_exit_code_says_which_signal_ended_a_job(number: int | None, code: i
     if number is None:  # this process is told to stop, and tells its jobs
         threading.Thread(target=stop, daemon=True).start()
     jobs = {name: partial(wait, tmp_path / "begun", number) for name in "ab"}
-    assert run_side_by_side(jobs, 1) == code
+    assert run_parallel_jobs(jobs, 1) == code

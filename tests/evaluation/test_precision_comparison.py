@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import sacrebleu
 
-from s2s.evaluation.paired import compare_systems
-from s2s.evaluation.precisions import compare_precisions
+from s2s.evaluation.bleu import bleu_statistics
+from s2s.evaluation.paired import whole_difference
+from s2s.evaluation.precision_comparison import compare_precisions
 from s2s.evaluation.report.table import precisions_table
 from tests.evaluation.corpora import corpus, corrupted
 
@@ -20,7 +21,8 @@ def test_each_precision_is_compared_with_the_first() -> None:
     result = compare_precisions(translations, test, decoding=decoding, machine={"threads": 1})
     for score in result.scores:
         own = lines[score.precision]
-        whole = compare_systems(test, own, lines["fp32"], 10).corpus
+        both = ([bleu_statistics(one, test.references, "13a")] for one in (own, lines["fp32"]))
+        whole = whole_difference(*both, test.config)
         assert score.bleu == pytest.approx(sacrebleu.corpus_bleu(own, [test.references]).score)
         assert (score.difference, score.low, score.high) == (whole.difference, whole.low, whole.high)
         assert score.changed == sum(a != b for a, b in zip(own, lines["fp32"], strict=True)) / 40
