@@ -12,11 +12,18 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 
+# What makes trained weights, translations of a run, and scores; a user's own modules join the first two.
+TRAINING = ("s2s.training.trainer", "s2s.models", "s2s.data.batching", "s2s.data.corpus", "s2s.data.tokenizer")
+TRANSLATIONS = ("s2s.runs",)
+SCORES = ("s2s.evaluation.by_length",)
+DRAWING = ("s2s.lab.plots", "s2s.lab.page", "s2s.lab.results", "s2s.evaluation.report")  # makes no number
+
+
 @functools.cache
 def code_digest(*modules: str) -> str:
     """A digest of modules and of all modules of s2s that they import, directly or not.
 
-    Comments, docstrings and layout have no part in it. Packages that s2s depends on have none either.
+    Comments, docstrings and layout have no part in it, nor have modules that only draw, nor other packages.
 
     Args:
         modules: names of modules of s2s, or of a user's own.
@@ -24,7 +31,7 @@ def code_digest(*modules: str) -> str:
     waiting, code = list(modules), dict[str, str]()
     while waiting:
         name = waiting.pop()
-        if name not in code and (parsed := _parsed(name)) is not None:
+        if name not in code and not name.startswith(DRAWING) and (parsed := _parsed(name)) is not None:
             code[name], imports = parsed
             waiting += imports
     total = hashlib.sha256()

@@ -173,9 +173,9 @@ def cannot_write(path: Path, error: OSError) -> S2SError:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented UTF-8 JSON."""
-    with atomic_write(path) as file:
-        json.dump(value, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    with open_output(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def read_json(path: Path) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -30,7 +28,7 @@ from s2s.errors import S2SError
 from s2s.evaluation.report.scaling import scaling_picture
 from s2s.evaluation.report.table import align
 from s2s.evaluation.scaling import Scaling, as_rows, read_scaling
-from s2s.files import write_json
+from s2s.files import check_output, print_text, user_path, write_json
 from s2s.schema import PositiveInt, checked
 
 log = logging.getLogger(__name__)
@@ -71,19 +69,23 @@ def benchmark(config: DictConfig) -> None:
     values = plain(config)
     own = checked(BenchmarkConfig, values)
     toolkits.peers_of(own.peer, own.task)  # before anything is read
-    if own.task == "scaling" and own.output is not None and Path(own.output).suffix in PICTURES:
-        raise S2SError(f"config: output={own.output} must be a JSON file; its picture is written beside it")
+    keeps_parts = own.task == "gpu"  # which writes each part of its own
+    output = None if own.output is None or keeps_parts else user_path(own.output)
+    if output is not None:
+        check_output(output)
+        if own.task == "scaling" and output.suffix in PICTURES:
+            raise S2SError(f"config: output={output} must be a JSON file; its picture is written beside it")
     device = pick_device(own.device)
     keep_freed_memory()
     machine = facts(device)
     log.info("%s, %d threads, torch %s", machine["processor"], machine["threads"], machine["torch"])
     rows, lines = TASKS[own.task](own, values, device)
-    if own.output is not None and own.task != "gpu":  # which keeps each part as it comes
-        write_json(Path(own.output), {"config": values, "machine": machine, "rows": rows})
+    if output is not None:
+        write_json(output, {"config": values, "machine": machine, "rows": rows})
         if own.task == "scaling":
             for suffix in PICTURES:
-                scaling_picture(read_scaling(Path(own.output)), Path(own.output).with_suffix(suffix))
-    sys.stdout.write(align(lines) + "\n")
+                scaling_picture(read_scaling(output), output.with_suffix(suffix))
+    print_text(align(lines) + "\n")
 
 
 def _cells(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
@@ -118,7 +120,7 @@ def _against(
     models = {name: asdict(shape) for name, shape in section.models.items()}
     log.info("%d batches, %s target tokens a pass, %d passes", len(batches), f"{tokens:,}", config.repetitions)
     with tqdm(total=passes * len(models) * config.repetitions, desc=task, unit=" passes", disable=None) as bar:
-        where = Path(config.environments), device
+        where = user_path(config.environments), device
         rows = toolkits.measure(work, models, section.precision, peers, config.repetitions, *where, bar.update)
     return rows, toolkits.table(rows)
 
@@ -147,7 +149,7 @@ def _data(config: BenchmarkConfig, values: dict[str, Any], device: torch.device)
 def _gpu(config: BenchmarkConfig, values: dict[str, Any], device: torch.device) -> Measured:
     if device.type != "cuda":
         log.warning("device=%s is no GPU: the numbers are not those of a GPU", device)
-    machine, folder = facts(device), None if config.output is None else Path(config.output)
+    machine, folder = facts(device), None if config.output is None else user_path(config.output)
 
     def keep(part: str, rows: Rows, error: str | None) -> None:
         if folder is not None:

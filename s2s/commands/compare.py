@@ -32,6 +32,7 @@ from s2s.durations import duration
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation
 from s2s.evaluation.scaling import read_scaling
+from s2s.files import print_text, user_path
 from s2s.runs import Run, load
 from s2s.schema import NonNegativeInt, PositiveInt, checked
 from s2s.training.checkpoint import RunDirectory
@@ -64,9 +65,9 @@ def compare(config: DictConfig) -> None:
     values = plain(config)
     own = checked(CompareConfig, {key: values[key] for key in OWN if key in values})
     suffix = "-full" if own.size == "full" and "quick" in own.ladder else ""  # each of several sizes has its folder
-    output = Path(own.output or f"runs/compare/{values['data']['name']}{suffix}")
+    output = user_path(f"runs/compare/{values['data']['name']}{suffix}" if own.output is None else own.output)
     planned = plan(own.models, _seeds(own.seeds, values["seed"]), own.ladder.get(own.size, {}), output)
-    scaling = None if own.scaling is None else read_scaling(Path(own.scaling))
+    scaling = None if own.scaling is None else read_scaling(user_path(own.scaling))
     device = pick_device(values["device"])
     for one in planned:  # all mistakes are found before the first model trains for minutes
         check_resumable(one.config, RunDirectory(output / one.folder))
@@ -94,7 +95,7 @@ def compare(config: DictConfig) -> None:
     if code:
         report.stop()
         sys.exit(code)
-    sys.stdout.write(report.table)
+    print_text(report.table)
 
 
 def _expectation(seconds: Sequence[float | None], at_once: int) -> str:

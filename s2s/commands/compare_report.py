@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2s.code_digest import SCORES, TRAINING, code_digest
 from s2s.commands.console import overrides
-from s2s.commands.evaluate import evaluate_run, score_run, test_sets
+from s2s.commands.evaluate import evaluate_run, made_by, score_run, test_sets
 from s2s.config import RunConfig
 from s2s.devices import cpu_threads
 from s2s.errors import S2SError
@@ -30,6 +31,7 @@ from s2s.evaluation.test_set import TestSet
 from s2s.files import read_json
 from s2s.models import count_parameters
 from s2s.runs import Run, load
+from s2s.training.weights import read_info
 
 log = logging.getLogger(__name__)
 
@@ -154,14 +156,16 @@ def test_set(run: Run) -> tuple[str, TestSet]:
 def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str], float]:
     """The evaluation, the hypotheses and the seconds of decoding, from the run directory where they are still valid.
 
-    A change of weights, decoding or test set makes new translations; a change of the evaluation makes new scores.
+    A change of weights, decoding, test set or the code of these makes new translations; a change of the evaluation or
+    of its code makes new scores.
     """
     translated = _translated(run, name, test)
     if translated is None:
         return evaluate_run(run, name, test, run.config.decoding)
     values, hypotheses = translated
     seconds = values["decoding_seconds"]
-    if values.get("evaluation") == dataclasses.asdict(test.config):
+    same_code = values.get("scores_code") == code_digest(*SCORES)
+    if same_code and values.get("evaluation") == dataclasses.asdict(test.config):
         with contextlib.suppress(S2SError):  # an older version stored less
             return Evaluation.from_json(values), hypotheses, seconds
     return score_run(run, name, test, run.config.decoding, hypotheses, seconds), hypotheses, seconds
@@ -170,13 +174,14 @@ def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str]
 def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], list[str]] | None:
     """The stored result of a test set and its translations; None unless they are of this run, decoding and text."""
     stored, text = run.directory.evaluation / f"{name}.json", run.directory.evaluation / f"{name}.hyp"
-    if not (stored.exists() and text.exists() and stored.stat().st_mtime > run.directory.weights.stat().st_mtime):
+    if not (stored.exists() and text.exists()):
         return None
     values, hypotheses = read_json(stored), text.read_text(encoding="utf-8").split("\n")[:-1]
     expected = {
         "test_set": {"name": name, "sha256": hash_of_test_set(test.sources, test.references)},
         "decoding": dataclasses.asdict(run.config.decoding),
         "hypotheses_sha256": hash_of_lines(hypotheses),
+        **made_by(run),
     }
     known = isinstance(values, dict) and "decoding_seconds" in values
     same = known and all(values.get(key) == value for key, value in expected.items())
@@ -195,6 +200,7 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
     rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["event"] == "train"]
     last = steps[-1] if steps else {}
+    code = read_info(run.directory.weights).get("code")  # older runs have none
     memory = [row["memory"] for row in steps if row.get("memory") is not None]  # older runs have none
     return Training(
         seed=seed,
@@ -207,4 +213,5 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
         threads=last.get("threads"),
         decode_seconds=seconds,
         curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
+        other_code=code is not None and code != code_digest(*TRAINING, *run.config.trust),
     )

@@ -13,11 +13,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from s2s.benchmark.machine import facts
+from s2s.code_digest import SCORES, TRANSLATIONS, code_digest
 from s2s.commands.console import overridden_section, plain
 from s2s.commands.translate import reading
 from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision
 from s2s.data.corpus import load_corpus
-from s2s.data.reading import read_lines
+from s2s.data.reading import digest, read_lines
 from s2s.decoding.translator import check_precision
 from s2s.devices import set_arithmetic
 from s2s.errors import S2SError
@@ -78,9 +79,7 @@ def evaluate(config: DictConfig) -> None:
         tests = test_sets(run.config.data, own.splits, evaluation)
     else:
         test = _own_files(run, own.source, own.reference, evaluation)
-        # A name that no split has, and that other text has not either: results of one never replace those of another.
-        digest = hash_of_test_set(test.sources, test.references)[:8]
-        tests = {f"{user_path(own.source).name}-{digest}": test}
+        tests = {_own_name(run, user_path(own.source).name, test): test}
     for number, (name, test) in enumerate(tests.items()):
         result, hypotheses, seconds = evaluate_run(run, name, test, decoding)
         print_text(("\n" if number else "") + f"{name}: {run.directory.path}\n{evaluation_table(result)}\n")
@@ -117,6 +116,15 @@ def _own_files(run: Run, source: str, reference: str, config: EvaluationConfig) 
     return TestSet(sides[0], sides[1], run.config.data.source_language, run.config.data.target_language, config)
 
 
+def _own_name(run: Run, name: str, test: TestSet) -> str:
+    """The name of a user's own test set: that of its file, with a digest of the text where other text has that name."""
+    text = hash_of_test_set(test.sources, test.references)
+    path = run.directory.evaluation / f"{name}.json"
+    splits = {"train", "validation", "test", *getattr(run.config.data, "tests", ())}
+    taken = name in splits or (path.exists() and read_json(path).get("test_set", {}).get("sha256") != text)
+    return f"{name}-{text[:8]}" if taken else name
+
+
 def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -> tuple[Evaluation, list[str], float]:
     """Translates and scores a test set and stores the result in the run directory, as `evaluation/<name>.*`.
 
@@ -151,12 +159,22 @@ def score_run(
             "decoding_seconds": round(seconds, 2),
             "evaluation": dataclasses.asdict(test.config),
             "hypotheses_sha256": hash_of_lines(hypotheses),
+            **made_by(run),
+            "scores_code": code_digest(*SCORES),
         },
     )
     length_picture([SystemScores(run.config.model["name"], run.model.reads, result)], folder / f"{name}.png")
     score = "n/a" if result.bleu is None else f"{result.bleu:.2f}"
     log.info("%s: BLEU %s in %.0f s; wrote %s.json, .hyp, .png", name, score, seconds, folder / name)
     return result
+
+
+def made_by(run: Run) -> dict[str, str]:
+    """The weights and the code that make the translations of a run, for its stored results."""
+    return {
+        "weights_sha256": digest([run.directory.weights]),
+        "translations_code": code_digest(*TRANSLATIONS, *run.config.trust),
+    }
 
 
 def evaluate_precisions(

@@ -24,7 +24,7 @@ from s2s.commands.train import run_config
 from s2s.devices import cpu_threads, pick_device
 from s2s.dtype_choice import DTYPES, Dtype
 from s2s.evaluation.report.table import align
-from s2s.files import read_json, write_json
+from s2s.files import print_text, read_json, user_path, write_json
 from s2s.lab.page import write_page
 from s2s.lab.results import ExperimentResult, run_experiment
 from s2s.lab.runner import JobRunner, StoppedError
@@ -37,7 +37,7 @@ def lab(config: DictConfig) -> None:
     """Runs the selected experiments, prints their findings, and writes the page."""
     values = plain(config)
     size, experiments = experiments_of(values, training_configuration)
-    output = Path(values["output"])
+    output = user_path(values["output"])
     precision = lab_precision(output / "precision.json")
     runner = JobRunner(output, training_configuration, trained, run_parallel_jobs, values["jobs"], precision)
     results = []
@@ -49,10 +49,9 @@ def lab(config: DictConfig) -> None:
             if error.exit_code > SIGNAL:
                 log.warning("stopped before the end; the same command resumes")
             sys.exit(error.exit_code)
-        sys.stdout.write(as_text(results[-1]) + "\n\n")
-        sys.stdout.flush()
+        print_text(as_text(results[-1]) + "\n\n")
     write_page(output / "index.html", results, shlex.join(["python", "scripts/lab.py", *overrides()]), precision)
-    sys.stdout.write(f"open {output / 'index.html'} in a browser\n")
+    print_text(f"open {output / 'index.html'} in a browser\n")
 
 
 def lab_precision(path: Path) -> Dtype:

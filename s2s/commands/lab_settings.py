@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 from hydra.errors import HydraException
@@ -18,6 +17,7 @@ from s2s.commands.console import one_line
 from s2s.config import parse
 from s2s.data.corpus import check_corpus
 from s2s.errors import S2SError
+from s2s.files import user_path
 from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Overrides, Size, TextOverrides
 from s2s.lab.experiments import EXPERIMENTS
 from s2s.models import check_model
@@ -41,7 +41,7 @@ def experiments_of(values: Mapping[str, Any], configuration: Compose) -> tuple[S
         errors.append(f"lab.size={size!r} is not one of: {', '.join(get_args(Size))}")
     if not isinstance(values["output"], str):
         errors.append(f"output={values['output']!r} must be a folder")
-    elif Path(values["output"]).exists() and not Path(values["output"]).is_dir():
+    elif (folder := user_path(values["output"])).exists() and not folder.is_dir():
         errors.append(f"output={values['output']} is a file: name a folder")
     if not (jobs is None or (isinstance(jobs, int) and not isinstance(jobs, bool) and jobs > 0)):
         errors.append(f"jobs={jobs!r} must be a number of jobs, at least 1, or null")

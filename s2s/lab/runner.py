@@ -1,8 +1,8 @@
 """Job runner with a cache: each job runs once, in parallel with others, and its result is stored.
 
 A job is a function and its arguments (`functools.partial`). The file of its result has the function's name and a hash
-of the arguments and of the version of s2s. So a stopped experiment resumes with the missing jobs, and changed settings,
-or a changed configuration of the trained models, run only the jobs that they affect.
+of the arguments and of the code that the function depends on. So a stopped experiment resumes with the missing jobs,
+and changed settings, a changed configuration of the trained models or changed code run only the jobs that they affect.
 Translation models are ordinary runs of `scripts/train.py`, shared by all experiments with the same training settings;
 a change of decoding or evaluation alone trains none of them again.
 """
@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
+from s2s.code_digest import SCORES, TRAINING, TRANSLATIONS, code_digest
 from s2s.devices import jobs_at_once, pick_device
 from s2s.dtype_choice import Dtype
 from s2s.files import read_json, write_json
-from s2s.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,8 @@ class JobRunner:
         def job(name: str, seed: int) -> Job:
             config = self.compose([*common, *systems[name], f"seed={seed}"])
             training_config = {key: value for key, value in config.items() if key not in ("decoding", "evaluation")}
-            run = self.folder / "runs" / f"{config['model']['name']}-s{config['seed']}-{_digest(training_config)}"
+            key = _digest([training_config, code_digest(*TRAINING)])
+            run = self.folder / "runs" / f"{config['model']['name']}-s{config['seed']}-{key}"
             job = partial(self._train, config, str(run))
             if not run.exists():  # removed by the user: its cached facts are stale
                 self._file(job).unlink(missing_ok=True)
@@ -140,7 +141,9 @@ class JobRunner:
 
     def _file(self, job: Job) -> Path:
         function = f"{job.func.__module__}.{job.func.__qualname__}"
-        digest = _digest([__version__, function, job.args, job.keywords])
+        training = job.func == self._train  # its module holds the whole command
+        code = code_digest(*((*TRAINING, *TRANSLATIONS, *SCORES) if training else (job.func.__module__,)))
+        digest = _digest([code, function, job.args, job.keywords])
         return self.folder / "parts" / f"{job.func.__name__}-{digest}.json"
 
 

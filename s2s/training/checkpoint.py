@@ -31,6 +31,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+from s2s.code_digest import TRAINING, code_digest
 from s2s.errors import S2SError
 from s2s.files import atomic_write, cannot_write, read_json, user_path, write_json
 from s2s.training.state import TrainingState
@@ -108,9 +109,10 @@ class RunDirectory:
         return self.training / f"weights-{step:08d}.safetensors"
 
     def save_weights(self, path: Path, tensors: Mapping[str, Tensor], steps: Sequence[int]) -> None:
-        """Writes weights (`model_tensors` or a mean) with the steps and the configuration that they come from."""
+        """Writes weights (`model_tensors` or a mean) with the steps, configuration and code that they come from."""
         config = hashlib.sha256(self.config.read_bytes()).hexdigest()[:16] if self.config.exists() else ""
-        write_tensors(path, tensors, {"steps": list(steps), "config": config})
+        trust = self.load_config().get("trust") or [] if config else []
+        write_tensors(path, tensors, {"steps": list(steps), "config": config, "code": code_digest(*TRAINING, *trust)})
 
     def load_weights(self, model: nn.Module) -> None:
         """Loads `model.safetensors` into `model`; raises what `load_weights` raises."""

@@ -195,7 +195,7 @@ def test_a_run_named_by_an_earlier_version_is_resumed(inside: Callable[..., Done
     new.rename(earlier)
     done = inside(*command, "training.max_steps=4", cwd=tmp_path)
     assert done.code == 0, done.stderr
-    assert "resum" in done.stderr
+    assert "done after 4 updates" in done.stderr
     assert [path.name for path in (tmp_path / "runs" / "grammar").iterdir()] == [earlier.name]
 
 
@@ -238,23 +238,23 @@ def test_an_output_that_cannot_be_is_found_first(
 
 
 @pytest.mark.parametrize("path", ["./missing.txt", "missing/../x", ".", "./././missing", "a\0b"])
-def test_an_input_that_is_not_there(path: str, trained: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
+def test_an_input_that_is_not_there(path: str, copied: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
     for option in (["input"], ["input=in.txt", "reference"]):
         (tmp_path / "in.txt").write_bytes(LINE)
-        done = inside("translate", f"run={trained}", *option[:-1], f"{option[-1]}={path}", cwd=tmp_path)
+        done = inside("translate", f"run={copied}", *option[:-1], f"{option[-1]}={path}", cwd=tmp_path)
         assert (done.code, len(done.errors)) == (2, 1), done.stderr
-    done = inside("evaluate", f"run={trained}", "source=in.txt", f"reference={path}", cwd=tmp_path)
+    done = inside("evaluate", f"run={copied}", "source=in.txt", f"reference={path}", cwd=tmp_path)
     assert (done.code, len(done.errors)) == (2, 1), done.stderr
 
 
-def test_a_byte_order_mark_is_no_part_of_a_sentence(trained: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
-    plain = inside("translate", f"run={trained}", cwd=tmp_path, stdin=LINE)
+def test_a_byte_order_mark_is_no_part_of_a_sentence(copied: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
+    plain = inside("translate", f"run={copied}", cwd=tmp_path, stdin=LINE)
     for name, mark in (("plain", b""), ("marked", b"\xef\xbb\xbf")):
         (tmp_path / name).write_bytes(mark + LINE)
-        assert inside("translate", f"run={trained}", f"input={name}", cwd=tmp_path).output == plain.output
-        assert inside("translate", f"run={trained}", cwd=tmp_path, stdin=mark + LINE).output == plain.output
+        assert inside("translate", f"run={copied}", f"input={name}", cwd=tmp_path).output == plain.output
+        assert inside("translate", f"run={copied}", cwd=tmp_path, stdin=mark + LINE).output == plain.output
     one, two = (
-        inside("evaluate", f"run={trained}", f"source={name}", f"reference={name}", cwd=tmp_path).stdout.split("\n", 1)[
+        inside("evaluate", f"run={copied}", f"source={name}", f"reference={name}", cwd=tmp_path).stdout.split("\n", 1)[
             1
         ]
         for name in ("plain", "marked")
@@ -317,6 +317,9 @@ def test_own_files_have_results_of_their_own(copied: Path, inside: Callable[...,
         assert inside("evaluate", f"run={copied}", *files, cwd=tmp_path).code == 0
     assert (copied / "evaluation" / "test.json").read_bytes() == before
     assert len(list((copied / "evaluation").glob("test-*.json"))) == 2
+    for name in ("a/reference", "b/reference", "a/reference"):  # the same name for other text, and again for this
+        assert inside("evaluate", f"run={copied}", f"source={name}", f"reference={name}", cwd=tmp_path).code == 0
+    assert len(list((copied / "evaluation").glob("reference*.json"))) == 2
 
 
 # ---------------------------------------------------------------------------------------------- folders of other people

@@ -244,7 +244,9 @@ def test_damaged_and_foreign_runs_are_named(trained: Path, copied: Path) -> None
 def test_run_directory_names() -> None:
     values = {"data": {"name": "grammar"}, "model": {"name": "gru"}, "seed": 3}
     assert default_run_dir(values, ["model=gru", "seed=3", "device=cpu"]) == Path("runs/grammar/gru-s3")
-    assert default_run_dir(values, ["optim.lr=1e-3", "training.max_steps=5"]) == Path("runs/grammar/gru-lr=1e-3-s3")
+    assert default_run_dir(values, ["optim.lr=1e-3", "training.max_steps=5"]) == Path(
+        "runs/grammar/gru-optim.lr_1e-3-s3"
+    )
     one = default_run_dir(values, ["data.path=/here/a b", "model.dropout=0.1"])
     two = default_run_dir(values, ["data.path=/here/a_b", "model.dropout=0.1"])
     assert one != two

@@ -113,10 +113,10 @@ def test_trainings_take_turns_on_a_gpu(tmp_path: Path, monkeypatch: Any) -> None
         assert calls.pop() == expected
 
 
-def test_another_version_runs_the_job_again(runner: JobRunner, trace: Path, monkeypatch: Any) -> None:
+def test_other_code_runs_the_job_again(runner: JobRunner, trace: Path, monkeypatch: Any) -> None:
     job = partial(traced, str(trace), 7)
     runner.run({"a": job})
-    monkeypatch.setattr(module, "__version__", "another")
+    monkeypatch.setattr(module, "code_digest", lambda *modules: "another")
     runner.run({"a": job})
     assert trace.read_text().split() == ["7", "7"]
 

@@ -133,6 +133,7 @@ def write_page(
         missing=missing,
         reload=None if stopped else RELOAD,
         precision=prose.precision_note({one.name: one.config for one in systems}),
+        code=prose.code_note([one.name for one in systems if any(t.other_code for t in one.trainings)]),
         threads=prose.threads_note([training.threads for one in systems for training in one.trainings]),
         scaling=None if scaling is None else _scaling(scaling, looks, families),
     )

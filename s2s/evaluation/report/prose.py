@@ -226,6 +226,16 @@ def threads_note(threads: Sequence[int | None]) -> str:
     return f"Trainings computed with {least} to {most} CPU threads, so their times and speeds cannot be compared."
 
 
+def code_note(names: Sequence[str]) -> str:
+    """Returns a sentence on the systems that another state of the code trained; empty where there is none."""
+    if not names:
+        return ""
+    return (
+        f"Trained by another state of the code than the one that wrote this page: {join_list(names)}; "
+        "delete their folders to train them again."
+    )
+
+
 def precision_note(configs: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns a sentence on the training precision of the systems; empty where one is unknown."""
     dtypes = {name: config.get("training", {}).get("precision") for name, config in configs.items()}

@@ -41,6 +41,7 @@ class Training:
     threads: int | None = None  # of the CPU in training
     decode_seconds: float | None = None
     curve: Sequence[tuple[int, float, float]] = ()  # (update, seconds since the start, validation BLEU)
+    other_code: bool = False  # trained by another state of the code than the one that writes the report
 
 
 @dataclass(frozen=True)
