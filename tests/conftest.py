@@ -16,6 +16,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before `datasets` looks
 import datasets  # type: ignore[import-untyped]
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("fuzz", max_examples=10_000, deadline=None)  # see tests/commands/test_fuzz.py
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,6 +17,7 @@ from s2s.code_digest import SCORES, TRAINING, code_digest
 from s2s.commands.console import overrides
 from s2s.commands.evaluate import evaluate_run, made_by, score_run, test_sets
 from s2s.config import RunConfig
+from s2s.data.reading import file_lines
 from s2s.devices import cpu_threads
 from s2s.errors import S2SError
 from s2s.evaluation.by_length import Evaluation, hash_of_lines, hash_of_test_set
@@ -174,9 +175,10 @@ def evaluated(run: Run, name: str, test: TestSet) -> tuple[Evaluation, list[str]
 def _translated(run: Run, name: str, test: TestSet) -> tuple[dict[str, Any], list[str]] | None:
     """The stored result of a test set and its translations; None unless they are of this run, decoding and text."""
     stored, text = run.directory.evaluation / f"{name}.json", run.directory.evaluation / f"{name}.hyp"
-    if not (stored.exists() and text.exists()):
+    try:
+        values, hypotheses = read_json(stored), list(file_lines(text))
+    except S2SError:  # missing or damaged
         return None
-    values, hypotheses = read_json(stored), text.read_text(encoding="utf-8").split("\n")[:-1]
     expected = {
         "test_set": {"name": name, "sha256": hash_of_test_set(test.sources, test.references)},
         "decoding": dataclasses.asdict(run.config.decoding),

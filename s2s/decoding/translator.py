@@ -252,7 +252,7 @@ def checked_lines(lines: Iterable[str], what: str) -> Iterator[str]:
         S2SError: `lines` is one string, or an item is no text; says which.
     """
     if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
-        raise S2SError(f"a list of texts is needed, not {reprlib.repr(lines)}: put one text in brackets, [text]")
+        raise S2SError(f"a list of lines is needed, not {reprlib.repr(lines)}: put one line in brackets, [line]")
     return _checked(lines, what)
 
 
