@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -197,3 +198,56 @@ def test_options_of_a_cell_can_be_typed(root: Path, typed: str, error: str | Non
         values = plain(compose("train", ["model=gru", typed]))
     found = _model_errors(values)
     assert found == [] if error is None else any(error in line for line in found)
+
+
+class _Options:
+    """A user's class with parameters of all kinds of hints."""
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...] = (),
+        pair: tuple[int, str] = (1, "a"),
+        bare: dict = {},  # type: ignore[type-arg]  # noqa: B006
+        items: list = [],  # type: ignore[type-arg]  # noqa: B006
+        nested: dict[str, dict[str, float]] | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
+        self.values = {"sizes": sizes, "pair": pair, "bare": bare, "items": items, "nested": nested, "names": names}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "built"),
+    [
+        ("sizes", [1, 2, 3], (1, 2, 3)),
+        ("sizes", [], ()),
+        ("sizes", [1, "x"], "sizes[1]='x' must be a whole number"),
+        ("sizes", 3, "sizes=3 must be a list"),
+        ("pair", [1, "b"], (1, "b")),
+        ("pair", [1], "pair=[1] must have 2 items"),
+        ("bare", {"a": [1]}, {"a": [1]}),
+        ("bare", [1], "bare=[1] must be a section with keys"),
+        ("items", [1, "x"], [1, "x"]),
+        ("nested", {"a": {"b": 1}}, {"a": {"b": 1.0}}),
+        ("nested", {"a": {"b": "x"}}, "nested.a.b='x' must be a number"),
+        ("nested", {"a": 1}, "nested.a=1 must be a section with keys"),
+        ("names", ["a"], ["a"]),
+        ("names", "a", "names='a' must be a list"),
+    ],
+)
+def test_containers_of_every_kind(key: str, value: Any, built: Any) -> None:
+    errors = check_call(_Options, {key: value}, "")
+    if isinstance(built, str):
+        assert errors == [built]
+    else:
+        assert errors == []
+        made = build(_Options, {key: value}).values[key]
+        assert made == built
+        assert type(made) is type(built)
+
+
+def test_a_hint_that_no_name_stands_for_is_not_checked() -> None:
+    def cell(size: int, other: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
+        pass
+
+    assert check_call(cell, {"size": 1, "other": "anything"}, "") == []
+    assert check_call(cell, {"size": 1}, "") == ["missing key other"]

@@ -6,6 +6,7 @@ Slow are the tests that start the script with processes of its own.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,15 +16,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from omegaconf import OmegaConf
 
+from s2s import code_digest
 from s2s.commands import compare, compare_report, evaluate
 from s2s.evaluation.by_length import Evaluation
 from s2s.runs import Run, load
 from s2s.training.checkpoint import RunDirectory
+from s2s.training.weights import read_tensors, write_tensors
 from tests.commands.conftest import SMALL, After, Done, Script, hear_interrupts
 from tests.models import own
 
@@ -393,6 +396,54 @@ def run(copied: Path) -> Run:
     config = RunDirectory(copied).load_config()
     RunDirectory(copied).save_config(config | {"decoding": asdict(quick)})
     return load(copied, "cpu")
+
+
+def test_results_of_other_code_and_other_weights_are_made_anew(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, test = compare_report.test_set(run)
+    first = compare_report.evaluated(run, name, test)
+    stored, text = tmp_path / "run" / "evaluation" / "test.json", tmp_path / "run" / "evaluation" / "test.hyp"
+    counts = [0, 0]
+    for number, function in enumerate(("evaluate_run", "score_run")):
+        original = getattr(evaluate, function)
+
+        def counted(*given: Any, number: int = number, original: Any = original) -> Any:
+            counts[number] += 1
+            return original(*given)
+
+        monkeypatch.setattr(compare_report, function, counted)
+
+    def changed(module: str) -> Any:
+        real = code_digest.code_digest
+        return lambda *modules: "changed" if module in modules else real(*modules)
+
+    again = lambda: compare_report.evaluated(run, name, test)[:2]  # noqa: E731
+    assert again() == first[:2]
+    assert counts == [0, 0]
+    for module, expected in (("s2s.evaluation.by_length", [0, 1]), ("s2s.runs", [1, 0])):
+        with monkeypatch.context() as patch:
+            for place in (compare_report, evaluate):
+                patch.setattr(place, "code_digest", changed(module))
+            assert again() == first[:2]
+            assert counts == expected
+            assert again() == first[:2]
+            assert counts == expected  # what is stored now is of this code
+        counts[:] = [0, 0]
+    times = [(path, path.stat()) for path in (run.directory.weights, stored, text)]
+    tensors, info = read_tensors(run.directory.weights)
+    write_tensors(run.directory.weights, {key: value * 1.01 for key, value in tensors.items()}, info)
+    for path, at in times:  # as `cp -p` and `rsync -t` leave it
+        os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+    again()
+    assert counts == [1, 0]
+
+
+def test_the_page_says_which_models_other_code_trained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, test = compare_report.test_set(run)
+    assert not compare_report._training(1, run, name, test).other_code
+    monkeypatch.setattr(compare_report, "code_digest", lambda *modules: "other")
+    assert compare_report._training(1, run, name, test).other_code
 
 
 def test_scores_that_an_older_version_stored_are_made_anew_from_its_translations(run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -312,6 +313,45 @@ def test_fewer_translations_than_n_best_are_logged(model, tokenizer, caplog):
     first, _ = tool.translations(["a dog", ""])
     assert len(first.hypotheses) == tokenizer.target_size - 4 + 1
     assert "1 lines have fewer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([None], "line 1 is None, not text"),
+        (["a", float("nan")], "line 2 is nan, not text"),
+        (["a", "b", b"c"], "line 3 is b'c', not text"),
+        (["a", "\ud800"], "line 2 holds half of a surrogate pair"),
+        ("abc", "a list of lines is needed, not 'abc'"),
+        (b"abc", "a list of lines is needed, not b'abc'"),
+        (None, "a list of lines is needed, not None"),
+        (3, "a list of lines is needed, not 3"),
+        ({"a": 1}, None),
+    ],
+)
+def test_items_that_are_no_text_are_named(model, tokenizer, items, message):
+    one = translator(model, tokenizer)
+    if message is None:  # the keys are texts
+        assert len(one.translate(items)) == 1
+        return
+    with pytest.raises(S2SError, match=re.escape(message)):
+        one.translate(items)
+    for calls in ((items, ["x"]), (["x"], items)):
+        with pytest.raises(S2SError):
+            one.score(*calls)
+
+
+@pytest.mark.parametrize(
+    "pair", [(["A"], "b"), ("a", ["B"]), ("a", [-1]), ("a", [10**9]), (None, "b"), ("a", "\ud800")]
+)
+def test_attention_is_of_a_line_and_its_translation(model, tokenizer, pair):
+    with pytest.raises(S2SError):
+        translator(model, tokenizer).attention(*pair)
+
+
+def test_scoring_letter_by_letter_is_refused(model, tokenizer):
+    with pytest.raises(S2SError, match="put one line in brackets"):
+        translator(model, tokenizer).score("abc", "abc")
 
 
 def test_misuse_is_named(model, tokenizer):

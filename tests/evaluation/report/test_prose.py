@@ -12,6 +12,7 @@ from s2s.evaluation.report.prose import (
     Comparison,
     Pair,
     SystemScores,
+    code_note,
     headline,
     informative_bins,
     mebibytes,
@@ -219,3 +220,8 @@ def test_threads_are_those_of_the_trainings(numbers: list[int | None], sentence:
 )
 def test_formats(format_: Callable[[float | None], str], texts: dict[float | None, str]) -> None:
     assert {value: format_(value) for value in texts} == texts
+
+
+def test_models_of_other_code_are_named() -> None:
+    assert code_note([]) == ""
+    assert "lstm, gru" in code_note(["lstm", "gru"]) or "lstm and gru" in code_note(["lstm", "gru"])
