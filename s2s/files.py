@@ -178,6 +178,17 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode("utf-8"))
 
 
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Reads a file with a JSON object on each line; raises as `read_json`."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise S2SError(f"{path} is not readable JSON ({error}); it may be damaged") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise S2SError(f"{path} must hold one JSON object on each line")
+    return rows
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file.
 

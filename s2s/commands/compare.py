@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from hydra import compose
 from omegaconf import DictConfig
 
 from s2s.commands.compare_report import Planned, Report, evaluated, test_set
-from s2s.commands.console import key_of, overrides, plain
+from s2s.commands.console import compose_values, key_of, overrides, plain
 from s2s.commands.forecast import order, schedule, training_seconds
 from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision, with_stored_precision
@@ -125,7 +124,7 @@ def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], o
     for name in models:
         for seed in seeds:
             settings = [*ladder.get(ALL, []), *ladder.get(name, []), *user_overrides, f"model={name}", f"seed={seed}"]
-            values = plain(compose("train", settings))
+            values = compose_values("train", settings)
             del values["run_dir"]
             folder = _folder(output, name, seed, len(seeds) > 1)
             config = with_stored_precision(run_config(values), RunDirectory(output / folder))

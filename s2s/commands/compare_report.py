@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import logging
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +28,7 @@ from s2s.evaluation.report.sentences import by_bins, evenly
 from s2s.evaluation.report.table import systems_table
 from s2s.evaluation.scaling import Scaling
 from s2s.evaluation.test_set import TestSet
-from s2s.files import read_json
+from s2s.files import read_json, read_json_lines
 from s2s.models import count_parameters
 from s2s.runs import Run, load
 from s2s.training.weights import read_info
@@ -199,8 +198,8 @@ def _system(label: str, runs: Mapping[int, Run], name: str, test: TestSet) -> Sy
 
 def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
     result, hypotheses, seconds = evaluated(run, name, test)
-    rows = [json.loads(line) for line in run.directory.metrics.read_text(encoding="utf-8").splitlines()]
-    steps = [row for row in rows if row["event"] == "train"]
+    rows = read_json_lines(run.directory.metrics)
+    steps = [row for row in rows if row.get("event") == "train"]
     last = steps[-1] if steps else {}
     code = read_info(run.directory.weights).get("code")  # older runs have none
     memory = [row["memory"] for row in steps if row.get("memory") is not None]  # older runs have none
@@ -214,6 +213,6 @@ def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:
         memory=max(memory, default=None),
         threads=last.get("threads"),
         decode_seconds=seconds,
-        curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row["event"] == "valid"],
+        curve=[(row["step"], row["seconds"], row["valid_bleu"]) for row in rows if row.get("event") == "valid"],
         other_code=code is not None and code != code_digest(*TRAINING, *run.config.trust),
     )

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,10 @@ def run_command(name: str) -> None:
         if not getattr(error, "reported", False):
             report(error)
         sys.exit(BAD_INPUT)
-    except ValueError as error:
+    except Exception as error:
         if job.started:
             raise
-        report(error)  # Hydra has no type of its own for `model=null`
+        report(_not_composed(error))
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:  # where nothing has to be saved first
         tqdm.write("interrupted", file=sys.stderr)
@@ -120,8 +120,10 @@ class _Job:
             module = importlib.import_module(f"s2s.commands.{self.__name__}")
             command: Callable[[DictConfig], float | None] = getattr(module, self.__name__)
             return command(config)
-        except (S2SError, HydraException, OmegaConfBaseException) as error:
-            report(error)
+        except BrokenPipeError:
+            raise
+        except (S2SError, HydraException, OmegaConfBaseException, OSError) as error:
+            report(error)  # of the system's own errors, too: a full disk, a folder where a file should be
             if HydraConfig.get().mode == RunMode.RUN:
                 sys.exit(BAD_INPUT)  # Hydra adds a line of its own to anything else
             error.reported = True  # type: ignore[union-attr]  # in a sweep the other jobs go on
@@ -141,6 +143,26 @@ def one_line(error: Exception) -> str:
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
         kept += [line.strip() for line in str(cause).splitlines()[:1]]
     return "; ".join(kept) or type(error).__name__
+
+
+def compose_values(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved values of a configuration with overrides.
+
+    Raises:
+        S2SError: there is no such configuration.
+    """
+    try:
+        config = hydra.compose(name, [as_text(override) for override in overrides])
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        raise _not_composed(error) from error
+    return plain(config)
+
+
+def _not_composed(error: Exception) -> S2SError:
+    """For errors that Hydra has no type of its own for, such as that of `model=null`."""
+    return S2SError(f"config: the overrides make no configuration: {one_line(error)}")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

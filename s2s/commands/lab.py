@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hydra import compose
 from omegaconf import DictConfig
 
 from s2s.commands.compare import train_and_evaluate
-from s2s.commands.console import overrides, plain
+from s2s.commands.console import compose_values, overrides, plain
 from s2s.commands.lab_settings import experiments_of
 from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision
@@ -67,7 +66,7 @@ def lab_precision(path: Path) -> Dtype:
 
 def training_configuration(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration of `scripts/train.py` with these overrides."""
-    values = plain(compose("train", list(overrides)))
+    values = compose_values("train", overrides)
     del values["run_dir"]
     return values
 

@@ -102,7 +102,12 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         group.barrier()  # the others wait for the tokeniser
         tokenizer = Tokenizer.load(directory.tokenizer)
         torch.manual_seed(config.seed)
-        model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+        try:
+            model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise S2SError("the model needs more memory than there is: make model.* smaller") from error
         total, inner = count_parameters(model)
         set_recurrence(model, config.recurrence, device, config.layout)
         model.cuda_graphs = config.cuda_graphs
@@ -165,7 +170,8 @@ def run_config(values: dict[str, Any]) -> RunConfig:
     """
     # A module named on the command line is the user's own, also when the same command loads the run.
     named = [outside_module(_value(values, "model", part, "cell")) for part in ("encoder", "decoder")]
-    trust = list(dict.fromkeys([*(values.get("trust") or []), *(module for module in named if module)]))
+    given = trusted if isinstance(trusted := values.get("trust"), list) else []
+    trust = [*given, *dict.fromkeys(module for module in named if module is not None and module not in given)]
 
     def model_errors(whole: Mapping[str, Any]) -> list[str]:
         joint = _value(whole, "data", "tokenizer", "joint")

@@ -36,7 +36,8 @@ class Subwords:
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=proto)
             self.size: int = self._model.vocab_size()
-        except RuntimeError as error:
+            pieces = [self._model.id_to_piece(i) for i in range(self.size)]
+        except (RuntimeError, UnicodeError) as error:
             raise S2SError(f"{where} is not a sentencepiece model, or it is damaged: make it again") from error
         model = self._model
         special = (model.pad_id(), model.unk_id(), model.bos_id(), model.eos_id())
@@ -45,7 +46,6 @@ class Subwords:
                 f"{where} has pad, unk, bos, eos = {special}, but s2s needs {(PAD, UNK, BOS, EOS)}: train it with "
                 "--pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3, or let s2s train one (data.tokenizer.path=null)"
             )
-        pieces = [model.id_to_piece(i) for i in range(self.size)]
         self.is_byte = np.array([model.is_byte(i) for i in range(self.size)])
         self._is_special = self.is_byte | np.array(
             [model.is_unknown(i) or model.is_control(i) for i in range(self.size)]

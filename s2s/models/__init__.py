@@ -66,6 +66,8 @@ def check_model(
                 errors += check_recurrence(build_model(model, 8, 8), recurrence)
         except S2SError as error:
             errors.append(str(error).removeprefix("config: "))
+        except (RuntimeError, OverflowError) as error:  # sizes that no tensor can have
+            errors.append(f"model cannot be built: {str(error).splitlines()[0]}")
     return errors
 
 

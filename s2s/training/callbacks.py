@@ -65,7 +65,10 @@ class MetricsFile(Callback):
 
     def truncate(self, lines: int) -> None:
         """Keeps only the first `lines` lines; a killed run wrote the others after its last saved state."""
-        old = self.path.read_bytes() if self.path.exists() else b""
+        try:
+            old = self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            raise S2SError(f"cannot read {self.path}: {error.strerror}") from error
         kept = [line for line in old.splitlines(keepends=True) if line.endswith(b"\n")][:lines]
         if b"".join(kept) != old:
             with atomic_write(self.path, "wb") as file:
