@@ -45,13 +45,15 @@ def cached(kind: str, key: tuple[str | int | bool | bytes, ...], make: Callable[
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{entry}.lock"):  # one process computes it, others wait
+            for orphaned in entry.parent.glob(f".{entry.name}.*"):  # of killed processes: the lock is ours
+                shutil.rmtree(orphaned, ignore_errors=True)
             if not entry.is_dir():
                 unfinished = entry.with_name(f".{entry.name}.{os.getpid()}")
                 try:
                     unfinished.mkdir(exist_ok=True)
                     make(unfinished)
                     for file in unfinished.iterdir():  # contents must reach the disk before the name does
-                        with file.open("rb") as stream:
+                        with file.open("rb+") as stream:  # Windows syncs no file that is open for reading alone
                             os.fsync(stream.fileno())
                     unfinished.replace(entry)
                 finally:

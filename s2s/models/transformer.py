@@ -60,13 +60,11 @@ class MultiHeadAttention(nn.Module):
             )
         self.heads = heads
         self.query = nn.Linear(size, size)
-        self.key_value = nn.Linear(size, 2 * size)
+        self.key_value = nn.Linear(size if memory_size is None else memory_size, 2 * size)
         self.output = nn.Linear(size, size)
         for layer in (self.query, self.key_value, self.output):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        if memory_size is not None and memory_size != size:
-            self.key_value = nn.Linear(memory_size, 2 * size)
 
     def keys_values(self, x: Tensor, cos_sin: CosSin | None = None) -> KeysValues:
         """Keys, rotated by `cos_sin`, and values of x (B, S, ·)."""

@@ -63,6 +63,9 @@ class Cell(nn.Module):
         if "step" in vars(cls) and "backend" not in vars(cls):
             cls.backend = backends.LOOP  # another step needs another kernel
         if name is not None:
+            names = [f"{one.__module__}.{one.__qualname__}" for one in (CELLS.setdefault(name, cls), cls)]
+            if names[0] != names[1]:  # the same name is a class that was edited and defined again
+                raise S2SError(f"cell {name!r} is {names[0]} already: choose another name")
             CELLS[name] = cls
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -329,11 +332,7 @@ class SRU(Cell, name="sru"):
 
 
 def cell_class(name: str) -> type[Cell]:
-    """The cell registered under `name`, or the class at `module.Class`.
-
-    Raises:
-        S2SError: there is none; the message lists the known ones, nearest first.
-    """
+    """The cell registered under `name`, or the class at `module.Class`; raises S2SError if there is none."""
     if name in CELLS:
         return CELLS[name]
     module, _, class_name = name.rpartition(".")

@@ -37,7 +37,7 @@ class Dropout(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.threshold = round(256 * rate)  # the number of a byte's 256 values that mean 0
+        self.threshold = min(round(256 * rate), 255)  # the number of a byte's 256 values that mean 0; never all
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.threshold == 0:

@@ -45,10 +45,10 @@ class Prefetcher:
         self, data: MicroBatches, device: torch.device, transform: Callable[[Batch], Batch] | None = None
     ) -> None:
         self._data, self._pin, self._transform = data, device.type == "cuda", transform
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._futures: dict[tuple[int, int], Future[Batch]] = {}
         self.waited = 0.0
-        threading.Thread(target=self._work, name="batches", daemon=True).start()
+        self._thread: threading.Thread | None = None
 
     def prefetch(self, epoch: int, position: int) -> None:
         """Queues this batch for building."""
@@ -63,6 +63,13 @@ class Prefetcher:
     def num_batches(self, epoch: int) -> int:
         """Returns `data.num_batches(epoch)`."""
         return self._wait(self._submit(lambda: self._data.num_batches(epoch)))
+
+    def close(self) -> None:
+        """Ends the thread and drops what was prefetched; a later request starts another thread."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread = None
+        self._futures.clear()
 
     def _build(self, epoch: int, position: int) -> Batch:
         batch = self._data.batch(epoch, position)
@@ -79,6 +86,9 @@ class Prefetcher:
             except BaseException as error:  # raised again in the caller of `result`
                 future.set_exception(error)
 
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
+            self._thread.start()
         self._jobs.put(run)
         return future
 
@@ -90,5 +100,5 @@ class Prefetcher:
             self.waited += time.perf_counter() - start
 
     def _work(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()

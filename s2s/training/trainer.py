@@ -95,6 +95,7 @@ class Trainer:
                 with self._signals:
                     self._train()
             finally:
+                self.data.close()
                 for callback in self._callbacks:
                     callback.on_end()
         self.group.barrier()  # wait for rank 0's file
@@ -171,7 +172,8 @@ class Trainer:
         state.position = positions.stop
         if state.position >= self._num_batches:
             state.epoch, state.position = state.epoch + 1, 0
-            self._num_batches = self.data.num_batches(state.epoch)
+            if not state.limit(self.config):  # counting the batches of an epoch may mean to sample its subwords
+                self._num_batches = self.data.num_batches(state.epoch)
         state.waited += self.data.waited - waited
         state.window["waited"] = state.window.get("waited", 0.0) + self.data.waited - waited
 

@@ -206,3 +206,14 @@ def test_a_tokenizer_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert model(separate) == both
     assert model(TokenizerConfig("bpe", 50, True, False, 0.0, "identity", None)) != first
     assert model(TokenizerConfig("unigram", 60, True, False, 0.0, "identity", None)) != first
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    entry = cached("kind", ("key",), lambda folder: (folder / "file").write_text("x") and None)
+    for path in entry.iterdir():
+        path.unlink()
+    entry.rmdir()
+    orphaned = entry.with_name(f".{entry.name}.99999")
+    orphaned.mkdir()
+    assert cached("kind", ("key",), lambda folder: (folder / "file").write_text("x") and None) == entry
+    assert not orphaned.exists()

@@ -126,3 +126,12 @@ def test_a_misspelt_cell_names_the_nearest_first() -> None:
     with pytest.raises(S2SError, match=r"unknown cell 'lstn'; known, nearest first: lstm"):
         cell_class("lstn")
     assert cell_class("rnn") is RNN
+
+
+def test_no_cell_takes_the_name_of_another() -> None:
+    with pytest.raises(S2SError, match=r"cell 'gru' is s2s\.nn\.cells\.GRU already"):
+
+        class Mine(LSTM, name="gru"):
+            pass
+
+    assert CELLS["gru"] is GRU

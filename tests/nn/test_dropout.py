@@ -39,3 +39,9 @@ def test_seed_is_reproducible_and_evaluation_is_the_identity() -> None:
     assert not torch.equal(first, second)
     assert layer.eval()(x) is x
     assert Dropout(0.0)(x) is x
+
+
+@pytest.mark.parametrize("rate", [0.998, 0.9999, 0.0001])
+def test_rates_beyond_what_a_byte_resolves(rate: float) -> None:
+    layer = Dropout(rate).train()
+    assert torch.isfinite(layer(torch.ones(1000))).all()

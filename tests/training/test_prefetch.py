@@ -78,3 +78,15 @@ def test_an_error_reaches_the_caller() -> None:
     with pytest.raises(S2SError, match="no such epoch"):
         prefetcher.batch(9, 0)
     assert prefetcher.batch(0, 1).size > 0
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    prefetcher = Prefetcher(RecordingData(), CPU)
+    first = prefetcher.batch(0, 0)
+    thread = next(one for one in threading.enumerate() if one.name == "batches")
+    prefetcher.close()
+    thread.join(10)
+    assert threading.active_count() == before
+    assert torch.equal(prefetcher.batch(0, 0).source, first.source)  # as before
+    prefetcher.close()
