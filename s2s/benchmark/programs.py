@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -116,12 +117,15 @@ class Program:
         self.name = name
         path, self._stderr = folder / f"{name}.json", folder / f"{name}.err"
         path.write_text(json.dumps(spec), encoding="utf-8")
+        # The worker finds the modules beside it, which the setting for processes that run modules would prevent.
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
         with self._stderr.open("w") as stderr:
             self._process = subprocess.Popen(
                 [python, str(WORKER), f"with_{name}", str(path), str(batches)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                env=environment,
                 text=True,
             )
         self.facts = self._answer()
