@@ -19,6 +19,7 @@ from s2s.schema import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    Seed,
     Share,
     build,
     check_call,
@@ -33,7 +34,7 @@ class TokenizerConfig:
     """The sentencepiece models of a run; see `s2s.data.tokenizer`."""
 
     type: Literal["bpe", "unigram", "char", "word"]
-    vocab_size: PositiveInt  # of each model; special tokens and bytes included
+    vocab_size: Annotated[int, Bounds(low=1, high=10_000_000)]  # of each model; special tokens and bytes included
     joint: bool  # one model for both languages (needed to tie all embeddings)
     byte_fallback: bool  # unseen characters become UTF-8 bytes instead of <unk>
     sampling: Probability  # subword regularisation in training: BPE-dropout rate, or unigram sampling; 0 is off
@@ -52,7 +53,7 @@ class GrammarData:
     train_pairs: PositiveInt
     validation_pairs: PositiveInt
     test_pairs: PositiveInt  # a multiple of the number of length bins
-    grammar_seed: NonNegativeInt
+    grammar_seed: Seed
     max_length: PositiveInt | None
     tokenizer: TokenizerConfig
     longest: PositiveInt = 60  # words of the longest sentences, a multiple of 6: test has six bins of equal width
@@ -171,16 +172,20 @@ Precision = Literal["fp32", "bf16", "int8"]
 class DecodingConfig:
     name: str
     strategy: Literal["greedy", "beam", "sample"]
-    beam: PositiveInt  # beam: hypotheses kept at each step
-    length_penalty: NonNegativeFloat  # alpha: score = log-probability / ((5 + length) / 6) ** alpha (Wu et al. 2016)
+    beam: Annotated[int, Bounds(low=1, high=10_000)]  # beam: hypotheses kept at each step
+    length_penalty: Annotated[
+        float, Bounds(low=0, high=100)
+    ]  # alpha: score = log-probability / ((5 + length) / 6) ** alpha (Wu et al. 2016)
     n_best: PositiveInt  # translations of each line; sample: so many are drawn
     temperature: PositiveFloat  # sample: divides the logits
-    max_ratio: PositiveFloat  # a translation has at most max_ratio × source tokens + max_extra tokens
-    max_extra: NonNegativeInt
+    max_ratio: Annotated[
+        float, Bounds(above=0, high=1000)
+    ]  # a translation has at most max_ratio × source tokens + max_extra tokens
+    max_extra: Annotated[int, Bounds(low=0, high=1_000_000)]
     max_source: PositiveInt  # source tokens; a longer line is cut there, with a warning
     batch_tokens: PositiveInt  # source tokens, padding included, × hypotheses decoded together
     precision: Precision
-    seed: NonNegativeInt  # sample
+    seed: Seed  # sample
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ class EvaluationConfig:
     confidence: Annotated[float, Bounds(above=0, below=1)]
     tokenize: str | None  # sacrebleu's tokeniser; null takes the right one for the target language
     force: bool  # accept a tokeniser that does not fit the target language
-    seed: NonNegativeInt
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class RunConfig:
     training: TrainingConfig
     decoding: DecodingConfig
     evaluation: EvaluationConfig
-    seed: NonNegativeInt
+    seed: Seed
     device: str  # auto, cpu, cuda, cuda:1 …
     init_from: str | None  # run directory whose weights this run starts from
     trust: list[str]  # modules of the user's that the model may name

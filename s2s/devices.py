@@ -29,10 +29,12 @@ def pick_device(name: str) -> torch.device:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it has no numbers")
         torch.empty(0, device=device)
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise S2SError(f"config: device={name} is not usable here ({reason}); try device=auto") from error
     return device

@@ -26,7 +26,7 @@ def user_path(text: str | Path) -> Path:
         path = Path(text).expanduser()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise S2SError(f"cannot use {str(text)!r} as a path: {reason}; choose another") from error
     if not str(text):
@@ -178,8 +178,15 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode("utf-8"))
 
 
+def check_regular(path: Path) -> None:
+    """Raises S2SError for a pipe or device where a file of a run should be: reading it would wait for ever."""
+    if is_stream(path):
+        raise S2SError(f"{path} is not a regular file")
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Reads a file with a JSON object on each line; raises as `read_json`."""
+    check_regular(path)
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
@@ -195,6 +202,7 @@ def read_json(path: Path) -> Any:
     Raises:
         S2SError: the file is missing, truncated or not JSON.
     """
+    check_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

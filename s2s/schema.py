@@ -53,6 +53,8 @@ PositiveInt = Annotated[int, Bounds(low=1)]
 NonNegativeInt = Annotated[int, Bounds(low=0)]
 PositiveFloat = Annotated[float, Bounds(above=0)]
 NonNegativeFloat = Annotated[float, Bounds(low=0)]
+Seed = Annotated[int, Bounds(low=0, high=2**64 - 1)]  # what torch takes
+Layers = Annotated[int, Bounds(low=1, high=1000)]
 Probability = Annotated[float, Bounds(low=0, below=1)]
 Share = Annotated[float, Bounds(low=0, high=1)]
 

@@ -61,7 +61,11 @@ def run_command(name: str) -> None:
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python 3.11 and later
     if sys.stderr is None:  # closed: nobody wants to hear
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    several = any(argument in ("-m", "--multirun") for argument in sys.argv[1:])
+    sweep = ("-m", "--multirun")
+    several = any(argument in sweep for argument in sys.argv[1:])
+    sys.argv[1:] = sorted(
+        sys.argv[1:], key=lambda argument: argument not in sweep
+    )  # Hydra wants it before or after all
     sys.argv[1:] = [as_text(argument, several) for argument in sys.argv[1:]]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)
     job = _Job(name)
@@ -238,11 +242,18 @@ def as_text(override: str, several: bool = False) -> str:
     key, _, value = override.partition("=")
     options, lists = _text_options()
     if key.lstrip("+~") in lists and value.startswith("[") and value.endswith("]"):
-        items = value[1:-1].split(",") if value[1:-1] else []
-        return f"{key}=[{','.join(_quoted(item.strip()) for item in items)}]"
+        items = _items(value[1:-1]) if value[1:-1].strip() else []
+        return f"{key}=[{','.join(_quoted(item) for item in items)}]"
     if key.lstrip("+~") not in options or "=" not in override or (several and re.fullmatch(r"\w+\(.*\)", value)):
         return override
-    return f"{key}={','.join(map(_quoted, value.split(','))) if several else _quoted(value)}"
+    return f"{key}={','.join(map(_quoted, _items(value))) if several else _quoted(value)}"
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list, which commas separate; one in quotes may hold commas."""
+    found = re.findall(r"""\s*((['"])(?:\\.|(?!\2).)*\2(?=\s*(?:,|$))|[^,]*)(?:,|$)""", text, re.DOTALL)
+    items = [item.strip() for item, _ in found]
+    return items if text.rstrip().endswith(",") else items[:-1] if len(items) > 1 and not items[-1] else items
 
 
 def _quoted(value: str) -> str:

@@ -36,7 +36,7 @@ from s2s.evaluation.report.length import length_picture
 from s2s.evaluation.report.prose import SystemScores
 from s2s.evaluation.report.table import evaluation_table, precisions_table
 from s2s.evaluation.test_set import TestSet
-from s2s.files import atomic_write, print_text, read_json, user_path, write_json
+from s2s.files import atomic_write, cannot_write, print_text, read_json, user_path, write_json
 from s2s.runs import Run, changed, load
 from s2s.schema import checked
 from s2s.training.checkpoint import RunDirectory
@@ -121,7 +121,11 @@ def _own_name(run: Run, name: str, test: TestSet) -> str:
     text = hash_of_test_set(test.sources, test.references)
     path = run.directory.evaluation / f"{name}.json"
     splits = {"train", "validation", "test", *getattr(run.config.data, "tests", ())}
-    taken = name in splits or (path.exists() and read_json(path).get("test_set", {}).get("sha256") != text)
+    taken = name in splits
+    if path.exists():
+        stored = read_json(path)
+        test_set = stored.get("test_set") if isinstance(stored, dict) else None
+        taken = taken or not isinstance(test_set, dict) or test_set.get("sha256") != text
     return f"{name}-{text[:8]}" if taken else name
 
 
@@ -133,7 +137,11 @@ def evaluate_run(run: Run, name: str, test: TestSet, decoding: DecodingConfig) -
     """
     hypotheses, seconds = _decode(run, test, decoding)
     folder = run.directory.evaluation
-    (folder / f"{name}.json").unlink(missing_ok=True)  # scores never stand beside translations of another time
+    scores = folder / f"{name}.json"
+    try:
+        scores.unlink(missing_ok=True)  # scores never stand beside translations of another time
+    except OSError as error:
+        raise cannot_write(scores, error) from error
     _write_lines(folder / f"{name}.hyp", hypotheses)
     return score_run(run, name, test, decoding, hypotheses, seconds), hypotheses, seconds
 
@@ -222,4 +230,10 @@ def training_limits(directory: RunDirectory) -> dict[Side, int | None]:
     if not path.exists():
         return dict.fromkeys(SIDES)
     values = read_json(path)
-    return {"source": values["training_limit"], "reference": values["splits"]["train"]["target"]["lengths"]["max"]}
+    try:
+        source, reference = values["training_limit"], values["splits"]["train"]["target"]["lengths"]["max"]
+        if type(source) is int and type(reference) is int:
+            return {"source": source, "reference": reference}
+    except (KeyError, TypeError):
+        pass
+    raise S2SError(f"{path} is damaged: put it back, or delete it to do without the training lengths")

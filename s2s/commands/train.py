@@ -102,18 +102,14 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         group.barrier()  # the others wait for the tokeniser
         tokenizer = Tokenizer.load(directory.tokenizer)
         torch.manual_seed(config.seed)
-        try:
-            model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            raise S2SError("the model needs more memory than there is: make model.* smaller") from error
+        model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
         total, inner = count_parameters(model)
         set_recurrence(model, config.recurrence, device, config.layout)
         model.cuda_graphs = config.cuda_graphs
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
             start_from(RunDirectory(config.init_from), model, tokenizer)
+            log.info("starting from the weights of %s", config.init_from)
         data = TrainingData(
             corpus.train, tokenizer, config.training.batch_tokens, config.seed, config.training.batch_sentences
         )
@@ -208,9 +204,17 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
         return
     tokenizer = None
     if config.init_from is not None and config.data.tokenizer.path is None:
-        tokenizer = Tokenizer.load(RunDirectory(config.init_from).tokenizer)
+        other = RunDirectory(config.init_from)
+        other.load_config()  # says what is no run directory
+        tokenizer = Tokenizer.load(other.tokenizer)
     if tokenizer is None:
         tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
+    if config.init_from is not None:  # found here, what does not fit leaves no run directory behind
+        start_from(
+            RunDirectory(config.init_from),
+            build_model(config.model, tokenizer.source_size, tokenizer.target_size),
+            tokenizer,
+        )
     tokenize = tokenizer_of(config.data.target_language, config.evaluation)
     summary = summarise(corpus, tokenizer, tokenize, lambda hyp, ref: bleu(hyp, ref, tokenize).value)
     for line in summary.lines():
@@ -226,7 +230,9 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
 def check_text(corpus: Corpus, directory: RunDirectory) -> None:
     """Raises S2SError if training or validation text is not that of the run, where the run knows."""
     path = directory.path / "corpus.json"
-    known = _value(read_json(path), "splits") if path.exists() else None
+    known = _value(read_json(path), "splits") if path.exists() else {}
+    if not isinstance(known, Mapping):
+        raise S2SError(f"{path} is damaged: put it back, or choose another run_dir")
     for split in (corpus.train, corpus.validation):
         before, digest = _value(known, split.name, "pairs"), _value(known, split.name, "digest")
         if digest is not None and digest != digest_of(split):
@@ -245,7 +251,6 @@ def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> Non
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
     other.load_weights(model)
-    log.info("starting from the weights of %s", other.path)
 
 
 class Validation:

@@ -65,7 +65,13 @@ def read_pairs(files: Layout, source: str, target: str, named: bool = False) -> 
 
 
 def table_of_files(files: Layout, source: str, target: str, named: bool = False) -> Columns:
-    """The columns of `read_pairs`, from the data cache; their key there is the content of the files."""
+    """The columns of `read_pairs`, from the data cache; their key there is the content of the files.
+
+    Raises:
+        S2SError: there is no sentence pair; or as `read_pairs`.
+    """
+    if next(read_pairs(files, source, target, named), None) is None:
+        raise S2SError(f"there are no sentence pairs in {files[0]}")
     arguments = {
         "files": tuple(map(str, files)),  # `datasets` would take a list for shards
         "source": source,

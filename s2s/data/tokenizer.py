@@ -20,8 +20,9 @@ import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import sentencepiece
 
@@ -31,7 +32,8 @@ from s2s.data.columns import TextColumn
 from s2s.data.sampling import Sampler
 from s2s.data.subwords import BOS, EOS, PAD, UNK, Subwords
 from s2s.errors import S2SError
-from s2s.files import atomic_write, read_json, user_path, write_json
+from s2s.files import atomic_write, check_regular, read_json, user_path, write_json
+from s2s.schema import Probability, check_call
 
 __all__ = ["BOS", "EOS", "PAD", "UNK", "Tokenizer", "check_coverage", "train_tokenizer"]
 
@@ -49,9 +51,9 @@ class TokenizerInfo:
     """Metadata of a tokenizer folder, `tokenizer.json`."""
 
     format: int
-    type: str
+    type: Literal["bpe", "unigram", "char", "word"]
     joint: bool
-    sampling: float
+    sampling: Probability
 
 
 class Tokenizer:
@@ -115,7 +117,10 @@ class Tokenizer:
         for name, model in zip(_MODELS[self.joint], (self.source, self.target), strict=True):
             with atomic_write(folder / name, "wb") as file:
                 file.write(model.proto)
-        write_json(folder / "tokenizer.json", asdict(TokenizerInfo(FORMAT, self.type, self.joint, self.sampling)))
+        write_json(
+            folder / "tokenizer.json",
+            {"format": FORMAT, "type": self.type, "joint": self.joint, "sampling": self.sampling},
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
@@ -126,10 +131,9 @@ class Tokenizer:
         """
         path = folder / "tokenizer.json"
         values = read_json(path)
-        try:
-            info = TokenizerInfo(**values)
-        except TypeError as error:
-            raise S2SError(f"{path} does not describe a tokenizer of s2s (or one of a newer s2s)") from error
+        if not isinstance(values, dict) or check_call(TokenizerInfo, values, ""):
+            raise S2SError(f"{path} does not describe a tokenizer of s2s (or one of a newer s2s)")
+        info = TokenizerInfo(**values)
         if info.format != FORMAT:
             raise S2SError(f"{path} has format {info.format}, this s2s reads {FORMAT}: use the s2s that wrote it")
         names = _MODELS[bool(info.joint)]
@@ -271,6 +275,7 @@ def _size(proto: bytes) -> int:
 
 
 def _read_model(path: Path) -> Subwords:
+    check_regular(path)
     try:
         return Subwords(path.read_bytes(), str(path))
     except OSError as error:

@@ -129,7 +129,8 @@ class Translator:
             progress: show a bar on stderr, with the time left if the number of lines is known.
             window: number of lines read ahead, at most.
         """
-        texts = checked_lines(lines, "line")
+        _check_list(lines)
+        texts = iter(lines)
         windows = iter(lambda: list(itertools.islice(texts, window)), [])
         return self.translate_windows(windows, len(lines) if isinstance(lines, Sized) else None, progress)
 
@@ -145,7 +146,8 @@ class Translator:
         """
         n_best, offset, incomplete = self.config.n_best, 0, 0
         with tqdm(total=total, desc="translate", unit=" lines", disable=not progress) as bar:
-            for window in windows:
+            for group in windows:
+                window = list(_checked(group, "line", offset))
                 for translation in self._translate_window(window, offset, bar):
                     hypotheses = translation.hypotheses
                     incomplete += hypotheses[0].log_prob < 0 and len(hypotheses) < n_best
@@ -166,6 +168,8 @@ class Translator:
     def score_ids(self, sources: Sequence[str], targets: Sequence[Sequence[int]]) -> list[Score]:
         """As `score`, for target ids without special tokens, such as those of a hypothesis."""
         texts = list(checked_lines(sources, "source"))
+        _check_list(targets)
+        targets = [self._checked_ids(ids) for ids in targets]
         if len(texts) != len(targets):
             raise S2SError(f"cannot score {len(targets)} translations of {len(texts)} source lines: they must match")
         encoded = enumerate(self.tokenizer.encode_source(texts), 1)
@@ -186,10 +190,8 @@ class Translator:
         (text,) = checked_lines([source], "source")
         if isinstance(target, str):
             ids = self.tokenizer.encode_target(list(checked_lines([target], "target")))[0]
-        elif all(isinstance(token, int) and 0 <= token < self.tokenizer.target_size for token in target):
-            ids = list(target)
         else:
-            raise S2SError(f"target {reprlib.repr(target)} is neither a text nor ids of the target vocabulary")
+            ids = self._checked_ids(target)
         source_ids = self.tokenizer.encode_source([text])[0][: self.config.max_source]
         batch = collate([source_ids], [ids], [0])
         with self._evaluation_mode():
@@ -232,6 +234,12 @@ class Translator:
             log.warning("line %d has %d source tokens: truncated to decoding.max_source=%d", line, len(ids), limit)
         return ids[:limit]
 
+    def _checked_ids(self, ids: Sequence[int]) -> list[int]:
+        whole = isinstance(ids, Iterable) and not isinstance(ids, (str, bytes))
+        if whole and all(type(i) is int and 0 <= i < self.tokenizer.target_size for i in ids):
+            return list(ids)
+        raise S2SError(f"target {reprlib.repr(ids)} is neither a text nor ids of the target vocabulary")
+
     @contextmanager
     def _evaluation_mode(self) -> Iterator[None]:
         """Evaluation mode without gradients, in the precision of `config`; restores the previous mode."""
@@ -251,13 +259,17 @@ def checked_lines(lines: Iterable[str], what: str) -> Iterator[str]:
     Raises:
         S2SError: `lines` is one string, or an item is no text; says which.
     """
-    if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
-        raise S2SError(f"a list of lines is needed, not {reprlib.repr(lines)}: put one line in brackets, [line]")
+    _check_list(lines)
     return _checked(lines, what)
 
 
-def _checked(lines: Iterable[str], what: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
+def _check_list(lines: object) -> None:
+    if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
+        raise S2SError(f"a list of lines is needed, not {reprlib.repr(lines)}: put one line in brackets, [line]")
+
+
+def _checked(lines: Iterable[str], what: str, before: int = 0) -> Iterator[str]:
+    for number, line in enumerate(lines, before + 1):
         if not isinstance(line, str):
             raise S2SError(f"{what} {number} is {reprlib.repr(line)}, not text")
         try:

@@ -72,7 +72,20 @@ def check_model(
 
 
 def build_model(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
-    """The model of a checked `model` section, from the vocabulary sizes."""
+    """The model of a checked `model` section, from the vocabulary sizes.
+
+    Raises:
+        S2SError: its parts do not fit each other, or the memory.
+    """
+    try:
+        return _built(model, source_size, target_size)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise S2SError("config: the model needs more memory than there is: make it smaller") from error
+
+
+def _built(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
     width = model["embedding_size"]
     encoder = build(ENCODERS[model["encoder"]["type"]], {"input_size": width, **_options(model["encoder"])})
     sizes = {"input_size": width, "memory_size": encoder.output_size, "summary_size": encoder.summary_size}

@@ -30,7 +30,7 @@ from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack, StackedCell
-from s2s.schema import PositiveInt, Probability, build
+from s2s.schema import Layers, PositiveInt, Probability, build
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         *,
         cell: str,
         hidden_size: PositiveInt,
-        layers: PositiveInt,
+        layers: Layers,
         bidirectional: bool,
         dropout: Probability,
         cell_options: Mapping[str, Any] | None = None,
@@ -116,7 +116,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         *,
         cell: str,
         hidden_size: PositiveInt,
-        layers: PositiveInt,
+        layers: Layers,
         dropout: Probability,
         attention: AttentionConfig,
         cell_options: Mapping[str, Any] | None = None,

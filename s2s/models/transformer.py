@@ -29,7 +29,7 @@ from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.dot_product import DotProduct
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.positions import CosSin, Positions, rotary_positions, rotate, sinusoidal_positions
-from s2s.schema import PositiveInt, Probability
+from s2s.schema import Layers, PositiveInt, Probability
 
 Norm = Literal["pre", "post"]
 
@@ -183,7 +183,7 @@ class TransformerEncoder(Encoder, name="transformer"):
         self,
         input_size: int,
         *,
-        layers: PositiveInt,
+        layers: Layers,
         heads: PositiveInt,
         feedforward: PositiveInt,
         dropout: Probability,
@@ -263,7 +263,7 @@ class TransformerDecoder(Decoder, name="transformer"):
         memory_size: int,
         summary_size: int,
         *,
-        layers: PositiveInt,
+        layers: Layers,
         heads: PositiveInt,
         feedforward: PositiveInt,
         dropout: Probability,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 
 from s2s.code_digest import TRAINING, code_digest
 from s2s.errors import S2SError
-from s2s.files import atomic_write, cannot_write, read_json, user_path, write_json
+from s2s.files import atomic_write, cannot_write, check_regular, read_json, user_path, write_json
 from s2s.training.state import TrainingState
 from s2s.training.weights import fill, load_weights, mean_weights, model_tensors, read_info, read_tensors, write_tensors
 
@@ -91,8 +92,12 @@ class RunDirectory:
         Raises:
             S2SError: it is missing or not readable.
         """
+        check_regular(self.config)
         try:
-            config = OmegaConf.to_container(OmegaConf.load(self.config), resolve=False)  # it was saved resolved
+            text = self.config.read_text(encoding="utf-8")
+            if re.search(r"(?m)[:\-,\[{]\s+\*\w+\s*([,\]}]|$)", text):  # nested ones grow beyond any memory
+                raise S2SError(f"{self.config} has YAML aliases, which s2s never writes: put the run's own file back")
+            config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)  # it was saved resolved
         except FileNotFoundError as error:
             message = f"{self.path} is not a run directory: it has no config.yaml; name the folder of a run"
             raise S2SError(message) from error
@@ -137,7 +142,12 @@ class RunDirectory:
 
     def state_folder(self) -> Path | None:
         """Returns the folder of the valid training state, if there is one."""
-        return self.training / str(read_json(self._latest)["folder"]) if self._latest.exists() else None
+        if not self._latest.exists():
+            return None
+        latest = read_json(self._latest)
+        if not isinstance(latest, dict) or not isinstance(latest.get("folder"), str):
+            raise S2SError(f"{self._latest} is damaged: delete {self.training} and {self.weights.name} to start again")
+        return self.training / str(latest["folder"])
 
     def load_state(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState | None:
         """Restores `model` and `optimizer` from the saved training state; returns None if there is none.

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from s2s.errors import S2SError
-from s2s.files import atomic_write
+from s2s.files import atomic_write, check_regular
 
 FORMAT_VERSION = 1
 OTHER_CONFIG = "it belongs to another configuration: use the config.yaml that was beside it"
@@ -68,6 +68,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, 
 
 def read_info(path: Path) -> dict[str, Any]:
     """Returns the JSON values of a file of `write_tensors`; empty for a safetensors file of another program."""
+    check_regular(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -458,3 +458,108 @@ def test_sections_that_are_missing_are_one_line(override: str, inside: Callable[
     done = inside("train", override, "run_dir=run", cwd=tmp_path)
     assert (done.code, len(done.errors)) == (2, 1), done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------- what fresh eyes had broken
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=99999999999999999999", "data.tokenizer.vocab_size=99999999999", "model.encoder.layers=1000000000000",
+     "model.encoder.hidden_size=42354717919", "data.grammar_seed=-1", "init_from=nope", "device=meta"],
+)  # fmt: skip
+def test_values_beyond_any_use(override: str, inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("train", *SMALL, "device=cpu", override, "run_dir=run", cwd=tmp_path)
+    assert (done.code, len(done.errors)) == (2, 1), done.stderr
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["decoding.length_penalty=1e308", "decoding.max_ratio=1e300", "decoding.beam=100000", "decoding.seed=-1"],
+)
+def test_searches_that_never_end(override: str, trained: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("translate", f"run={trained}", override, cwd=tmp_path, stdin=LINE)
+    assert (done.code, len(done.errors)) == (2, 1), done.stderr
+
+
+@pytest.mark.parametrize("table", ["test.jsonl:", "test.tsv:", "test.tsv:en\tde\n", "test.json:[]", "test.csv:en,de\n"])
+def test_a_split_without_pairs(table: str, inside: Callable[..., Done], tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.tsv").write_text("en\tde\n" + "a b c d\tw x y z\n" * 20)
+    name, _, content = table.partition(":")
+    (tmp_path / name).write_text(content)
+    settings = [one for one in SMALL if not one.startswith("data.")]
+    done = inside("train", "data=multi30k", "data.path=.", *settings, "run_dir=run", cwd=tmp_path)
+    assert (done.code, len(done.errors)) == (2, 1), done.stderr
+    assert "no sentence pairs" in done.errors[0]
+
+
+def test_an_item_of_a_list_may_hold_a_comma() -> None:
+    for typed, value in (
+        ('data.tests=["a,b",c]', ["a,b", "c"]),
+        ("data.tests=[it's]", ["it's"]),
+        ("splits=['a', b ,]", ["a", "b", ""]),
+    ):
+        assert OverridesParser.create().parse_override(as_text(typed)).value() == value
+
+
+def test_a_sweep_may_be_asked_for_anywhere(inside: Callable[..., Done], tmp_path: Path) -> None:
+    done = inside("train", *SMALL_RECURRENT, "training.max_steps=1", "-m", "seed=5,6", cwd=tmp_path)
+    assert done.code in (0, None), done.stderr
+    assert len(list((tmp_path / "runs" / "grammar").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", None),
+        ("model.safetensors", None),
+        ("tokenizer/tokenizer.json", None),
+        ("config.yaml", "a: &a [x]\nb: [*a, *a]\n"),
+        ("tokenizer/tokenizer.json", '{"format": 1, "type": "zzz", "joint": false, "sampling": 0.5}'),
+        ("tokenizer/tokenizer.json", '{"format": 1, "type": "bpe", "joint": false, "sampling": "abc"}'),
+        ("corpus.json", "{}"),
+        ("corpus.json", "[]"),
+        ("evaluation/in.json", "[]"),
+        ("evaluation/in.json", '{"test_set": 5}'),
+        ("training/latest.json", "{}"),
+        ("training/latest.json", "[]"),
+    ],
+)  # fmt: skip
+def test_files_of_a_run_that_s2s_did_not_write(
+    name: str, content: str | None, copied: Path, inside: Callable[..., Done], tmp_path: Path
+) -> None:
+    """None: a pipe, which nobody writes."""
+    (copied / name).parent.mkdir(exist_ok=True)
+    (copied / name).unlink(missing_ok=True)
+    if content is None:
+        os.mkfifo(copied / name)
+    else:
+        (copied / name).write_text(content)
+    (tmp_path / "in").write_bytes(LINE)
+    if name.startswith("training"):
+        done = inside("train", *SMALL_RECURRENT, "training.max_steps=14", f"run_dir={copied}", cwd=tmp_path)
+    else:
+        done = inside("evaluate", f"run={copied}", "source=in", "reference=in", cwd=tmp_path)
+    if not name.startswith("evaluation"):  # which is made anew beside it
+        assert (done.code, len(done.errors)) == (2, 1), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_python_calls_that_mean_nothing(trained: Path) -> None:
+    for path in (5, None, b"x"):
+        with pytest.raises(S2SError):
+            s2s.load(path)  # type: ignore[arg-type]
+    for trust in ("abc", [5]):
+        with pytest.raises(S2SError, match="list of module names"):
+            s2s.load(trained, trust=trust)  # type: ignore[arg-type]
+    translator = s2s.load(trained).translator()
+    for ids in ([[99999]], [[-1]], [["x"]], 5, [5], [[True]], [b"abc"]):
+        with pytest.raises(S2SError):
+            translator.score_ids(["a"], ids)  # type: ignore[arg-type]
+    with pytest.raises(S2SError, match="line 2 is None"):
+        list(translator.translate_windows([["a"], [None]]))  # type: ignore[list-item]
+    for target in (5, None, b"abc", [True]):
+        with pytest.raises(S2SError):
+            translator.attention("a", target)  # type: ignore[arg-type]
