@@ -57,7 +57,10 @@ def _path(module: str) -> Path | None:
     if module.startswith("s2s."):
         base = PACKAGE.joinpath(*module.split(".")[1:])
         return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-    spec = None if module == "s2s" else importlib.util.find_spec(module)
+    try:
+        spec = None if module == "s2s" else importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # trusted, and not there: no cell is in it
+        return None
     return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
 
 

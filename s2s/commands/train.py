@@ -109,7 +109,8 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
             start_from(RunDirectory(config.init_from), model, tokenizer)
-            log.info("starting from the weights of %s", config.init_from)
+        if group.is_main:
+            directory.save_config(config.to_dict())  # last: it says that everything before it is there and fits
         data = TrainingData(
             corpus.train, tokenizer, config.training.batch_tokens, config.seed, config.training.batch_sentences
         )
@@ -197,10 +198,9 @@ def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
 
 
 def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
-    """Creates the run directory at the first start: tokeniser, corpus summary and configuration."""
+    """Writes tokeniser and corpus summary at the first start; later, checks that the text is the same."""
     if directory.config.exists():
         check_text(corpus, directory)
-        directory.save_config(config.to_dict())  # with what may change
         return
     tokenizer = None
     if config.init_from is not None and config.data.tokenizer.path is None:
@@ -209,12 +209,6 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
         tokenizer = Tokenizer.load(other.tokenizer)
     if tokenizer is None:
         tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
-    if config.init_from is not None:  # found here, what does not fit leaves no run directory behind
-        start_from(
-            RunDirectory(config.init_from),
-            build_model(config.model, tokenizer.source_size, tokenizer.target_size),
-            tokenizer,
-        )
     tokenize = tokenizer_of(config.data.target_language, config.evaluation)
     summary = summarise(corpus, tokenizer, tokenize, lambda hyp, ref: bleu(hyp, ref, tokenize).value)
     for line in summary.lines():
@@ -224,7 +218,6 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     limit = int(lengths_in_words(corpus.train.source, config.data.source_language).max())
     write_json(directory.path / "corpus.json", {"training_limit": limit, **summary.to_json()})
     tokenizer.save(directory.tokenizer)
-    directory.save_config(config.to_dict())  # last: it says that everything before it is there
 
 
 def check_text(corpus: Corpus, directory: RunDirectory) -> None:
@@ -251,6 +244,7 @@ def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> Non
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
     other.load_weights(model)
+    log.info("starting from the weights of %s", other.path)
 
 
 class Validation:

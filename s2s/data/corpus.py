@@ -20,7 +20,7 @@ from s2s.data.columns import Columns, Reader, TextColumn, cached_table
 from s2s.data.grammar.lexicons import Lexicon
 from s2s.data.hub import hub_reader
 from s2s.data.lengths import lengths_in_words
-from s2s.data.pairs import TABLES, Layout, Pair, find_files, read_pairs, table_of_files
+from s2s.data.pairs import TABLES, Pair, check_files, find_files, table_of_files
 from s2s.data.reading import digest
 from s2s.errors import S2SError
 
@@ -133,7 +133,8 @@ def check_corpus(config: DataConfig) -> None:
     _reader(config)
     if isinstance(config, FilesData):
         for where, key in _locations(config).values():
-            _checked_files(config, where, key)
+            files = find_files(where, config.source, config.target, key)
+            check_files(files, config.source, config.target, f"{key}={where}")
 
 
 # ------------------------------------------------------------------------------------------------------------ filtering
@@ -209,19 +210,13 @@ def _locations(config: FilesData) -> dict[str, tuple[str, str]]:
     return {**tests, "train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
 
 
-def _checked_files(config: FilesData, where: str, key: str) -> Layout:
-    """Returns the files of a split; raises S2SError if they hold no sentence pair."""
-    files = find_files(where, config.source, config.target, key)
-    if next(read_pairs(files, config.source, config.target), None) is None:
-        raise S2SError(f"{key}={where}: there are no sentence pairs in {files[0]}")
-    return files
-
-
 def _files_reader(config: FilesData) -> Reader:
     locations = _locations(config)
 
     def read(name: str) -> Columns:
-        return table_of_files(_checked_files(config, *locations[name]), config.source, config.target)
+        where, key = locations[name]
+        files = find_files(where, config.source, config.target, key)
+        return table_of_files(files, config.source, config.target, f"{key}={where}")
 
     return Reader(_tests(config), read)
 

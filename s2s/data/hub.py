@@ -42,7 +42,7 @@ def hub_reader(config: HubData) -> Reader:
     def read(name: str) -> Columns:
         split = names[name]
         if folder.is_dir() and (files := _split_files(folder, config.subset, split)):
-            return table_of_files(files, config.source, config.target, named=True)
+            return table_of_files(files, config.source, config.target, where, named=True)
         if not whole:
             whole.update(_load(config, folder if folder.is_dir() else None, where))
         if split not in whole:

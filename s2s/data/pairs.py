@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s2s.data.columns import Columns, cached_table
-from s2s.data.reading import digest, file_lines
+from s2s.data.reading import check_characters, digest, file_lines
 from s2s.errors import S2SError
 from s2s.files import user_path
 
@@ -64,14 +64,15 @@ def read_pairs(files: Layout, source: str, target: str, named: bool = False) -> 
     return itertools.chain.from_iterable(TABLES[file.suffix](file, source, target, named) for file in files)
 
 
-def table_of_files(files: Layout, source: str, target: str, named: bool = False) -> Columns:
-    """The columns of `read_pairs`, from the data cache; their key there is the content of the files.
-
-    Raises:
-        S2SError: there is no sentence pair; or as `read_pairs`.
-    """
+def check_files(files: Layout, source: str, target: str, where: str, named: bool = False) -> None:
+    """Raises S2SError, which begins with `where`, if there is no sentence pair; or as `read_pairs`."""
     if next(read_pairs(files, source, target, named), None) is None:
-        raise S2SError(f"there are no sentence pairs in {files[0]}")
+        raise S2SError(f"{where}: there are no sentence pairs in {files[0]}")
+
+
+def table_of_files(files: Layout, source: str, target: str, where: str, named: bool = False) -> Columns:
+    """The columns of `read_pairs`, from the data cache, where their key is the content; raises as `check_files`."""
+    check_files(files, source, target, where, named)
     arguments = {
         "files": tuple(map(str, files)),  # `datasets` would take a list for shards
         "source": source,
@@ -198,10 +199,7 @@ def _text(value: dict[str, object], key: str, where: str) -> str:
     text = value[key]
     if not isinstance(text, str):
         raise S2SError(f"{where}: {key!r} is {json.dumps(text, default=str)[:40]}, not text: correct or remove it")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise S2SError(f"{where}: {key!r} holds half of a surrogate pair, which is no character") from error
+    check_characters(text, f"{where}: {key!r}")
     return text
 
 

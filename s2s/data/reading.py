@@ -68,6 +68,14 @@ def decode_line(line: bytes, number: int, name: str) -> str:
     return text.removeprefix("\ufeff") if number == 1 else text
 
 
+def check_characters(text: str, where: str) -> None:
+    """Raises S2SError for half of a surrogate pair, which JSON and Python can hold and no file of text can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise S2SError(f"{where} holds half of a surrogate pair, which is no character") from error
+
+
 def arrived_lines(stream: IO[bytes], name: str, most: int) -> Iterator[list[str]]:
     """Yields the lines of a pipe in groups: all that have arrived, at most `most`, and never a group without a line.
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from s2s.config import DecodingConfig, Precision
 from s2s.data.batching import collate, pad_with_eos, token_batches
+from s2s.data.reading import check_characters
 from s2s.data.tokenizer import Tokenizer
 from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import beam_width, length_limit, search
@@ -272,10 +273,7 @@ def _checked(lines: Iterable[str], what: str, before: int = 0) -> Iterator[str]:
     for number, line in enumerate(lines, before + 1):
         if not isinstance(line, str):
             raise S2SError(f"{what} {number} is {reprlib.repr(line)}, not text")
-        try:
-            line.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise S2SError(f"{what} {number} holds half of a surrogate pair, which is no character") from error
+        check_characters(line, f"{what} {number}")
         yield line
 
 

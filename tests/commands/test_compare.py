@@ -280,6 +280,7 @@ def test_a_failing_model_stops_the_comparison(inside: Callable[..., Done], tmp_p
 
 
 @pytest.mark.usefixtures("one_by_one")
+@pytest.mark.slow
 def test_the_page_does_not_wait_for_models_of_a_stopped_comparison(inside: Callable[..., Done], tmp_path: Path) -> None:
     shared = [setting for setting in SMALL if not setting.startswith("training.max_steps")]
     # The longest training is the first one.

@@ -105,6 +105,7 @@ def test_training_returns_its_validation_score(
         assert returned.pop() == pytest.approx(scores[-1])
 
 
+@pytest.mark.slow
 def test_a_batch_is_overfitted(inside: Callable[..., Done], tmp_path: Path) -> None:
     small = ["model.embedding_size=32", "model.encoder.hidden_size=32", "model.decoder.hidden_size=48", "device=cpu"]
     small += ["training.precision=fp32"]
