@@ -83,3 +83,8 @@ def test_every_import_is_followed() -> None:
             found.add(name)
             waiting += parsed[1]
     assert set(loaded) <= found | {"s2s.errors", "s2s.version"}
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "no_such.package", "a..b", ""])
+def test_a_trusted_module_that_is_not_there_has_no_code(name: str) -> None:
+    assert code_digest("s2s.models", name) == code_digest("s2s.models")
