@@ -131,6 +131,7 @@ def inside(
         monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setenv("PYTHONSAFEPATH", "")  # a script sets it for its own process; other tests have this one, too
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path(environment["HF_HOME"]))
         capfdbinary.readouterr()
