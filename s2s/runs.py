@@ -73,7 +73,8 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> R
     Raises:
         S2SError: not a run directory, damaged, of another version, or it names an untrusted module.
     """
-    if isinstance(trust, str) or not all(isinstance(module, str) for module in trust):
+    listed = isinstance(trust, Sequence) and not isinstance(trust, (str, bytes))
+    if not listed or not all(isinstance(module, str) for module in trust):
         raise S2SError(f"trust={trust!r} must be a list of module names")
     directory = RunDirectory(path)
     values = directory.load_config()

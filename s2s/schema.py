@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,8 +199,8 @@ def _check_scalar(hint: Any, value: Any, key: str) -> list[str]:
     if hint not in words:
         return []
     fits = {
-        int: isinstance(value, int) and not isinstance(value, bool),
-        float: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value),
+        int: isinstance(value, numbers.Integral) and not isinstance(value, bool),
+        float: isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value),
         bool: isinstance(value, bool),
         str: isinstance(value, str),
     }[hint]

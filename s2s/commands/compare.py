@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from s2s.commands.compare_report import Planned, Report, evaluated, test_set
@@ -33,7 +34,7 @@ from s2s.evaluation.by_length import Evaluation
 from s2s.evaluation.scaling import read_scaling
 from s2s.files import print_text, user_path
 from s2s.runs import Run, load
-from s2s.schema import NonNegativeInt, PositiveInt, checked
+from s2s.schema import NonNegativeInt, PositiveInt, checked, nearest
 from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,10 @@ def plan(models: list[str], seeds: list[int], ladder: Mapping[str, list[str]], o
             raise S2SError(f"config: compare.py takes {instead} in place of {key}=…")
     if len(set(models)) < len(models) or not models:
         raise S2SError(f"config: models={models} must name at least one model, and each once")
+    known = GlobalHydra.instance().config_loader().get_group_options("model")
+    for name in models:
+        if name not in known:  # Hydra would also take a path
+            raise S2SError(f"config: models={name!r} is not one of: {nearest(name, known)}")
     planned = []
     for name in models:
         for seed in seeds:

@@ -1,6 +1,7 @@
 """The console of all commands: composed configuration, logging to stderr, errors as one line, exit codes.
 
-Exit codes: 0 done; 2 bad input (one line on stderr); 130 and 143 interrupted by Ctrl-C and SIGTERM; 1 a defect of s2s.
+Exit codes: 0 done; 2 bad input (one line on stderr); 130, 143 and 129 interrupted by Ctrl-C, SIGTERM and SIGHUP; 1 the
+reader of stdout went away, or a defect of s2s.
 """
 
 from __future__ import annotations
@@ -10,29 +11,36 @@ import importlib
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 from tqdm import tqdm
 
 from s2s.errors import S2SError
 from s2s.schema import keys_of_type
+from s2s.training.interrupt import ENDING
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 log = logging.getLogger(__name__)
 
-# For conf/lab.yaml: several lists as one.
-OmegaConf.register_new_resolver("joined", lambda *lists: [item for one in lists for item in one], replace=True)
+# For conf/lab.yaml: several lists as one; what is no list is checked where it is used.
+OmegaConf.register_new_resolver(
+    "joined",
+    lambda *lists: [item for one in lists for item in (one if isinstance(one, (list, ListConfig)) else [one])],
+    replace=True,
+)
 
 
 class LineFormatter(logging.Formatter):
@@ -69,6 +77,9 @@ def run_command(name: str) -> None:
     sys.argv[1:] = [as_text(argument, several) for argument in sys.argv[1:]]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)
     job = _Job(name)
+    unhandled = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores one
+    for number in unhandled:
+        signal.signal(number, _interrupt)
     try:
         main(job)()
     except (S2SError, HydraException, OmegaConfBaseException) as error:
@@ -78,15 +89,19 @@ def run_command(name: str) -> None:
     except Exception as error:
         if job.started:
             raise
-        report(_not_composed(error))
+        report(error if isinstance(error, OSError) else _not_composed(error))
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:  # where nothing has to be saved first
+    except KeyboardInterrupt as stopped:  # where nothing has to be saved first
         tqdm.write("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of stdout went away, as in `… | head`
-        sys.exit(1)
+        sys.exit(stopped.args[0] if stopped.args else INTERRUPTED)
     finally:
+        for number in unhandled:
+            signal.signal(number, signal.SIG_DFL)
         _flush_stdout()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(128 + number)  # the shells' convention
 
 
 def _flush_stdout() -> None:
@@ -124,8 +139,8 @@ class _Job:
             module = importlib.import_module(f"s2s.commands.{self.__name__}")
             command: Callable[[DictConfig], float | None] = getattr(module, self.__name__)
             return command(config)
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError:  # the reader of stdout went away, as in `… | head`
+            sys.exit(1)
         except (S2SError, HydraException, OmegaConfBaseException, OSError) as error:
             report(error)  # of the system's own errors, too: a full disk, a folder where a file should be
             if HydraConfig.get().mode == RunMode.RUN:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from typing import TextIO
 
@@ -95,14 +95,18 @@ def _start(name: str, job: Callable[[], object], threads: int) -> _Running:
     context = _context()
     errors, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(name, job, threads, sender), name=name)
-    # An ignored signal stays ignored in a new process: Ctrl-C reaches all processes of a terminal, and the jobs must
-    # hear of it once, from here, as SIGTERM.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A blocked signal stays blocked in a new process: Ctrl-C reaches all processes of a terminal, and the jobs must
+    # hear of it once, from here, as SIGTERM. They inherit this from the server, which starts at once; the first job
+    # then waits seconds for the server's imports, in which this process must hear of it.
+    resource_tracker.ensure_running()  # else the server starts it, and it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        process.start()
+        forkserver.ensure_running() if isinstance(context, ForkServerContext) else process.start()
     finally:
-        signal.signal(signal.SIGINT, before)
-        sender.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if process.pid is None:
+        process.start()
+    sender.close()
     return _Running(process, errors)
 
 
@@ -136,6 +140,7 @@ def _stop(running: Mapping[str, _Running]) -> None:
 def _run(name: str, job: Callable[[], object], threads: int, errors: connection.Connection) -> None:
     """The life of a job's process."""
     sys.stderr = NamedLines(sys.stderr, name)
+    tqdm.set_lock(threading.RLock())  # its own is one between processes, which a killed job would leave behind
     torch.set_num_threads(threads)
     handler = TqdmHandler()
     handler.setFormatter(LineFormatter())

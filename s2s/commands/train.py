@@ -39,6 +39,7 @@ from s2s.training.distributed import ProcessGroup, join_process_group, leave_pro
 from s2s.training.interrupt import Interrupted
 from s2s.training.step import Updater
 from s2s.training.trainer import Result, Trainer
+from s2s.training.weights import OTHER_CONFIG
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     tokenizer = None
     if config.init_from is not None and config.data.tokenizer.path is None:
         other = RunDirectory(config.init_from)
-        other.load_config()  # says what is no run directory
+        check_same_tokenizer(config.to_dict(), other.load_config(), other)
         tokenizer = Tokenizer.load(other.tokenizer)
     if tokenizer is None:
         tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
@@ -220,10 +221,36 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     tokenizer.save(directory.tokenizer)
 
 
+def check_same_tokenizer(ours: Mapping[str, Any], theirs: Mapping[str, Any], other: RunDirectory) -> None:
+    """Raises S2SError if a run cannot take over the tokeniser of another one; warns if its languages are others."""
+    settings = [{**(_value(config, "data", "tokenizer") or {}), "path": None} for config in (ours, theirs)]
+    differences = [
+        f"data.tokenizer.{key}={settings[1].get(key)} and not {value}"
+        for key, value in settings[0].items()
+        if settings[1].get(key) != value
+    ]
+    if differences:
+        raise S2SError(
+            f"init_from={other.path}: its tokeniser is taken over, which has {', '.join(differences)}: set the same"
+        )
+    languages = [
+        [_value(config, "data", f"{side}_language") for side in ("source", "target")] for config in (ours, theirs)
+    ]
+    if languages[0] != languages[1]:
+        (source, target), (from_source, from_target) = languages
+        log.warning(
+            "%s translates %s to %s, and its tokeniser and weights are taken over for %s to %s",
+            *(other.path, from_source, from_target, source, target),
+        )
+
+
 def check_text(corpus: Corpus, directory: RunDirectory) -> None:
-    """Raises S2SError if training or validation text is not that of the run, where the run knows."""
+    """Raises S2SError if training or validation text is not that of the run; warns if the run does not know."""
     path = directory.path / "corpus.json"
-    known = _value(read_json(path), "splits") if path.exists() else {}
+    if not path.exists():
+        log.warning("%s is missing, so it cannot be checked whether the text is that of the run so far", path)
+        return
+    known = _value(read_json(path), "splits")
     if not isinstance(known, Mapping):
         raise S2SError(f"{path} is damaged: put it back, or choose another run_dir")
     for split in (corpus.train, corpus.validation):
@@ -243,7 +270,11 @@ def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> Non
         raise S2SError(
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
-    other.load_weights(model)
+    try:
+        other.load_weights(model)
+    except S2SError as error:
+        reason = str(error).removesuffix(f": {OTHER_CONFIG}")
+        raise S2SError(f"init_from={other.path}: {reason}: set the model's options to those of that run") from error
     log.info("starting from the weights of %s", other.path)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2s.data.columns import line_values
 from s2s.data.corpus import Corpus, Split
-from s2s.data.languages import hardly_has_spaces
+from s2s.data.languages import hardly_has_spaces, identify
 from s2s.data.lengths import lengths_in_words, unit
 from s2s.data.subwords import Subwords
 from s2s.data.tokenizer import Tokenizer, check_coverage
@@ -132,8 +132,14 @@ class Summary:
             yield "BLEU ceiling: BLEU of the references after encoding and decoding by the tokenizer"
 
     def warnings(self) -> Iterator[str]:
-        """Sides that are probably of another language than the configuration says."""
+        """Sides whose language is unknown, or probably another one than the configuration says."""
         for side, key in (("source", "data.source_language"), ("target", "data.target_language")):
+            name = getattr(next(iter(self.splits.values())), side).language
+            if not identify(name).script:
+                yield (
+                    f"{key}={name} is no language that s2s knows: its words are what spaces separate, in lengths and "
+                    "BLEU; set the code of its language, such as de, zh or zho_Hans"
+                )
             found = next((one for split in self.splits.values() if (one := getattr(split, side)).without_spaces), None)
             if found is not None and found.unit == "words":
                 yield (

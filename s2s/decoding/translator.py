@@ -13,7 +13,7 @@ import itertools
 import logging
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -265,7 +265,8 @@ def checked_lines(lines: Iterable[str], what: str) -> Iterator[str]:
 
 
 def _check_list(lines: object) -> None:
-    if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
+    ordered = isinstance(lines, Iterable) and not isinstance(lines, (str, bytes, Mapping, Set))
+    if not ordered or getattr(lines, "ndim", 1) == 0:  # an array without axes says that it is iterable, and is not
         raise S2SError(f"a list of lines is needed, not {reprlib.repr(lines)}: put one line in brackets, [line]")
 
 

@@ -61,6 +61,8 @@ class RunDirectory:
         self.evaluation = self.path / "evaluation"
         self.log = self.path / "train.log"
         self._latest = self.training / "latest.json"
+        self._lock = self.training / "lock"
+        self._is_locked = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -69,7 +71,7 @@ class RunDirectory:
         Raises:
             S2SError: another process holds the lock.
         """
-        lock = FileLock(self.training / "lock", blocking=False)
+        lock = FileLock(self._lock, blocking=False)
         try:
             self.training.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -77,10 +79,17 @@ class RunDirectory:
             raise S2SError(f"another process is training in {self.path}: wait, or choose another run_dir") from error
         except OSError as error:
             raise cannot_write(self.training, error) from error
+        self._is_locked = True
         try:
             yield
         finally:
+            self._is_locked = False
             lock.release()
+
+    def _check_presence(self) -> None:
+        """Raises S2SError if the directory was removed while this process trains in it."""
+        if self._is_locked and not self._lock.exists():
+            raise S2SError(f"{self.path} was removed or renamed during training; start again with the same command")
 
     def save_config(self, config: Mapping[str, Any]) -> None:
         with atomic_write(self.config) as file:
@@ -115,6 +124,7 @@ class RunDirectory:
 
     def save_weights(self, path: Path, tensors: Mapping[str, Tensor], steps: Sequence[int]) -> None:
         """Writes weights (`model_tensors` or a mean) with the steps, configuration and code that they come from."""
+        self._check_presence()
         config = hashlib.sha256(self.config.read_bytes()).hexdigest()[:16] if self.config.exists() else ""
         trust = self.load_config().get("trust") or [] if config else []
         write_tensors(path, tensors, {"steps": list(steps), "config": config, "code": code_digest(*TRAINING, *trust)})
@@ -127,6 +137,7 @@ class RunDirectory:
 
     def save_state(self, state: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Saves `state` with the tensors of `model` and `optimizer`; the next start resumes from it."""
+        self._check_presence()
         folders = (self.training / f"step-{state.step:08d}{suffix}" for suffix in ("", "-again"))
         folder = next(path for path in folders if path != self.state_folder())
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Graceful stop of a run on Ctrl-C (SIGINT) or SIGTERM.
+"""Graceful stop of a run on Ctrl-C (SIGINT), SIGTERM, or SIGHUP (its terminal is gone).
 
 The handler records the signal, and the trainer stops at the next point where it can save. In validation, which may be
 long and changes no state, it stops at once. A second signal has its default effect.
@@ -13,6 +13,8 @@ from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -38,7 +40,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *ENDING):
                 # A signal is left alone if it is ignored on purpose (nohup) or its handler is not Python's to restore.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._previous[number] = signal.signal(number, self._handle)

@@ -1,8 +1,10 @@
 """Prefetching: a background thread builds micro-batches while the model trains on earlier ones.
 
 One thread does all work on the data, in the order of the requests, so `data` need not be thread-safe. The contents of a
-batch follow from its epoch and position, so prefetching changes no result. The thread is a daemon and does not keep the
-process alive: when a run is stopped, it may still be tokenising a whole epoch.
+batch follow from its epoch and position, so prefetching changes no result.
+
+The thread is a daemon, and `close` waits for it only for seconds: it may be tokenising a whole epoch of a large corpus.
+But it does wait, since a process that ends while a thread is inside of torch is aborted.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import torch
 from s2s.data.batching import Batch
 
 T = TypeVar("T")
+
+PATIENCE = 10.0  # seconds
 
 
 class MicroBatches(Protocol):
@@ -66,10 +70,13 @@ class Prefetcher:
 
     def close(self) -> None:
         """Ends the thread and drops what was prefetched; a later request starts another thread."""
+        for future in self._futures.values():
+            future.cancel()  # what has not begun is not begun any more
+        self._futures.clear()
         if self._thread is not None:
             self._jobs.put(None)
+            self._thread.join(PATIENCE)
             self._thread = None
-        self._futures.clear()
 
     def _build(self, epoch: int, position: int) -> Batch:
         batch = self._data.batch(epoch, position)
@@ -81,6 +88,8 @@ class Prefetcher:
         future: Future[T] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 future.set_result(job())
             except BaseException as error:  # raised again in the caller of `result`

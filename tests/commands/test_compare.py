@@ -302,7 +302,12 @@ def _begun(*_: object) -> int:
     [
         (["models=[]"], "must name at least one model"),
         (["models=[gru,gru]"], "each once"),
-        (["models=[gru,gro]"], "gro"),
+        (["models=[gru,gro]"], "models='gro' is not one of: gru, "),
+        (["models=[/gru]"], "models='/gru' is not one of: gru, "),
+        (["models=[gru,./gru]"], "models='./gru' is not one of: gru, "),
+        (["models=[../model/gru]"], "is not one of: "),
+        (['models=["gru "]'], "models='gru ' is not one of: gru, "),
+        (['models=["gru,rnn"]'], "models='gru,rnn' is not one of: "),
         (["model=gru"], "models=[…]"),
         (["models=null"], "models=None must be"),
         (["models=gru"], "models='gru' must be"),

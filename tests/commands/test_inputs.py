@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import s2s
 from s2s.errors import S2SError
+from s2s.training.callbacks import MetricsFile
 from tests.commands.conftest import CORPUS, SMALL, SMALL_RECURRENT, Done, Script
 
 LINE = b"The dog sleeps.\n"
@@ -107,6 +111,54 @@ def test_a_run_is_resumed_with_its_own_text_alone(inside: Callable[..., Done], t
         write("dev", pairs[:5])
     done = inside(*command, "training.max_steps=4", cwd=tmp_path)
     assert done.code == 0, done.stderr
+    (tmp_path / "run" / "corpus.json").unlink()
+    done = inside(*command, "training.max_steps=6", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "warning: run/corpus.json is missing, so it cannot be checked" in done.stderr
+
+
+def test_another_run_whose_tokeniser_or_weights_do_not_fit(
+    trained: Path, inside: Callable[..., Done], tmp_path: Path
+) -> None:
+    for changed, message in (
+        ("data.tokenizer.vocab_size=200", "which has data.tokenizer.vocab_size=300 and not 200: set the same"),
+        ("model.embedding_size=20", "20) in the model: set the model's options to those of that run"),
+    ):
+        done = inside("train", *SMALL_RECURRENT, changed, f"init_from={trained}", "run_dir=new", cwd=tmp_path)
+        assert (done.code, len(done.errors)) == (2, 1), done.stderr
+        assert message in done.errors[0]
+
+
+def test_a_run_directory_that_is_removed_during_training(
+    inside: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = MetricsFile.on_validation
+
+    def remove(self: MetricsFile, metrics: dict[str, Any]) -> None:
+        shutil.rmtree(tmp_path / "run")
+        real(self, metrics)
+
+    monkeypatch.setattr(MetricsFile, "on_validation", remove)
+    done = inside("train", *SMALL_RECURRENT, "run_dir=run", cwd=tmp_path)
+    assert (done.code, len(done.errors)) == (2, 1), done.stderr
+    assert "run was removed or renamed during training" in done.errors[0]
+
+
+def test_languages_that_are_unknown_or_others(inside: Callable[..., Done], tmp_path: Path) -> None:
+    """A warning, as columns may have any name, and a model may be trained on from one of other languages."""
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text("the dog sleeps\tder Hund schläft\n" * 9)
+    files = ["data=files", "data.train=train.tsv", "data.validation=dev.tsv", "data.tokenizer.vocab_size=280"]
+    settings = [*files, *(one for one in SMALL_RECURRENT if not one.startswith("data.")), "training.max_steps=1"]
+    named = ["data.source=en", "data.target=de", "data.source_language=Chinese", "data.target_language=de-AT"]
+    done = inside("train", *settings, *named, "run_dir=run", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert done.stderr.count("is no language that s2s knows") == 1
+    assert "data.source_language=Chinese is no language" in done.stderr
+    turned = ["data.source=de", "data.target=en", "init_from=run", "run_dir=turned"]
+    done = inside("train", *settings, *turned, cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "run translates Chinese to de-AT, and its tokeniser and weights are taken over for de to en" in done.stderr
 
 
 def test_a_vocabulary_of_the_same_size_is_not_the_same(
@@ -230,10 +282,16 @@ def test_python_calls_that_mean_nothing(trained: Path) -> None:
     for path in (5, None, b"x"):
         with pytest.raises(S2SError):
             s2s.load(path)  # type: ignore[arg-type]
-    for trust in ("abc", [5]):
+    for trust in ("abc", [5], None, 3, {"a"}):
         with pytest.raises(S2SError, match="list of module names"):
             s2s.load(trained, trust=trust)  # type: ignore[arg-type]
-    translator = s2s.load(trained).translator()
+    run = s2s.load(trained)
+    for lines in (np.array("x"), {"a"}, {"a": 1}, 5, None):
+        with pytest.raises(S2SError, match="a list of lines is needed"):
+            run.translate(lines)  # type: ignore[arg-type]
+    assert run.translate(np.array(["The dog sleeps."])) == run.translate(["The dog sleeps."])  # type: ignore[arg-type]
+    assert run.translator(beam=np.int64(2)).translate(["a"]) == run.translator(beam=2).translate(["a"])
+    translator = run.translator()
     for ids in ([[99999]], [[-1]], [["x"]], 5, [5], [[True]], [b"abc"]):
         with pytest.raises(S2SError):
             translator.score_ids(["a"], ids)  # type: ignore[arg-type]

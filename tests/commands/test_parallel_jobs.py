@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -13,6 +15,7 @@ import pytest
 
 from s2s.commands.parallel_jobs import run_parallel_jobs
 from s2s.errors import S2SError
+from tests.commands.conftest import hear_interrupts
 
 
 def fail(folder: Path, name: str, message: str) -> None:
@@ -54,3 +57,31 @@ def test_the_exit_code_says_which_signal_ended_a_job(number: int | None, code: i
         threading.Thread(target=stop, daemon=True).start()
     jobs = {name: partial(wait, tmp_path / "begun", number) for name in "ab"}
     assert run_parallel_jobs(jobs, 1) == code
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0])
+def test_ctrl_c_is_heard_while_the_first_job_starts(seconds: float, root: Path, tmp_path: Path) -> None:
+    """Its process waits seconds for imports; the signal goes to the whole group, as in a terminal."""
+    program = (
+        "import time\nfrom functools import partial\nfrom s2s.commands.parallel_jobs import run_parallel_jobs\n"
+        "if __name__ == '__main__':\n    print('ready', flush=True)\n"
+        "    raise SystemExit(run_parallel_jobs({'a': partial(time.sleep, 60)}, 1))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    process = subprocess.Popen(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == (130 if seconds else process.returncode), stderr.decode()
+    assert process.returncode != 0
+    assert b"leaked" not in stderr

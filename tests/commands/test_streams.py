@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.conftest import Done
+from tests.commands.conftest import Done, hear_interrupts
 
 LINE = b"The dog sleeps.\n"
 
@@ -136,3 +137,41 @@ def test_own_files_have_results_of_their_own(copied: Path, inside: Callable[...,
     for name in ("a/reference", "b/reference", "a/reference"):  # the same name for other text, and again for this
         assert inside("evaluate", f"run={copied}", f"source={name}", f"reference={name}", cwd=tmp_path).code == 0
     assert len(list((copied / "evaluation").glob("reference*.json"))) == 2
+
+
+def test_a_reader_that_goes_away(trained: Path, root: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """`translate.py … | head -1`: the end, and no traceback."""
+    (tmp_path / "in.txt").write_bytes(LINE * 20_000)
+    translate = [sys.executable, str(root / "scripts" / "translate.py"), f"run={trained}", "input=in.txt"]
+    process = subprocess.Popen(
+        [*translate, "decoding.strategy=greedy", "decoding.max_extra=1", "decoding.max_ratio=0.1"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    stderr = process.stderr.read().decode()
+    assert process.wait(60) == 1
+    assert "Traceback" not in stderr
+    assert "Error" not in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_where_nothing_has_to_be_saved(
+    number: int, code: int, trained: Path, root: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(root / "scripts" / "translate.py"), f"run={trained}"],
+        cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(LINE)
+    process.stdin.flush()
+    assert process.stdout.readline()
+    process.send_signal(number)
+    assert process.wait(30) == code
+    assert process.stderr.read().decode().splitlines()[-1] == "interrupted"

@@ -326,7 +326,7 @@ def test_fewer_translations_than_n_best_are_logged(model, tokenizer, caplog):
         (b"abc", "a list of lines is needed, not b'abc'"),
         (None, "a list of lines is needed, not None"),
         (3, "a list of lines is needed, not 3"),
-        ({"a": 1}, None),
+        ({"a": 1}, "a list of lines is needed, not {'a': 1}"),
     ],
 )
 def test_items_that_are_no_text_are_named(model, tokenizer, items, message):

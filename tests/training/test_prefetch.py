@@ -90,3 +90,18 @@ def test_no_thread_is_left() -> None:
     assert not thread.is_alive()
     assert torch.equal(prefetcher.batch(0, 0).source, first.source)  # as before
     prefetcher.close()
+
+
+def test_closing_waits_for_what_runs_and_drops_the_rest() -> None:
+    """A process that ends while a thread is inside of torch is aborted."""
+    data = RecordingData(seconds=0.2)
+    prefetcher, before = Prefetcher(data, CPU), set(threading.enumerate())
+    for position in range(4):
+        prefetcher.prefetch(0, position)
+    (thread,) = set(threading.enumerate()) - before
+    time.sleep(0.05)
+    prefetcher.close()
+    assert not thread.is_alive()
+    assert data.built == [(0, 0)]
+    assert torch.equal(prefetcher.batch(0, 2).source, ToyData().batch(0, 2).source)  # a later request starts anew
+    prefetcher.close()
