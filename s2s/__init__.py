@@ -14,12 +14,12 @@ from s2s.errors import S2SError
 from s2s.version import __version__
 
 if TYPE_CHECKING:
-    from s2s.contract import check_cell
+    from s2s.contract import check_cell, check_mixer
     from s2s.runs import Run, load
 
-__all__ = ["Run", "S2SError", "__version__", "check_cell", "load"]
+__all__ = ["Run", "S2SError", "__version__", "check_cell", "check_mixer", "load"]
 
-_MODULES = {"Run": "s2s.runs", "check_cell": "s2s.contract", "load": "s2s.runs"}
+_MODULES = {"Run": "s2s.runs", "check_cell": "s2s.contract", "check_mixer": "s2s.contract", "load": "s2s.runs"}
 
 
 def __getattr__(name: str) -> Any:

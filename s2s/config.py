@@ -212,7 +212,7 @@ class RunConfig:
     device: str  # auto, cpu, cuda, cuda:1 …
     init_from: str | None  # run directory whose weights this run starts from
     trust: list[str]  # modules of the user's that the model may name
-    recurrence: Literal["auto", "loop", "bptt", "torch"] = "auto"  # see s2s.nn.recurrent
+    recurrence: Literal["auto", "loop", "bptt", "scan", "torch"] = "auto"  # see s2s.nn.recurrent
     layout: Literal["auto", "packed", "padded"] = "auto"  # of batches in recurrent layers, see s2s.nn.recurrent
     cuda_graphs: bool = True  # on a GPU, see s2s.cuda_graphs
     deterministic: bool = False  # on a GPU, see s2s.devices.set_arithmetic

@@ -82,7 +82,7 @@ def check_call(
     ]
     names = [p.name for p in parameters]
     errors = [
-        f"unknown key {_join(where, key)} (known, nearest first: {nearest(str(key), names)})"
+        f"unknown key {_join(where, key)} (known, nearest first: {nearest(str(key), names) or 'none'})"
         for key in values
         if key not in names
     ]

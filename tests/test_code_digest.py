@@ -33,7 +33,7 @@ def digests() -> list[str]:
     ("path", "changed"),
     [
         ("nn/kernels/lstm.py", [True, True, False]),
-        ("models/transformer.py", [True, True, False]),
+        ("models/blocks.py", [True, True, False]),
         ("decoding/search.py", [False, True, False]),
         ("evaluation/bleu.py", [False, False, True]),
         ("nn/kernels/__init__.py", [True, True, False]),

@@ -95,7 +95,7 @@ def test_all_errors_are_reported_in_one_line(composed: dict[str, Any]) -> None:
         ({"model__encoder__cell_options": {"forget_byas": 1}}, "model.encoder.cell_options.forget_byas (known"),
         ({"model__encoder__cell": "thing.Cell"}, "is a class outside of s2s: add trust=[thing]"),
         ({"model__decoder__attention__type": "luong"}, "model.decoder.attention.type='luong' is not one of:"),
-        ({"model__encoder__type": "transformr"}, "type='transformr' is not one of: transformer, recurrent"),
+        ({"model__encoder__type": "block"}, "type='block' is not one of: blocks, recurrent"),
         ({"seed": True}, "seed=True must be a whole number"),
         ({"optim__betas": [0.9]}, "optim.betas=[0.9] must have 2 items"),
         ({"optim__betas": [0.9, 1.0]}, "optim.betas[1]=1.0 must be at least 0 and less than 1"),
@@ -118,8 +118,37 @@ def test_one_error(composed: dict[str, Any], changes: dict[str, Any], part: str)
         ),
         (
             ["model.decoder.positions=rotatory"],
-            "model.decoder.positions='rotatory' is not one of: rotary, sinusoidal",
+            "model.decoder.positions='rotatory' is not one of: rotary, recurrent, sinusoidal, none",
         ),
+        (
+            ["model.encoder.mixer.type=convolutoin"],
+            "model.encoder.mixer.type: unknown mixer 'convolutoin'; known, "
+            "nearest first: convolution, recurrent, self_attention",
+        ),
+        (
+            ["model/encoder/mixer=convolution", "model.encoder.mixer.kernel=0"],
+            "model.encoder.mixer.kernel=0 must be at least 1",
+        ),
+        (["+model.decoder.mixer.kernel=3"], "unknown key model.decoder.mixer.kernel (known, nearest first: none)"),
+        (
+            ["model/decoder/mixer=recurrent", "model.decoder.mixer.cell=lstn"],
+            "model.decoder.mixer.cell: unknown cell "
+            "'lstn'; known, nearest first: lstm, minlstm, rnn, sru, ssru, mingru, gru, mgu",
+        ),
+        (
+            ["model/decoder/mixer=recurrent", "model.decoder.mixer.cell=thing.Cell"],
+            "model.decoder.mixer.cell=thing.Cell is a class outside of s2s: add trust=[thing] if you trust it",
+        ),
+        (
+            ["model.decoder.mixer.type=thing.Mixer"],
+            "model.decoder.mixer.type=thing.Mixer is a class outside of s2s: add trust=[thing] if you trust it",
+        ),
+        (
+            ["model/encoder/mixer=convolution", "model.encoder.positions=rotary"],
+            "positions=rotary rotates queries and "
+            "keys, and the mixer convolution has none: use positions=sinusoidal, recurrent or none",
+        ),
+        (["~model.encoder.heads"], "model.encoder.heads is missing: the mixer self_attention needs it"),
     ],
 )
 def test_what_a_constructor_refuses_is_found_without_data(root: Path, typed: list[str], error: str) -> None:

@@ -21,13 +21,16 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s2s.benchmark.machine import gemm_rate, medians
 from s2s.dtype_choice import DTYPES, Dtype
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
 from s2s.nn.recurrent import Recurrence, RecurrentLayer, RecurrentStack
 from s2s.schema import PositiveInt
 
-BACKENDS: tuple[Recurrence, ...] = ("loop", "bptt", "torch")
+BACKENDS: tuple[Recurrence, ...] = ("loop", "bptt", "scan", "torch")
 TORCH: dict[str, Callable[..., nn.RNNBase]] = {"torch.nn.LSTM": nn.LSTM, "torch.nn.GRU": nn.GRU}
-CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {"torch.nn.LSTMCell": nn.LSTMCell, "torch.nn.GRUCell": nn.GRUCell}
+TORCH_CELLS: dict[str, Callable[..., nn.RNNCellBase]] = {
+    "torch.nn.LSTMCell": nn.LSTMCell,
+    "torch.nn.GRUCell": nn.GRUCell,
+}
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "sru": 3}
 
 
@@ -89,14 +92,14 @@ def runs_of(config: CellsConfig, setting: Setting, device: torch.device) -> dict
         options = {"batch_first": True, "bidirectional": setting.directions == 2}
         module = module_type(setting.hidden, setting.hidden, **options).to(device, DTYPES[setting.precision])
         runs[name] = _run(partial(_module_outputs, module, x, lengths, DTYPES[setting.precision]), x, module, False)
-    for name, cell_type in CELLS.items():
+    for name, cell_type in TORCH_CELLS.items():
         cells = nn.ModuleList(cell_type(setting.hidden, setting.hidden) for _ in range(setting.directions)).to(device)
         runs[name] = _run(partial(_loop_outputs, cells, x, mask), x, cells, autocast)
     return runs
 
 
 def _layer(setting: Setting, backend: Recurrence, reverse: bool, cell: str, **options: Any) -> RecurrentLayer:
-    layer = RecurrentLayer(cell_class(cell)(setting.hidden, setting.hidden, **options), reverse)
+    layer = RecurrentLayer(CELLS.find(cell)(setting.hidden, setting.hidden, **options), reverse)
     layer.recurrence = backend
     return layer
 

@@ -53,7 +53,8 @@ def model_section(shape: dict[str, Any]) -> dict[str, Any]:
     """Returns the `model` section of a shape."""
     dropout = shape["dropout"]
     if shape["type"] == "transformer":
-        part = {"type": "transformer", "dropout": dropout, "norm": "pre"}
+        part: dict[str, Any] = {"type": "blocks", "mixer": {"type": "self_attention"}, "positions": "sinusoidal"}
+        part |= {"dropout": dropout, "norm": "pre"}
         part |= {key: shape[key] for key in ("layers", "heads", "feedforward")}
         encoder, decoder, embedding = part, part, shape["size"]
     else:

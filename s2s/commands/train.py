@@ -30,7 +30,7 @@ from s2s.errors import S2SError
 from s2s.evaluation.bleu import bleu
 from s2s.evaluation.by_length import check_scoring, tokenizer_of
 from s2s.files import read_json, write_json
-from s2s.models import build_model, check_model, count_parameters, outside_module
+from s2s.models import build_model, check_model, count_parameters, outside_classes
 from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
 from s2s.training.callbacks import Callback, Progress, TensorBoard
@@ -167,9 +167,10 @@ def run_config(values: dict[str, Any]) -> RunConfig:
         S2SError: naming every error.
     """
     # A module named on the command line is the user's own, also when the same command loads the run.
-    named = [outside_module(_value(values, "model", part, "cell")) for part in ("encoder", "decoder")]
+    model = values.get("model")
+    named = [module for _, _, module in outside_classes(model if isinstance(model, dict) else {})]
     given = trusted if isinstance(trusted := values.get("trust"), list) else []
-    trust = [*given, *dict.fromkeys(module for module in named if module is not None and module not in given)]
+    trust = [*given, *dict.fromkeys(module for module in named if module not in given)]
 
     def model_errors(whole: Mapping[str, Any]) -> list[str]:
         joint = _value(whole, "data", "tokenizer", "joint")

@@ -18,7 +18,7 @@ from s2s.lab.plots import cell_style, panels, points, reference_line
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, Mean, above, all_of, below, differences, mean_over_seeds
 from s2s.lab.translation import equal_parameters, scores, size_overrides
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Initialisation(NamedTuple):
     @property
     def default(self) -> bool:
         """Whether these are the cell's own defaults."""
-        parameters = inspect.signature(cell_class(self.cell)).parameters
+        parameters = inspect.signature(CELLS.find(self.cell)).parameters
         return all(parameters[option].default == value for option, value in self.biases)
 
     def overrides(self) -> list[str]:

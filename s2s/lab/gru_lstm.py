@@ -27,7 +27,7 @@ from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, differences, mean_over_seeds
 from s2s.lab.translation import bleu, equal_parameters, hidden_sizes, size_overrides
 from s2s.models import shapes_only
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
 from s2s.runs import load
 from s2s.schema import PositiveInt, build
 from s2s.training.step import Updater
@@ -85,7 +85,7 @@ def language_models(settings: LanguageSettings) -> dict[str, tuple[str, Language
 def layer_parameters(cell: str, inputs: int, hidden: int) -> int:
     """Parameters of a recurrent layer."""
     with shapes_only():
-        return sum(parameter.numel() for parameter in cell_class(cell)(inputs, hidden).parameters())
+        return sum(parameter.numel() for parameter in CELLS.find(cell)(inputs, hidden).parameters())
 
 
 def language_score(data: Mapping[str, Any], cell: str, settings: LanguageSettings, seed: int) -> float:

@@ -26,7 +26,7 @@ from s2s.data.corpus import Split, load_corpus
 from s2s.data.ids import cached_ids
 from s2s.data.tokenizer import train_tokenizer
 from s2s.lab.fit import Recipe, fit, seeded
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
 from s2s.nn.loss import projected_cross_entropy
 from s2s.nn.recurrent import RecurrentLayer
 from s2s.schema import PositiveInt
@@ -72,7 +72,7 @@ class LanguageModel(nn.Module):
     def __init__(self, cell: str, vocabulary: int, embedding: int, hidden: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
-        self.layer = RecurrentLayer(cell_class(cell)(embedding, hidden))
+        self.layer = RecurrentLayer(CELLS.find(cell)(embedding, hidden))
         self.output = nn.Linear(self.layer.cell.output_size, vocabulary)
 
     def forward(self, batch: Batch) -> tuple[Tensor, int]:

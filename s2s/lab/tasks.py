@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
 from s2s.nn.recurrent import RecurrentLayer
 
 SYMBOLS = 8  # candidates for the first symbol, and as many distractors
@@ -29,7 +29,7 @@ class SequenceModel(nn.Module):
 
     def __init__(self, cell: str, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.layer = RecurrentLayer(cell_class(cell)(inputs, hidden))
+        self.layer = RecurrentLayer(CELLS.find(cell)(inputs, hidden))
         self.output = nn.Linear(self.layer.cell.output_size, outputs)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,10 +32,9 @@ from s2s.lab.fit import Recipe, fit, seeded
 from s2s.lab.plots import CELLS, DOTTED, cell_style, note, panels, series_style
 from s2s.lab.runner import JobRunner
 from s2s.lab.statistics import MIN_SEEDS, above, all_of, mean_over_seeds
+from s2s.models.blocks import BlockEncoder
 from s2s.models.interface import Encoder, Memory
 from s2s.models.recurrent import RecurrentEncoder
-from s2s.models.transformer import TransformerEncoder
-from s2s.nn.positions import sinusoidal_positions
 from s2s.schema import PositiveInt
 
 BAG, NO_POSITIONS, TRANSFORMER = "bag of words", "transformer without positions", "transformer"
@@ -69,8 +68,15 @@ class SubjectClassifier(nn.Module):
         self.name, size = name, hidden
         self.embedding = nn.Embedding(words, hidden)
         if name in (NO_POSITIONS, TRANSFORMER):
-            self.encoder: Encoder = TransformerEncoder(
-                hidden, layers=1, heads=HEADS, feedforward=2 * hidden, dropout=0.0, norm="pre"
+            self.encoder: Encoder = BlockEncoder(
+                hidden,
+                mixer={"type": "self_attention"},
+                layers=1,
+                heads=HEADS,
+                feedforward=2 * hidden,
+                dropout=0.0,
+                norm="pre",
+                positions="none" if name == NO_POSITIONS else "sinusoidal",
             )
         elif name != BAG:
             self.encoder = RecurrentEncoder(
@@ -83,8 +89,6 @@ class SubjectClassifier(nn.Module):
 
     def memory(self, embedded: Tensor) -> Memory:
         """(B, T, E) -> the encoder's memory."""
-        if self.name == NO_POSITIONS:  # cancels the position vectors that the encoder adds
-            embedded = embedded - sinusoidal_positions(0, embedded.size(1), embedded)
         return self.encoder(embedded, torch.ones(embedded.shape[:2], dtype=torch.bool))  # type: ignore[no-any-return]
 
     def encode(self, sentences: Tensor) -> Tensor:

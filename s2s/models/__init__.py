@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from s2s.errors import S2SError
-from s2s.models import recurrent, transformer  # noqa: F401  (they register themselves)
+from s2s.models import blocks, recurrent  # noqa: F401  (they register themselves)
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
 from s2s.models.seq2seq import EncoderDecoder, Tie
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
+from s2s.nn.mixers import MIXERS
 from s2s.nn.recurrent import Recurrence, check_recurrence
 from s2s.schema import PositiveInt, Probability, build, check_call, nearest
 
@@ -50,9 +51,9 @@ def check_model(
     errors = check_call(ModelConfig, model, "model")
     if not errors:
         errors += [
-            f"model.{side}.cell={model[side]['cell']} is a class outside of s2s: add trust=[{module}] if you trust it"
-            for side in ("encoder", "decoder")
-            if (module := outside_module(model[side].get("cell"))) is not None and module not in trust
+            f"{key}={name} is a class outside of s2s: add trust=[{module}] if you trust it"
+            for key, name, module in outside_classes(model)
+            if module not in trust
         ]
     if errors:
         return errors
@@ -118,9 +119,17 @@ class _NoInitialisation(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def outside_module(cell: object) -> str | None:
-    """The module of a cell named `module.Class`; None for the name of a registered cell."""
-    return cell.rpartition(".")[0] if isinstance(cell, str) and "." in cell else None
+def outside_classes(model: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Key, name and module of each cell and mixer of a `model` section that is named `module.Class`."""
+    for side in ("encoder", "decoder"):
+        section = model.get(side)
+        section = section if isinstance(section, Mapping) else {}
+        mixer = section.get("mixer")
+        mixer = mixer if isinstance(mixer, Mapping) else {}
+        names = {"cell": section.get("cell"), "mixer.type": mixer.get("type"), "mixer.cell": mixer.get("cell")}
+        for key, name in names.items():
+            if isinstance(name, str) and "." in name:
+                yield f"model.{side}.{key}", name, name.rpartition(".")[0]
 
 
 def _options(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,15 +141,35 @@ def _check_side(registry: Mapping[str, Any], section: Mapping[str, Any], where: 
     if kind not in registry:
         return [f"{where}.type={kind!r} is not one of: {nearest(kind, list(registry))}"]
     errors = check_call(registry[kind], _options(section), where, skip=("self", *sizes))
-    if "cell" in inspect.signature(registry[kind]).parameters and isinstance(section.get("cell"), str):
-        try:
-            cell = cell_class(section["cell"])
-        except S2SError as error:
-            return [*errors, f"{where}.cell: {error}"]
-        options = section.get("cell_options") or {}
-        if isinstance(options, Mapping):  # otherwise reported above
-            errors += check_call(cell, options, f"{where}.cell_options", skip=("input_size", "hidden_size"))
+    errors += _check_cell(registry[kind], section, where)
+    mixer = section.get("mixer")
+    if "mixer" in inspect.signature(registry[kind]).parameters and isinstance(mixer, Mapping):
+        errors += _check_mixer(mixer, f"{where}.mixer")
     return errors
+
+
+def _check_mixer(section: Mapping[str, Any], where: str) -> list[str]:
+    try:
+        mixer = MIXERS.find(str(section.get("type")))
+    except S2SError as error:
+        return [f"{where}.type: {error}"]
+    from_side = ("size", "causal", "rotary", *(() if "heads" in section else ("heads",)))
+    errors = check_call(mixer, _options(section), where, skip=from_side)
+    return errors + _check_cell(mixer, section, where)
+
+
+def _check_cell(owner: type[Any], section: Mapping[str, Any], where: str) -> list[str]:
+    """Errors of a cell and its options in the section of an encoder, decoder or mixer."""
+    if "cell" not in inspect.signature(owner).parameters or not isinstance(section.get("cell"), str):
+        return []
+    try:
+        cell = CELLS.find(section["cell"])
+    except S2SError as error:
+        return [f"{where}.cell: {error}"]
+    options = section.get("cell_options") or {}
+    if not isinstance(options, Mapping):  # reported with the owner's options
+        return []
+    return check_call(cell, options, f"{where}.cell_options", skip=("input_size", "hidden_size"))
 
 
 def count_parameters(model: Seq2Seq) -> tuple[int, int]:

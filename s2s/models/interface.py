@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from s2s.data.batching import Batch
+from s2s.nn.mixers import Kind
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,14 @@ class Encoder(nn.Module):
     Attributes:
         output_size: D of the memory's values.
         summary_size: D of its summary.
+        mixes: how information travels between the source positions.
         takes_lengths: whether `forward` has a third argument, the sentence lengths if known on the CPU (list of B, or
             None): reading them from the mask makes the CPU wait for a GPU.
     """
 
     output_size: int
     summary_size: int
+    mixes: Kind = "other"
     takes_lengths: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str) -> None:
@@ -105,12 +108,13 @@ class Decoder(nn.Module):
 
     Attributes:
         output_size: D of the hidden vectors that the output layer reads.
-        reads: its access to the source: `fixed` (a fixed-length context vector), `attention`, or `self-attention`
-            (attention without recurrence). Figures group systems by it.
+        reads: its access to the source: `fixed` (a fixed-length context vector) or `attention`.
+        mixes: how information travels between the target positions.
     """
 
     output_size: int
-    reads: Literal["fixed", "attention", "self-attention"]
+    reads: Literal["fixed", "attention"]
+    mixes: Kind = "other"
 
     def __init_subclass__(cls, name: str) -> None:
         super().__init_subclass__()
@@ -175,8 +179,13 @@ class Seq2Seq(nn.Module):
         raise NotImplementedError
 
     @property
-    def reads(self) -> str:
+    def reads(self) -> Literal["fixed", "attention"]:
         """See `Decoder.reads`."""
+        raise NotImplementedError
+
+    @property
+    def mixes(self) -> tuple[Kind, Kind]:
+        """How information travels between the positions of the source, and of the target."""
         raise NotImplementedError
 
     @property

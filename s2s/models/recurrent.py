@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, Memory
 from s2s.nn.attention import AttentionCell, AttentionMemory, BahdanauAttention
-from s2s.nn.cells import cell_class
+from s2s.nn.cells import CELLS
 from s2s.nn.dropout import Dropout
 from s2s.nn.kernels.attention import Query
 from s2s.nn.kernels.stepping import State
@@ -64,6 +64,7 @@ class RecurrentEncoder(Encoder, name="recurrent"):
     """A stack of recurrent layers over the source."""
 
     takes_lengths = True
+    mixes = "recurrence"
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class RecurrentEncoder(Encoder, name="recurrent"):
         cell_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        cell_type, levels, size = cell_class(cell), [], input_size
+        cell_type, levels, size = CELLS.find(cell), [], input_size
         for _ in range(layers):
             options = {"input_size": size, "hidden_size": hidden_size, **(cell_options or {})}
             cells = [build(cell_type, options) for _ in range(1 + bidirectional)]
@@ -107,6 +108,8 @@ class RecurrentDecoder(Decoder, name="recurrent"):
     and the attention step together as one `AttentionCell`. Otherwise the layers run over all target time, and then
     attention over all their states.
     """
+
+    mixes = "recurrence"
 
     def __init__(
         self,
@@ -138,7 +141,7 @@ class RecurrentDecoder(Decoder, name="recurrent"):
         self.reads = "fixed" if self.bahdanau is None else "attention"
 
         cells = [
-            build(cell_class(cell), {"input_size": size, "hidden_size": hidden_size, **(cell_options or {})})
+            build(CELLS.find(cell), {"input_size": size, "hidden_size": hidden_size, **(cell_options or {})})
             for size in (input_size + context_inputs, *[hidden_size] * (layers - 1))
         ]
         if self.bahdanau is not None and query is not None and context_inputs:

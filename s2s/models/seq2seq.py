@@ -20,6 +20,7 @@ from s2s.data.subwords import PAD
 from s2s.models.interface import Decoder, DecodeState, Encoder, Gates, LossSums, Seq2Seq
 from s2s.nn.dropout import Dropout
 from s2s.nn.loss import projected_cross_entropy, token_log_probs
+from s2s.nn.mixers import Kind
 
 Tie = Literal["none", "output", "all"]
 
@@ -97,8 +98,12 @@ class EncoderDecoder(Seq2Seq):
         }
 
     @property
-    def reads(self) -> str:
+    def reads(self) -> Literal["fixed", "attention"]:
         return self.decoder.reads
+
+    @property
+    def mixes(self) -> tuple[Kind, Kind]:
+        return self.encoder.mixes, self.decoder.mixes
 
     def _teacher_forcing(self, batch: Batch) -> Tensor:
         """(B, T, D) hidden vectors with the reference as the decoder's input."""

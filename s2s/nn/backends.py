@@ -2,6 +2,7 @@
 
 - `loop`: a Python loop over `Cell.step`, differentiated by autograd. Every cell has it.
 - `bptt`: a kernel with a hand-derived backward pass, see `s2s.nn.kernels`.
+- `scan`: all steps in a number of operations logarithmic in their number; cells that are linear in their state.
 - `torch`: torch's fused function, cuDNN on a GPU.
 
 A cell names one `Backend`: its kernel with the parameters in the kernel's order, the equivalent torch function, and the
@@ -83,6 +84,14 @@ class Backend:
             state = cell.step(rows, tuple(s[: len(rows)] for s in state), *memory)
             states.append(state)
         return tuple(torch.cat(tensors) for tensors in zip(*states, strict=True))
+
+    def has_scan(self, cell: Cell) -> bool:
+        """Whether the cell has `scan`."""
+        return False
+
+    def scan(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int]) -> State:
+        """`sequence` as a scan."""
+        raise NotImplementedError
 
     def advance(self, cell: Cell, x: Tensor, state: State, *memory: Any) -> State:
         """One step from the unprojected input (B, I), for search."""

@@ -29,14 +29,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2s.errors import S2SError
 from s2s.nn import backends
 from s2s.nn.backends import Backend
 from s2s.nn.kernels.stepping import State, tanh
-from s2s.schema import nearest
-from s2s.user_modules import import_user_module
+from s2s.nn.registry import Registry
 
-CELLS: dict[str, type[Cell]] = {}
+CELLS: Registry[Cell] = Registry("cell", "s2s.nn.cells.Cell")
 
 RecurrentInit = Literal["glorot", "orthogonal"]
 
@@ -63,10 +61,7 @@ class Cell(nn.Module):
         if "step" in vars(cls) and "backend" not in vars(cls):
             cls.backend = backends.LOOP  # another step needs another kernel
         if name is not None:
-            names = [f"{one.__module__}.{one.__qualname__}" for one in (CELLS.setdefault(name, cls), cls)]
-            if names[0] != names[1]:  # the same name is a class that was edited and defined again
-                raise S2SError(f"cell {name!r} is {names[0]} already: choose another name")
-            CELLS[name] = cls
+            CELLS.register(name, cls)
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -94,7 +89,7 @@ class Cell(nn.Module):
         return {}
 
 
-def _draw(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
+def draw_weight(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:
     """An initial weight (gates · hidden, inputs), each gate's block drawn separately."""
     weight = torch.empty(gates * hidden, inputs)
     if not weight.is_meta:  # `shapes_only`: no QR decomposition
@@ -119,8 +114,8 @@ class _BuiltInCell(Cell):
         self, input_size: int, hidden_size: int, biases: Collection[float], recurrent_init: RecurrentInit
     ) -> None:
         super().__init__(input_size, hidden_size)
-        self.weight_ih = _draw(len(biases), hidden_size, input_size)
-        self.weight_hh = _draw(len(biases), hidden_size, hidden_size, recurrent_init)
+        self.weight_ih = draw_weight(len(biases), hidden_size, input_size)
+        self.weight_hh = draw_weight(len(biases), hidden_size, hidden_size, recurrent_init)
         self.bias = nn.Parameter(torch.tensor(list(biases)).repeat_interleave(hidden_size))
 
     def project(self, x: Tensor) -> Tensor:
@@ -304,8 +299,8 @@ class SRU(Cell, name="sru"):
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 3.0) -> None:
         super().__init__(input_size, hidden_size)
-        self.weight_ih = _draw(3, hidden_size, input_size)
-        self.weight_skip = None if input_size == hidden_size else _draw(1, hidden_size, input_size)
+        self.weight_ih = draw_weight(3, hidden_size, input_size)
+        self.weight_skip = None if input_size == hidden_size else draw_weight(1, hidden_size, input_size)
         self.weight_c = nn.Parameter(torch.zeros(2 * hidden_size))
         self.bias = nn.Parameter(torch.tensor([forget_bias, 0.0]).repeat_interleave(hidden_size))
 
@@ -329,19 +324,3 @@ class SRU(Cell, name="sru"):
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         candidate, f, r, _ = self._activations(gx, state[1])
         return {"forget": f, "reset": r, "candidate": candidate}
-
-
-def cell_class(name: str) -> type[Cell]:
-    """The cell registered under `name`, or the class at `module.Class`; raises S2SError if there is none."""
-    if name in CELLS:
-        return CELLS[name]
-    module, _, class_name = name.rpartition(".")
-    if not module:
-        raise S2SError(f"unknown cell {name!r}; known, nearest first: {nearest(name, list(CELLS))}")
-    try:
-        cell = getattr(import_user_module(module), class_name, None)
-    except S2SError as error:
-        raise S2SError(f"cell {name}: {error}") from error
-    if not (isinstance(cell, type) and issubclass(cell, Cell)):
-        raise S2SError(f"cell {name}: {module} has no class {class_name} that derives from s2s.nn.cells.Cell")
-    return cell

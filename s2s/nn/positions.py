@@ -1,5 +1,8 @@
 """Position encodings, which tell a network without recurrence the order of the words.
 
+Recurrent (Neishi & Yoshinaga 2019, section 3.2): a recurrent layer, here a GRU, reads the embeddings before the first
+block; see `s2s.models.blocks`.
+
 Sinusoidal (Vaswani et al. 2017, section 3.5): a vector for each position m is added to the embedding of width E,
 
     PE(m, 2i) = sin(m ω_i),  PE(m, 2i + 1) = cos(m ω_i),    ω_i = 10000^(-2i/E)
@@ -23,7 +26,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Positions = Literal["sinusoidal", "rotary"]
+Positions = Literal["none", "sinusoidal", "rotary", "recurrent"]
 BASE = 10000.0
 
 
@@ -34,7 +37,7 @@ class CosSin(NamedTuple):
     sin: Tensor
 
 
-def sinusoidal_positions(start: int, length: int, like: Tensor) -> Tensor:
+def sinusoidal_positions(start: int | Tensor, length: int, like: Tensor) -> Tensor:
     """Position vectors (length, E) of positions start … start + length - 1; E and dtype of `like` (…, E)."""
     width = like.size(-1)
     angle = _angles(start, length, width, like)
@@ -54,9 +57,9 @@ def rotate(x: Tensor, cos_sin: CosSin) -> Tensor:
     return torch.stack(pairs, dim=-1).flatten(-2).to(x.dtype)
 
 
-def _angles(start: int, length: int, width: int, like: Tensor) -> Tensor:
+def _angles(start: int | Tensor, length: int, width: int, like: Tensor) -> Tensor:
     """m ω_i, (length, ⌈width / 2⌉), in float64, as m may be large; on the CPU if the device has no float64."""
     device = torch.device("cpu") if like.device.type == "mps" else like.device
-    position = torch.arange(start, start + length, device=device, dtype=torch.float64).unsqueeze(1)
+    position = (torch.arange(length, device=device, dtype=torch.float64) + start).unsqueeze(1)
     even = torch.arange(0, width, 2, device=device, dtype=torch.float64)
     return position * torch.exp(-math.log(BASE) * even / width)

@@ -6,10 +6,10 @@ output and no final state, whatever it contains. A reversed layer reads each seq
 The batch is packed (`s2s.nn.packing`) in the order of reading. The input projection of all steps is one matrix
 multiplication, the steps run over the rows of each step, and the outputs are unpacked.
 
-`recurrence` selects the backend (`s2s.nn.backends`): `loop`, `bptt` or `torch`. On a GPU `auto` is torch's function
-(cuDNN) where it has the cell: `rnn`, `lstm`, and `gru` with reset=after, without attention inside the step. Else it is
-the cell's kernel, on a CPU the fastest of the three for every cell, size, dtype and direction measured
-(results/README.md), and the loop for a cell without one.
+`recurrence` selects the backend (`s2s.nn.backends`): `loop`, `bptt`, `scan` or `torch`. On a GPU `auto` is torch's
+function (cuDNN) where it has the cell: `rnn`, `lstm`, and `gru` with reset=after, without attention inside the step; or
+the scan of a cell that is linear in its state. Else it is the cell's kernel, on a CPU the fastest for every cell, size,
+dtype and direction measured (results/README.md), and the loop for a cell without one.
 
 `layout` is `packed`, without padding, or `padded`. `auto` is packed on a CPU. On a GPU, whose time for a step hardly
 depends on the number of rows, it is padded if at least three quarters of the batch are real tokens, or if only the GPU
@@ -36,7 +36,7 @@ from s2s.nn.packing import Packing
 
 log = logging.getLogger(__name__)
 
-Recurrence = Literal["auto", "loop", "bptt", "torch"]
+Recurrence = Literal["auto", "loop", "bptt", "scan", "torch"]
 Layout = Literal["auto", "packed", "padded"]
 
 DENSE = 0.75  # share of real elements from which a GPU uses the padded layout
@@ -64,13 +64,16 @@ class RecurrentLayer(nn.Module):
     def select_backend(self, device: torch.device) -> tuple[Recurrence, str]:
         """The backend on this device, never `auto`, and the reason for it."""
         has_kernel = self.cell.backend.has_kernel(self.cell)
+        has_scan = self.cell.backend.has_scan(self.cell)
         in_torch = self.cell.backend.in_torch(self.cell)
         if self.recurrence == "loop" or (self.recurrence == "bptt" and has_kernel):
             return self.recurrence, "as configured"
-        if self.recurrence == "torch" and in_torch:
-            return "torch", "as configured"
+        if (self.recurrence == "torch" and in_torch) or (self.recurrence == "scan" and has_scan):
+            return self.recurrence, "as configured"
         if device.type == "cuda" and in_torch:
             return "torch", "cuDNN" if fused.in_cudnn(torch.bfloat16, device) else "cuDNN, in fp32: it has no bf16 here"
+        if device.type == "cuda" and has_scan:
+            return "scan", "the cell is linear in its state"
         if has_kernel:
             reason = "fastest on a CPU" if device.type == "cpu" else "torch has no function for this cell"
             return "bptt", f"hand-derived backward pass, {reason}"
@@ -116,7 +119,8 @@ class RecurrentLayer(nn.Module):
         if name == "torch":
             return self._run_torch(x, packing, state, context)
         gx, initial = self._project_and_init(x, packing, state, context)
-        run = self.cell.backend.loop if name == "loop" else self.cell.backend.sequence
+        backend = self.cell.backend
+        run = {"loop": backend.loop, "bptt": backend.sequence, "scan": backend.scan}[name]
         states = run(self.cell, gx, packing.first(initial), packing.batch_sizes, *memory)
         return packing.unpack(states[0]), packing.final(states, initial)
 

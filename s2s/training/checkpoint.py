@@ -43,8 +43,7 @@ MAY_CHANGE = (
     *("device", "recurrence", "layout", "cuda_graphs", "deterministic", "tf32", "decoding", "evaluation", "trust"),
 )
 # Values of keys that the configuration of an older run does not have.
-OLDER: dict[str, Any] = {f"model.{side}.positions": "sinusoidal" for side in ("encoder", "decoder")}
-OLDER |= {"data.longest": 60, "data.lexicon": "full"}
+OLDER: dict[str, Any] = {"data.longest": 60, "data.lexicon": "full"}
 
 
 class RunDirectory:
@@ -116,7 +115,7 @@ class RunDirectory:
             raise S2SError(f"{self.config} is not valid YAML: {error}") from error
         if not isinstance(config, dict):
             raise S2SError(f"{self.config} must hold keys and values, and holds a {type(config).__name__}")
-        return {str(key): value for key, value in config.items()}
+        return _current({str(key): value for key, value in config.items()})
 
     def checkpoint(self, step: int) -> Path:
         """Returns the path of the checkpoint of this step, which is kept for averaging."""
@@ -236,6 +235,17 @@ def config_differences(saved: Mapping[str, Any], new: Mapping[str, Any]) -> list
         if old_values.get(key, missing) != new_values.get(key, missing)
         and not any(f"{key}.".startswith(f"{prefix}.") for prefix in MAY_CHANGE)
     ]
+
+
+def _current(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration in today's names: a Transformer's encoder and decoder had no mixer once."""
+    model = config.get("model")
+    model = model if isinstance(model, dict) else {}
+    for side in ("encoder", "decoder"):
+        section = model.get(side)
+        if isinstance(section, dict) and section.get("type") == "transformer":
+            model[side] = {"positions": "sinusoidal", **section, "type": "blocks", "mixer": {"type": "self_attention"}}
+    return config
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

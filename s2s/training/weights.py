@@ -8,6 +8,7 @@ the file has the same ties by construction, so loading the one tensor sets them 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     info = read_info(path)
     try:
-        return safetensors.torch.load_file(path), info
+        return {_current(name): tensor for name, tensor in safetensors.torch.load_file(path).items()}, info
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _current(name: str) -> str:
+    """The name of a tensor today, from the one that a Transformer's had when it had no mixer."""
+    name = re.sub(r"\b((?:en|de)coder\.layers\.\d+\.)(?:self_)?attention\.", r"\1mixer.attention.", name)
+    return re.sub(r"\b((?:en|de)coder\.layers\.\d+\.)around_(?:attention|self)\.", r"\1around_mixer.", name)
 
 
 def _unreadable(path: Path, error: Exception) -> S2SError:

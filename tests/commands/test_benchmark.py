@@ -106,6 +106,7 @@ def test_cells(measure: Measure) -> None:
     assert [row["precision"] for row in content["rows"]] == ["fp32", "bf16"]
     both = ["rnn loop", "rnn bptt", "rnn torch", "lstm loop", "lstm bptt", "lstm torch", "gru loop", "gru bptt"]
     both += ["gru-after loop", "gru-after bptt", "gru-after torch", "mgu loop", "mgu bptt", "sru loop", "sru bptt"]
+    both += [f"{cell} {backend}" for cell in ("ssru", "mingru", "minlstm") for backend in ("loop", "bptt", "scan")]
     for row in content["rows"]:
         assert list(row["seconds"]) == [*both, *(f"torch.nn.{name}" for name in ("LSTM", "GRU", "LSTMCell", "GRUCell"))]
         assert all(seconds > 0 for seconds in row["seconds"].values())

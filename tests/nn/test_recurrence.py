@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 IN_TORCH: list[tuple[str, dict[str, Any]]] = [("rnn", {}), ("lstm", {}), ("gru", {"reset": "after"})]
+LINEAR: list[tuple[str, dict[str, Any]]] = [("ssru", {}), ("mingru", {}), ("minlstm", {})]
 
 
 class Own(RNN):
@@ -44,8 +45,8 @@ def _layer(cell: Cell, recurrence: Recurrence, reverse: bool = False) -> Recurre
 
 @settings(max_examples=40, deadline=None)
 @given(
-    cell_options=st.sampled_from(IN_TORCH),
-    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=5),
+    cell_options=st.sampled_from(IN_TORCH + LINEAR),
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=5),
     masked=st.booleans(),
     reverse=st.booleans(),
     with_state=st.booleans(),
@@ -74,8 +75,10 @@ def test_backends_agree(
     state = tuple(torch.randn(batch, 4, requires_grad=True) for _ in range(cell.num_states)) if with_state else None
     inputs = [x, *(state or ()), *cell.parameters(), *([] if context is None else [context])]
     results = []
-    for recurrence in ("loop", "bptt", "torch"):
-        outputs, final = _layer(cell, recurrence, reverse)(x, mask, state, context=context)
+    for recurrence in ("loop", "bptt", "scan" if cell_options in LINEAR else "torch"):
+        layer = _layer(cell, recurrence, reverse)  # type: ignore[arg-type]
+        assert layer.select_backend(CPU) == (recurrence, "as configured")
+        outputs, final = layer(x, mask, state, context=context)
         weights = torch.linspace(1, 2, outputs.numel()).view_as(outputs)
         total = x.sum() + (outputs * weights).sum() + sum((f * f).sum() for f in final)
         gradients = torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
@@ -112,6 +115,7 @@ def test_auto_selects_an_available_backend() -> None:
         }.items()
     }
     fused, kernel, looped = ("bptt", "torch"), ("bptt", "bptt"), ("loop", "loop")
+    assert backends.pop("ssru") == backends.pop("mingru") == backends.pop("minlstm") == ("bptt", "scan")
     assert backends.pop("rnn") == backends.pop("lstm") == backends.pop("gru, reset after") == fused
     assert [backends.pop(name) for name in ("gru", "mgu", "sru", "lstm without a gate", "attention")] == [kernel] * 5
     assert backends.pop("attention with feeding") == kernel

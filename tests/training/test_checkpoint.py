@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import errno
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 from s2s.errors import S2SError
 from s2s.training.checkpoint import RunDirectory, config_differences
 from s2s.training.weights import load_weights, mean_weights, model_tensors, read_info, write_tensors
+from tests.models import contract
 from tests.training.toy import ToyModel, make_trainer
 
 
@@ -148,12 +150,42 @@ def test_keys_that_may_change_on_resume() -> None:
 
 
 def test_a_key_that_an_older_run_does_not_have() -> None:
-    old = {"model": {"encoder": {"type": "transformer"}}}
-    same = {"model": {"encoder": {"type": "transformer", "positions": "sinusoidal"}}}
-    other = {"model": {"encoder": {"type": "transformer", "positions": "rotary"}}}
+    old, same, other = {"data": {"size": 1}}, {"data": {"size": 1, "longest": 60}}, {"data": {"size": 1, "longest": 30}}
     assert config_differences(old, same) == []
     assert config_differences(old, old) == []
-    assert config_differences(old, other) == ["model.encoder.positions: sinusoidal → rotary"]
+    assert config_differences(old, other) == ["data.longest: 60 → 30"]
+
+
+@pytest.mark.parametrize("positions", [None, "sinusoidal", "rotary"])
+def test_a_transformer_from_before_there_were_mixers(tmp_path: Path, positions: str | None) -> None:
+    """Its configuration and weights load under their names of today."""
+    sections = contract.transformer(norm="post", positions=positions or "sinusoidal")
+    directory = RunDirectory(tmp_path)
+    old = copy.deepcopy(sections)
+    for side in ("encoder", "decoder"):
+        del old[side]["mixer"]
+        old[side]["type"] = "transformer"
+        if positions is None:
+            del old[side]["positions"]
+    directory.save_config({"model": old})
+    assert directory.load_config() == {"model": sections}
+    assert config_differences(directory.load_config(), {"model": sections}) == []
+
+    model, other = contract.make(sections), contract.make(sections, seed=1)
+    names = {
+        name: name.replace("decoder", "DECODER")
+        .replace("around_mixer", "around_self" if "decoder" in name else "around_attention")
+        .replace("mixer.attention", "self_attention" if "decoder" in name else "attention")
+        .replace("DECODER", "decoder")
+        for name in model_tensors(model)
+    }
+    assert sum(name != old_name for name, old_name in names.items()) == 2 * 2 * (6 + 2)
+    assert "decoder.layers.1.self_attention.query.weight" in names.values()
+    assert "encoder.layers.0.around_attention.norm.bias" in names.values()
+    write_tensors(directory.weights, {names[name]: value for name, value in model_tensors(model).items()}, {})
+    directory.load_weights(other)
+    whole = contract.batch(contract.sentences(3, 6, 1), contract.sentences(3, 6, 2))
+    assert torch.equal(model.log_probs(whole), other.log_probs(whole))
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -7,7 +7,7 @@ float64 on the CPU; together they take a second or two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,24 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2s.config import DecodingConfig
-from s2s.data.batching import collate, pad_with_eos
-from s2s.decoding.search import search
+from s2s.contract.checks import (
+    MODEL_CHECKS,
+    all_close,
+    close,
+    failure,
+    in_float64,
+    raise_failures,
+    random_model,
+    randomize,
+    require,
+)
 from s2s.errors import S2SError
-from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
 from s2s.nn.cells import CELLS, Cell
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer
 
-INPUTS, HIDDEN, BATCH, TIME, VOCABULARY = 5, 4, 3, 6, 9
+INPUTS, HIDDEN, BATCH, TIME = 5, 4, 3, 6
 NAME = "cell under test"
 
 Make = Callable[[], Cell]
-
-
-class _ContractError(Exception):
-    """A property does not hold; the message names it and the likely cause."""
 
 
 def check_cell(kind: type[Cell], **options: Any) -> None:
@@ -49,26 +52,13 @@ def check_cell(kind: type[Cell], **options: Any) -> None:
         raise S2SError(f"check_cell takes a class that derives from s2s.nn.cells.Cell, not {kind!r}")
 
     def make() -> Cell:
-        return _randomize(kind(INPUTS, HIDDEN, **options))  # type: ignore[no-any-return]
+        return randomize(kind(INPUTS, HIDDEN, **options))  # type: ignore[no-any-return]
 
-    with _in_float64(), _registered(kind):
-        failures = [text for check in CELL_CHECKS if (text := _failure(check, make)) is not None]
+    with in_float64(), _registered(kind):
+        failures = [text for check in CELL_CHECKS if (text := failure(check, make)) is not None]
         if not failures:  # models of a broken cell fail too, with less specific messages
-            failures = [text for pair in _models(options) for check in MODEL_CHECKS if (text := _failure(check, *pair))]
-    if failures:
-        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(failures, 1))
-        raise S2SError(f"{kind.__name__} is not a cell that works everywhere: {listed}")
-
-
-def _failure(check: Callable[..., None], *arguments: Any) -> str | None:
-    try:
-        check(*arguments)
-    except _ContractError as failure:
-        return str(failure)
-    except Exception as error:
-        text = (check.__doc__ or "").strip().rstrip(".")
-        return f"{text[:1].lower()}{text[1:]}: raises {type(error).__name__}: {(str(error) or text).splitlines()[0]}"
-    return None
+            failures = [text for pair in _models(options) for check in MODEL_CHECKS if (text := failure(check, *pair))]
+    raise_failures(kind, "cell", failures)
 
 
 def _state_shapes(make: Make) -> None:
@@ -80,7 +70,7 @@ def _state_shapes(make: Make) -> None:
 
 def _check_shapes(where: str, cell: Cell, state: State) -> None:
     shapes = [tuple(s.shape) for s in state]
-    _require(
+    require(
         shapes == [(BATCH, HIDDEN)] * cell.num_states,
         f"{where} returns tensors of shapes {shapes}; num_states = {cell.num_states} requires {cell.num_states} "
         f"of (batch, hidden) = {(BATCH, HIDDEN)}, the output first",
@@ -92,12 +82,12 @@ def _time_parallel_projection(make: Make) -> None:
     cell = make()
     x = torch.randn(TIME, BATCH, INPUTS)
     whole = cell.project(x)
-    _require(
+    require(
         whole.shape[:2] == x.shape[:2],
         f"project maps {tuple(x.shape)} to {tuple(whole.shape)}: it must keep all axes but the last",
     )
     alone = torch.stack([cell.project(step) for step in x])
-    _require(_close(whole, alone), "project differs between all time steps at once and each of them alone")
+    require(close(whole, alone), "project differs between all time steps at once and each of them alone")
 
 
 def _affine(make: Make) -> None:
@@ -107,8 +97,8 @@ def _affine(make: Make) -> None:
         return
     x, y = torch.randn(2, BATCH, INPUTS)
     zero = torch.zeros_like(x)
-    _require(
-        _close(cell.project(x + y) + cell.project(zero), cell.project(x) + cell.project(y)),
+    require(
+        close(cell.project(x + y) + cell.project(zero), cell.project(x) + cell.project(y)),
         "project is not affine in its input (W x + b): set affine_input = False",
     )
 
@@ -119,8 +109,8 @@ def _independent_rows(make: Make) -> None:
     together = cell.step(gx[0], state)
     for row in range(BATCH):
         alone = cell.step(gx[0, row : row + 1], tuple(s[row : row + 1] for s in state))
-        same = _all_close([s[row : row + 1] for s in together], alone)
-        _require(same, "step returns other states for a sentence in a batch than alone: rows must not mix")
+        same = all_close([s[row : row + 1] for s in together], alone)
+        require(same, "step returns other states for a sentence in a batch than alone: rows must not mix")
 
 
 def _pure_step(make: Make) -> None:
@@ -129,9 +119,9 @@ def _pure_step(make: Make) -> None:
     before = [t.clone() for t in (gx, *state)]
     first = cell.step(gx[0], state)
     unchanged = all(map(torch.equal, before, (gx, *state)))
-    _require(unchanged, "step changes its arguments: search and autograd need the old state, so make new tensors")
+    require(unchanged, "step changes its arguments: search and autograd need the old state, so make new tensors")
     again = cell.step(gx[0], state)
-    _require(
+    require(
         all(map(torch.equal, first, again)),
         "step returns other states when called again: its memory must be in the state",
     )
@@ -147,10 +137,10 @@ def _padding(make: Make) -> None:
         outputs, final = layer(x, mask)
         for row, length in enumerate(lengths):
             alone, alone_final = layer(x[row : row + 1, :length], None)
-            same = _all_close(
+            same = all_close(
                 (outputs[row : row + 1, :length], *(s[row : row + 1] for s in final)), (alone, *alone_final)
             )
-            _require(same, "the states of a sentence differ with and without padding")
+            require(same, "the states of a sentence differ with and without padding")
 
 
 def _gradients(make: Make) -> None:
@@ -170,10 +160,10 @@ def _gradients(make: Make) -> None:
 
     grads = torch.autograd.grad(torch.stack([t.sum() for t in run(*inputs)]).sum(), inputs, allow_unused=True)
     missing = [n for n, g in zip(names, grads[1 + cell.num_states :], strict=True) if g is None or not g.abs().any()]
-    _require(not missing, f"no gradient reaches {', '.join(missing)}: is it used, and is nothing detached?")
-    _require(grads[0] is not None and bool(grads[0].abs().any()), "no gradient reaches the input")
+    require(not missing, f"no gradient reaches {', '.join(missing)}: is it used, and is nothing detached?")
+    require(grads[0] is not None and bool(grads[0].abs().any()), "no gradient reaches the input")
     correct = torch.autograd.gradcheck(run, inputs, raise_exception=False)
-    _require(correct, "autograd's gradients differ from finite differences: is something detached?")
+    require(correct, "autograd's gradients differ from finite differences: is something detached?")
 
 
 def _gates(make: Make) -> None:
@@ -181,7 +171,7 @@ def _gates(make: Make) -> None:
     cell, (gx, state) = _make_inputs(make)
     for name, values in cell.gates(gx[0], state).items():
         shape = tuple(values.shape)
-        _require(shape[:-1] == (BATCH,), f"gates returns {name} with the shape {shape}; it must be (batch, ·)")
+        require(shape[:-1] == (BATCH,), f"gates returns {name} with the shape {shape}; it must be (batch, ·)")
 
 
 def _kernel(make: Make) -> None:
@@ -194,8 +184,8 @@ def _kernel(make: Make) -> None:
         total = torch.stack([(s * torch.linspace(1, 2, s.numel()).view_as(s)).sum() for s in states]).sum()
         results.append([*states, *torch.autograd.grad(total, list(cell.parameters()), allow_unused=True)])
     for mine, other in zip(*results, strict=True):
-        _require(
-            mine is other if mine is None or other is None else _close(mine, other),
+        require(
+            mine is other if mine is None or other is None else close(mine, other),
             "the backend's sequence (or its kernel) differs from the loop over step, in its states or gradients",
         )
 
@@ -206,45 +196,16 @@ def _state_dict(make: Make) -> None:
     other = make()
     other.load_state_dict(cell.state_dict())
     x = torch.randn(BATCH, INPUTS)
-    _require(
+    require(
         all(map(torch.equal, cell.step(cell.project(x), state), other.step(other.project(x), state))),
         "a cell with the same weights returns other states: every random constant must be in the state_dict",
     )
-
-
-def _batched_search_equals_single(make: Callable[[], Seq2Seq], name: str) -> None:
-    """Beam search returns the same translation alone and in a batch."""
-    model = make()
-    sources = [[4, 5], [6], [7, 8, 4, 5, 6]]
-    limits = [len(s) + 3 for s in sources]
-    together = search(model, *pad_with_eos(sources), BEAM, limits)
-    for row, ids in enumerate(sources):
-        (alone,) = search(model, *pad_with_eos([ids]), BEAM, [limits[row]])
-        same = together[row][0].tokens == alone[0].tokens
-        _require(same, f"in a model {name}, beam search translates a sentence differently in a batch and alone")
-
-
-def _steps_equal_teacher_forcing(make: Callable[[], Seq2Seq], name: str) -> None:
-    """Stepwise decoding and teacher forcing give the same probabilities."""
-    model = make()
-    batch = collate([[4, 5, 6], [7]], [[8, 4], [5, 6, 7]], [0, 1])
-    state, columns = model.start(batch.source, batch.source_mask), []
-    for previous, target in zip(batch.target_input.unbind(1), batch.target.unbind(1), strict=True):
-        logits, state = model.step(previous, state)
-        columns.append(logits.log_softmax(1).gather(1, target.unsqueeze(1)))
-    same = _close(torch.cat(columns, 1) * batch.target_mask, model.log_probs(batch))
-    _require(same, f"in a model {name}, stepwise decoding differs from teacher forcing")
 
 
 CELL_CHECKS = (
     *(_state_shapes, _time_parallel_projection, _affine, _independent_rows, _pure_step),
     *(_padding, _gradients, _gates, _kernel, _state_dict),
 )
-MODEL_CHECKS = (_steps_equal_teacher_forcing, _batched_search_equals_single)
-BEAM = DecodingConfig(
-    name="contract", strategy="beam", beam=3, length_penalty=1.0, n_best=1, temperature=1.0, max_ratio=1.0,
-    max_extra=3, max_source=100, batch_tokens=1000, precision="fp32", seed=1,
-)  # fmt: skip
 
 
 def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
@@ -265,11 +226,7 @@ def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], st
             "encoder": {**common, "layers": layers, "bidirectional": layers < 3},
             "decoder": {**common, "layers": layers, "attention": attention},
         }
-        yield partial(_random_model, section), f"{name}, {layers} {'layer' if layers == 1 else 'layers'}"
-
-
-def _random_model(section: dict[str, Any]) -> Seq2Seq:
-    return _randomize(build_model(section, VOCABULARY, VOCABULARY)).eval()  # type: ignore[no-any-return]
+        yield partial(random_model, section), f"{name}, {layers} {'layer' if layers == 1 else 'layers'}"
 
 
 def _make_inputs(make: Make) -> tuple[Cell, tuple[Tensor, State]]:
@@ -277,41 +234,6 @@ def _make_inputs(make: Make) -> tuple[Cell, tuple[Tensor, State]]:
     cell = make()
     state = tuple(torch.randn(BATCH, HIDDEN) for _ in range(cell.num_states))
     return cell, (cell.project(torch.randn(TIME, BATCH, INPUTS)), state)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise _ContractError(message)
-
-
-def _close(mine: Tensor, other: Tensor) -> bool:
-    return mine.shape == other.shape and torch.allclose(mine, other, rtol=1e-9, atol=1e-10)
-
-
-def _all_close(mine: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(_close(a, b) for a, b in zip(mine, others, strict=True))
-
-
-def _randomize(module: Any) -> Any:
-    """The module in float64, with noise on its weights: at initialisation many may be 0 or equal."""
-    module = module.double()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.4 * torch.randn_like(parameter))
-    return module
-
-
-@contextmanager
-def _in_float64() -> Iterator[None]:
-    """Context with default dtype float64 and a fixed seed; restores dtype and random state."""
-    before = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        torch.set_default_dtype(torch.float64)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
 
 
 @contextmanager

@@ -1,0 +1,210 @@
+"""Mixers: the part of a block in which the positions of one sequence exchange information.
+
+Position-wise layers see one position at a time, so a network reads order and context by its mixers alone:
+
+    class Mine(Mixer, name="mine"):             # registers it: model.encoder.mixer.type=mine
+        def __init__(self, size, causal, ...): ...
+        def forward(self, x, mask): ...         # an encoder's: each position sees the whole sequence
+        def start(self, like): ...              # a decoder's: what is stored before the first position
+        def extend(self, x, rows): ...          # further positions, each sees itself and those before it
+
+`s2s.check_mixer(Mine)` checks one. In training a decoder extends by all positions in one call.
+
+Letters: B sentences, N hypotheses, T time, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2s.errors import S2SError
+from s2s.nn.cells import CELLS
+from s2s.nn.multi_head import KeysValues, MultiHeadAttention, attention_bias
+from s2s.nn.positions import CosSin, rotary_positions, sinusoidal_positions
+from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
+from s2s.nn.registry import Registry
+from s2s.schema import PositiveInt, build
+
+MIXERS: Registry[Mixer] = Registry("mixer", "s2s.nn.mixers.Mixer")
+
+Rows = dict[str, Tensor]  # (N, …) by name
+Kind = Literal["recurrence", "self-attention", "convolution", "other"]
+
+
+class Mixer(nn.Module):
+    """Base class of mixers, (B, T, D) -> (B, T, D).
+
+    Args:
+        size: D.
+        causal: whether a decoder uses it (`start` and `extend`), or an encoder (`forward`).
+
+    Attributes:
+        kind: how information travels between positions; figures group systems by it.
+    """
+
+    kind: ClassVar[Kind] = "other"
+
+    def __init_subclass__(cls, name: str | None = None) -> None:
+        super().__init_subclass__()
+        if name is not None:
+            MIXERS.register(name, cls)
+
+    def __init__(self, size: int, causal: bool) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) True at real tokens, which come first -> (B, T, D); outputs at padding are ignored."""
+        raise NotImplementedError
+
+    def start(self, like: Tensor) -> Rows:
+        """The rows before the first position, one for each of those of `like` (N, …), on its device."""
+        raise NotImplementedError
+
+    def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        """(N, T, D) further positions, T >= 1, and the rows -> (N, T, D), new rows; the old ones stay as they are."""
+        raise NotImplementedError
+
+
+class SelfAttention(Mixer, name="self_attention"):
+    """Multi-head self-attention (Vaswani et al. 2017): each position takes a weighted mean of all it sees.
+
+    Rows: keys (rotated) and values of the positions so far, (N, heads, past, D / heads).
+
+    Args:
+        rotary: rotate queries and keys (`s2s.nn.positions`).
+    """
+
+    kind = "self-attention"
+
+    def __init__(self, size: int, causal: bool, *, heads: PositiveInt, rotary: bool = False) -> None:
+        super().__init__(size, causal)
+        self.attention = MultiHeadAttention(size, heads)
+        self.rotated_width = size // heads if rotary else 0
+        if self.rotated_width % 2:
+            raise S2SError(
+                f"config: positions=rotary rotates pairs, and model.embedding_size={size} / heads={heads} is odd; "
+                "change one of them, or use positions=sinusoidal"
+            )
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        cos_sin = self._cos_sin(0, x)
+        memory = self.attention.keys_values(x, cos_sin)
+        return self.attention(x, memory, attention_bias(mask[:, None, None, :], x), cos_sin)  # type: ignore[no-any-return]
+
+    def start(self, like: Tensor) -> Rows:
+        heads = self.attention.heads
+        empty = like.new_empty(like.size(0), heads, 0, self.attention.query.in_features // heads)
+        return {"key": empty, "value": empty}
+
+    def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        past, time = rows["key"].size(2), x.size(1)
+        cos_sin = self._cos_sin(past, x)
+        memory = self.attention.keys_values(x, cos_sin)
+        if past:
+            memory = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(rows.values(), memory, strict=True)))
+        bias = None
+        if time > 1:
+            visible = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
+            bias = attention_bias(visible, x)
+        return self.attention(x, memory, bias, cos_sin), {"key": memory.keys, "value": memory.values}
+
+    def _cos_sin(self, past: int, x: Tensor) -> CosSin | None:
+        return rotary_positions(past, x.size(1), self.rotated_width, x) if self.rotated_width else None
+
+
+class Recurrent(Mixer, name="recurrent"):
+    """A recurrent layer of any cell; in an encoder one in each direction, their outputs concatenated.
+
+    Rows: the states of the cell, (N, hidden).
+
+    Args:
+        hidden_size: of each direction; by default D in all. Outputs of another width are projected to D.
+    """
+
+    kind = "recurrence"
+
+    def __init__(
+        self,
+        size: int,
+        causal: bool,
+        *,
+        cell: str,
+        cell_options: Mapping[str, Any] | None = None,
+        hidden_size: PositiveInt | None = None,
+    ) -> None:
+        super().__init__(size, causal)
+        directions = 1 if causal else 2
+        sizes = {"input_size": size, "hidden_size": hidden_size or -(-size // directions)}
+        cells = [build(CELLS.find(cell), {**sizes, **(cell_options or {})}) for _ in range(directions)]
+        self.stack = RecurrentStack([[RecurrentLayer(c, reverse=n == 1) for n, c in enumerate(cells)]], 0.0)
+        self.output = nn.Identity() if self.stack.output_size == size else nn.Linear(self.stack.output_size, size)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.output(self.stack(x, mask)[0])  # type: ignore[no-any-return]
+
+    def start(self, like: Tensor) -> Rows:
+        cell = next(module for module in self.stack.modules() if isinstance(module, RecurrentLayer)).cell
+        return {f"state{i}": state for i, state in enumerate(cell.initial_state(like.size(0), like))}
+
+    def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        outputs, (states,) = self.stack(x, None, [tuple(rows.values())])
+        return self.output(outputs), dict(zip(rows, states, strict=True))
+
+
+class Convolution(Mixer, name="convolution"):
+    """A convolution with a gated linear unit (Gehring et al. 2017, section 3.2), v = A ⊗ σ(B), [A; B] = W window + b.
+
+    In a decoder the window of a position ends there, in an encoder the position is its middle. A stack of n such layers
+    of width k sees n (k - 1) further positions, and no others.
+
+    Rows: the last k - 1 inputs, (N, k - 1, D), zeros before the first position.
+
+    Args:
+        kernel: k, the width of the window.
+    """
+
+    kind = "convolution"
+
+    def __init__(self, size: int, causal: bool, *, kernel: PositiveInt = 3) -> None:
+        super().__init__(size, causal)
+        self.kernel, self.size = kernel, size
+        self.windows = nn.Linear(kernel * size, 2 * size)
+        # The gate halves the standard deviation (section 3.5 there).
+        nn.init.normal_(self.windows.weight, std=(4 / (kernel * size)) ** 0.5)
+        nn.init.zeros_(self.windows.bias)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        ends = (0, 0, (self.kernel - 1) // 2, self.kernel // 2)
+        return self._convolve(F.pad(x.masked_fill(~mask.unsqueeze(-1), 0.0), ends))
+
+    def start(self, like: Tensor) -> Rows:
+        return {"inputs": like.new_zeros(like.size(0), self.kernel - 1, self.size)}
+
+    def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        inputs = torch.cat([rows["inputs"].to(x.dtype), x], dim=1)
+        return self._convolve(inputs), {"inputs": inputs[:, x.size(1) :]}
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """(B, T + k - 1, D) -> (B, T, D)."""
+        time = x.size(1) - self.kernel + 1
+        windows = torch.cat([x[:, n : n + time] for n in range(self.kernel)], dim=-1)
+        return F.glu(self.windows(windows), dim=-1)
+
+
+class AddSinusoids(Mixer):
+    """x plus sinusoidal position vectors, with the interface of a mixer: it counts the positions so far (rows)."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x + sinusoidal_positions(0, x.size(1), x)
+
+    def start(self, like: Tensor) -> Rows:
+        return {"past": torch.zeros(like.size(0), dtype=torch.int64, device=like.device)}
+
+    def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        # All hypotheses have the same number of tokens.
+        return x + sinusoidal_positions(rows["past"][0], x.size(1), x), {"past": rows["past"] + x.size(1)}
