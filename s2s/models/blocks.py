@@ -146,11 +146,26 @@ def build_mixer(section: Mapping[str, Any], size: int, causal: bool, heads: int 
     return build(kind, {"size": size, "causal": causal, **options})
 
 
-def build_positions(positions: Positions, size: int) -> Mixer | None:
-    """What is added or done to the embeddings before the first block."""
-    if positions == "recurrent":
-        return Recurrent(size, causal=True, cell="gru")
-    return AddSinusoids(size, causal=True) if positions == "sinusoidal" else None
+def build_stack(
+    size: int,
+    mixer: Mapping[str, Any],
+    layers: int,
+    heads: int | None,
+    feedforward: int,
+    dropout: float,
+    norm: Norm,
+    positions: Positions,
+    memory_size: int | None = None,
+) -> tuple[Mixer | None, nn.ModuleList, nn.Module]:
+    """What precedes the first block, the blocks, and the last normalisation; a decoder's stack has a memory."""
+    causal, first, blocks = memory_size is not None, None, nn.ModuleList()
+    if positions in ("recurrent", "sinusoidal"):
+        first = Recurrent(size, True, cell="gru") if positions == "recurrent" else AddSinusoids(size, causal)
+    for _ in range(layers):
+        inner = build_mixer(mixer, size, causal, heads, positions)
+        cross = None if memory_size is None or heads is None else MultiHeadAttention(size, heads, memory_size)
+        blocks.append(Block(inner, size, feedforward, dropout, norm, cross))
+    return first, blocks, nn.LayerNorm(size) if norm == "pre" else nn.Identity()
 
 
 class BlockEncoder(Encoder, name="blocks"):
@@ -174,12 +189,8 @@ class BlockEncoder(Encoder, name="blocks"):
         heads: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        self.positions = build_positions(positions, input_size)
-        self.layers = nn.ModuleList(
-            Block(build_mixer(mixer, input_size, False, heads, positions), input_size, feedforward, dropout, norm)
-            for _ in range(layers)
-        )
-        self.final = nn.LayerNorm(input_size) if norm == "pre" else nn.Identity()
+        stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions)
+        self.positions, self.layers, self.final = stack
         self.output_size = self.summary_size = input_size
         self.mixes = MIXERS.find(mixer["type"]).kind
 
@@ -216,19 +227,8 @@ class BlockDecoder(Decoder, name="blocks"):
         positions: Positions,
     ) -> None:
         super().__init__()
-        self.positions = build_positions(positions, input_size)
-        self.layers = nn.ModuleList(
-            Block(
-                build_mixer(mixer, input_size, True, heads, positions),
-                input_size,
-                feedforward,
-                dropout,
-                norm,
-                MultiHeadAttention(input_size, heads, memory_size),
-            )
-            for _ in range(layers)
-        )
-        self.final = nn.LayerNorm(input_size) if norm == "pre" else nn.Identity()
+        stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions, memory_size)
+        self.positions, self.layers, self.final = stack
         self.output_size = input_size
         self.mixes = MIXERS.find(mixer["type"]).kind
 

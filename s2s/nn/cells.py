@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from s2s.nn import backends
 from s2s.nn.backends import Backend
 from s2s.nn.kernels.stepping import State, tanh
-from s2s.nn.registry import Registry
+from s2s.registry import Registry
 
 CELLS: Registry[Cell] = Registry("cell", "s2s.nn.cells.Cell")
 

@@ -26,17 +26,15 @@ class _LinearBackend(Backend):
     def has_kernel(self, cell: Cell) -> bool:
         return True
 
-    def sequence(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any) -> State:
-        return self._run(cell, gx, state, batch_sizes, scan=False)
-
-    def scan(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int]) -> State:
-        return self._run(cell, gx, state, batch_sizes, scan=True)
-
     def has_scan(self, cell: Cell) -> bool:
         return True
 
-    @staticmethod
-    def _run(cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], scan: bool) -> State:
+    def scan(self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int]) -> State:
+        return self.sequence(cell, gx, state, batch_sizes, scan=True)
+
+    def sequence(
+        self, cell: Cell, gx: Tensor, state: State, batch_sizes: list[int], *memory: Any, scan: bool = False
+    ) -> State:
         linear = cast(LinearCell, cell)
         if not batch_sizes:
             return tuple(s[:0] for s in state)
@@ -50,8 +48,8 @@ class _LinearBackend(Backend):
 class LinearCell(Cell):
     """Base class of these cells; the last state is c, and the output h is c itself or a function of it.
 
-    A subclass has `coefficients`, and `output` together with `num_states = 2` if h is not c. `weight_ih` (G·H, I) and
-    `bias` stack the gates; the last ones may have no bias.
+    A subclass has `activations` and `coefficients`, and `output` with `num_states = 2` if h is not c. `weight_ih`
+    (G·H, I) and `bias` stack the gates; the last ones may have no bias.
 
     Args:
         gates: G.
@@ -68,9 +66,16 @@ class LinearCell(Cell):
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight_ih, F.pad(self.bias, (0, len(self.weight_ih) - len(self.bias))))
 
-    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
-        """a and b, each (…, H), from slices (…, G·H) of `project(x)`."""
+    def activations(self, gx: Tensor) -> dict[str, Tensor]:
+        """The gates, each (…, H), by name, from slices (…, G·H) of `project(x)`."""
         raise NotImplementedError
+
+    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
+        """a and b, each (…, H)."""
+        raise NotImplementedError
+
+    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+        return self.activations(gx)
 
     def output(self, c: Tensor) -> Tensor:
         """h (…, H) of c (…, H)."""
@@ -101,17 +106,16 @@ class SSRU(LinearCell, name="ssru"):
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 3.0) -> None:
         super().__init__(input_size, hidden_size, 2, [forget_bias])
 
-    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
+    def activations(self, gx: Tensor) -> dict[str, Tensor]:
         f, candidate = gx.chunk(2, dim=-1)
-        f = torch.sigmoid(f)
+        return {"forget": torch.sigmoid(f), "candidate": candidate}
+
+    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
+        f, candidate = self.activations(gx).values()
         return f, candidate - f * candidate
 
     def output(self, c: Tensor) -> Tensor:
         return torch.relu(c)
-
-    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
-        f, candidate = gx.chunk(2, dim=-1)
-        return {"forget": torch.sigmoid(f), "candidate": candidate}
 
 
 class MinGRU(LinearCell, name="mingru"):
@@ -126,14 +130,13 @@ class MinGRU(LinearCell, name="mingru"):
     def __init__(self, input_size: int, hidden_size: int, update_bias: float = -3.0) -> None:
         super().__init__(input_size, hidden_size, 2, [update_bias, 0.0])
 
-    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
-        z, candidate = gx.chunk(2, dim=-1)
-        z = torch.sigmoid(z)
-        return 1 - z, z * candidate
-
-    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+    def activations(self, gx: Tensor) -> dict[str, Tensor]:
         z, candidate = gx.chunk(2, dim=-1)
         return {"update": torch.sigmoid(z), "candidate": candidate}
+
+    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
+        z, candidate = self.activations(gx).values()
+        return 1 - z, z * candidate
 
 
 class MinLSTM(LinearCell, name="minlstm"):
@@ -148,12 +151,11 @@ class MinLSTM(LinearCell, name="minlstm"):
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 3.0, input_bias: float = -3.0) -> None:
         super().__init__(input_size, hidden_size, 3, [forget_bias, input_bias, 0.0])
 
-    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
-        f, i, candidate = gx.chunk(3, dim=-1)
-        f, i = torch.sigmoid(f), torch.sigmoid(i)
-        share = f / (f + i)
-        return share, candidate - share * candidate
-
-    def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
+    def activations(self, gx: Tensor) -> dict[str, Tensor]:
         f, i, candidate = gx.chunk(3, dim=-1)
         return {"forget": torch.sigmoid(f), "input": torch.sigmoid(i), "candidate": candidate}
+
+    def coefficients(self, gx: Tensor) -> tuple[Tensor, Tensor]:
+        f, i, candidate = self.activations(gx).values()
+        share = f / (f + i)
+        return share, candidate - share * candidate

@@ -27,7 +27,7 @@ from s2s.nn.cells import CELLS
 from s2s.nn.multi_head import KeysValues, MultiHeadAttention, attention_bias
 from s2s.nn.positions import CosSin, rotary_positions, sinusoidal_positions
 from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
-from s2s.nn.registry import Registry
+from s2s.registry import Registry
 from s2s.schema import PositiveInt, build
 
 MIXERS: Registry[Mixer] = Registry("mixer", "s2s.nn.mixers.Mixer")

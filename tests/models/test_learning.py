@@ -14,7 +14,7 @@ import torch
 from s2s.data.batching import Batch, collate, pad_with_eos
 from s2s.decoding.search import search
 from s2s.models import build_model
-from tests.models.contract import ATTENTIONS, CELLS, decoding, transformer
+from tests.models.contract import ATTENTIONS, CELLS, blocks, decoding
 
 SYMBOLS = 8
 VOCABULARY = 4 + SYMBOLS
@@ -42,17 +42,18 @@ def _model(cell: str, attention: str) -> dict[str, Any]:
     return base | {"encoder": side | {"bidirectional": True}, "decoder": decoder}
 
 
-def _transformer(norm: str, positions: str) -> dict[str, Any]:
-    model = transformer(norm, positions=positions) | {"embedding_size": 32, "dropout": 0.0}
-    side = model["encoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}
-    return model | {"encoder": side, "decoder": side}
+def _blocks(encoder: str, decoder: str, norm: str = "pre", positions: str = "sinusoidal") -> dict[str, Any]:
+    model = blocks(encoder, decoder, norm, positions) | {"embedding_size": 32, "dropout": 0.0}
+    sides = {side: model[side] | {"heads": 4, "feedforward": 64, "dropout": 0.0} for side in ("encoder", "decoder")}
+    return model | sides
 
 
 # One of each family that learns quickly.
 FAST = {
     "lstm-fixed": _model("lstm", "fixed"),
     "gru-bahdanau-current": _model("gru", "bahdanau-current"),
-    "transformer-pre": _transformer("pre", "sinusoidal"),
+    "transformer-pre": _blocks("attention", "attention"),
+    "convolution-into-ssru": _blocks("convolution", "ssru"),
 }
 # Together with `FAST`: each kind of cell and of attention.
 SLOW = {
@@ -64,11 +65,25 @@ SLOW = {
         ("gru", "fixed"),
         ("gru", "bahdanau-feeding"),
         ("mgu", "bahdanau"),
+        ("ssru", "bahdanau"),
+        ("mingru", "bahdanau-current"),
+        ("minlstm", "fixed"),
         ("sru", "fixed"),
         ("lstm-no-forget", "bahdanau"),
     )
 } | {
-    f"transformer-{norm}-{kind}": _transformer(norm, kind) for norm, kind in (("post", "sinusoidal"), ("pre", "rotary"))
+    "-".join(case): _blocks(*case)
+    for case in (
+        ("attention", "attention", "post", "sinusoidal"),
+        ("attention", "attention", "pre", "rotary"),
+        ("attention", "attention", "pre", "recurrent"),
+        ("convolution", "convolution", "none", "sinusoidal"),
+        ("lstm", "lstm", "post", "none"),
+        ("gru", "mgu", "pre", "none"),
+        ("attention", "minlstm", "pre", "sinusoidal"),
+        ("mingru", "convolution", "pre", "recurrent"),
+        ("sru", "attention", "pre", "none"),
+    )
 }
 
 
