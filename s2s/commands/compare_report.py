@@ -23,6 +23,7 @@ from s2s.evaluation.by_length import Evaluation, hash_of_lines, hash_of_test_set
 from s2s.evaluation.report.attention import AttentionMap
 from s2s.evaluation.report.files import write_files
 from s2s.evaluation.report.page import write_page
+from s2s.evaluation.report.palette import family_of
 from s2s.evaluation.report.results import Results, System, Training, gather
 from s2s.evaluation.report.sentences import by_bins, evenly
 from s2s.evaluation.report.table import systems_table
@@ -193,7 +194,8 @@ def _system(label: str, runs: Mapping[int, Run], name: str, test: TestSet) -> Sy
     first = next(iter(runs.values()))
     total, inner = count_parameters(first.model)
     trainings = [_training(seed, run, name, test) for seed, run in runs.items()]
-    return System(label, first.model.reads, total, inner, first.directory.load_config(), trainings)
+    family, mixes = family_of(first.model.reads, first.model.mixes), first.model.mixes
+    return System(label, family, mixes, total, inner, first.directory.load_config(), trainings)
 
 
 def _training(seed: int, run: Run, name: str, test: TestSet) -> Training:

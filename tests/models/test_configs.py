@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 
 from s2s.commands.console import plain
 from s2s.data.batching import collate
-from s2s.models import build_model, check_model
+from s2s.evaluation.report.palette import family_of
+from s2s.models import build_model, check_model, count_parameters
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
@@ -44,3 +45,32 @@ def test_any_encoder_goes_with_any_decoder(name: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = plain(compose("train", [f"model={name}", "model/encoder=transformer"]))["model"]
     assert check_model(config, True, []) == []
+
+
+FAMILIES = {
+    "gru": ("fixed", ("recurrence", "recurrence"), "fixed"),
+    "gru_attention": ("attention", ("recurrence", "recurrence"), "attention"),
+    "transformer": ("attention", ("self-attention", "self-attention"), "self-attention"),
+    "hybrid": ("attention", ("self-attention", "recurrence"), "attention"),
+    "conv": ("attention", ("convolution", "convolution"), "convolution"),
+    "conv_attention": ("attention", ("convolution", "recurrence"), "attention"),
+    "recurrent_blocks": ("attention", ("recurrence", "recurrence"), "attention"),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_access_to_the_source_and_mixers(name: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = plain(compose("train", [f"model={name}"]))["model"]
+    model = build_model(config, 40, 40)
+    assert (model.reads, model.mixes, family_of(model.reads, model.mixes)) == FAMILIES[name]
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "blocks" in name or "conv" in name or "hybrid" in name])
+def test_models_with_attention_have_about_as_many_parameters(name: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        sizes = [
+            count_parameters(build_model(plain(compose("train", [f"model={one}"]))["model"], 8, 8))[1]
+            for one in (name, "transformer")
+        ]
+    assert abs(sizes[0] / sizes[1] - 1) < 0.05

@@ -113,6 +113,7 @@ def system_rows(results: Results) -> list[Row]:
     for system in results.systems:
         for seed, evaluation in _by_seed(results, system):
             row: Row = {"system": system.name, "family": system.family, "seed": seed}
+            row["source_mixer"], row["target_mixer"] = system.mixes
             scores = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
             row |= {name: getattr(evaluation, name) for name in scores}
             row |= {"parameters": system.parameters, "non_embedding_parameters": system.non_embedding_parameters}

@@ -1,8 +1,8 @@
 """Palette: the colour, dash and marker of a system in every picture and on the page, fixed by its family.
 
-Systems with a fixed-length context vector are warm and dashed, those with attention cool and solid, and those with
-self-attention violet. The hues suit the common kinds of colour blindness (after P. Tol's "vibrant" and "muted"
-schemes), and no difference relies on colour alone.
+Systems with a fixed-length context vector are warm and dashed. The others read the source by attention and are solid:
+cool with a recurrent decoder, violet with self-attention in it, olive with convolution. The hues suit the common kinds
+of colour blindness (after P. Tol's "vibrant" and "muted" schemes), and no difference relies on colour alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ FAMILY_NAMES: dict[str, str] = {
     "fixed": "fixed-length context vector",
     "attention": "attention",
     "self-attention": "self-attention",
+    "convolution": "convolution",
 }
 # (on white, the same for text on white, on near-black)
 _COLORS: dict[str, list[tuple[str, str, str]]] = {
@@ -35,13 +36,20 @@ _COLORS: dict[str, list[tuple[str, str, str]]] = {
         ("#44775a", "#44775a", "#9ad1ae"),
     ],
     "self-attention": [("#5b2a9d", "#5b2a9d", "#c3a2ff"), ("#aa4499", "#aa4499", "#f09ae0")],
+    "convolution": [("#6b6b00", "#6b6b00", "#d3d35c"), ("#555555", "#555555", "#c8c8c8")],
 }
 _DASHES: dict[str, list[Dash]] = {
     "fixed": [(5, 2.2), (2.4, 1.8), (7, 2, 1.6, 2)],
     "attention": [()],
     "self-attention": [()],
+    "convolution": [()],
 }
-_MARKERS = {"fixed": "os^Dv", "attention": "osD^v", "self-attention": "DP*X"}
+_MARKERS = {"fixed": "os^Dv", "attention": "osD^v", "self-attention": "DP*X", "convolution": "XP"}
+
+
+def family_of(reads: str, mixes: tuple[str, str]) -> str:
+    """The family of a model (`reads` and `mixes` of `s2s.models.interface.Seq2Seq`), which its decoder decides."""
+    return reads if reads == "fixed" or mixes[1] not in FAMILY_NAMES else mixes[1]
 
 
 @dataclass(frozen=True)

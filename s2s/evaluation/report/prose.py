@@ -62,10 +62,11 @@ class Comparison:
 def pairs_to_compare(systems: Sequence[SystemScores]) -> list[Pair]:
     """Returns `lstm_attention` with `lstm` etc.; the headline uses the first pair, that of the best fixed system.
 
-    Without two systems that differ in attention only, there is one pair: the best fixed system with the best system
-    with attention, or else with self-attention; or else the best with the second best.
+    Without two systems that differ in attention only, there is one pair: the best fixed system with the best recurrent
+    one with attention, or else with any other; or else the best with the second best.
     """
-    fixed, attention, transformers = (rank_by_bleu(systems, family) for family in FAMILY_NAMES)
+    fixed, attention = (rank_by_bleu(systems, family) for family in ("fixed", "attention"))
+    others = [system for system in rank_by_bleu(systems) if system.family not in ("fixed", "attention")]
     pairs = [
         Pair(other.name, one.name, "attention")
         for one in fixed
@@ -76,8 +77,8 @@ def pairs_to_compare(systems: Sequence[SystemScores]) -> list[Pair]:
         return pairs
     if fixed and attention:
         return [Pair(attention[0].name, fixed[0].name, "attention and cell")]
-    if fixed and transformers:
-        return [Pair(transformers[0].name, fixed[0].name, "architecture")]
+    if fixed and others:
+        return [Pair(others[0].name, fixed[0].name, "architecture")]
     best = rank_by_bleu(systems)
     return [Pair(best[0].name, best[1].name, "architecture")] if len(best) > 1 else []
 

@@ -49,7 +49,8 @@ class System:
     """One model with its trainings; all systems of a report have the same seeds."""
 
     name: str
-    family: str  # "fixed", "attention" or "self-attention"
+    family: str  # see `palette`
+    mixes: tuple[str, str]  # how information travels between the positions of source and target
     parameters: int
     non_embedding_parameters: int
     config: Mapping[str, Any]  # of the first training

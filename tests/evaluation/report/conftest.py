@@ -68,6 +68,6 @@ def make_system(test_set: TestSet) -> MakeSystem:
                     curve=[(100, 10.0, 5.0), (200, 20.5, 12.0 + number)],
                 )
             )
-        return System(name, family, 1_200_000, 800_000, {"seed": seeds[0]}, trainings)
+        return System(name, family, ("recurrence", "recurrence"), 1_200_000, 800_000, {"seed": seeds[0]}, trainings)
 
     return make

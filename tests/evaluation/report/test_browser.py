@@ -258,7 +258,7 @@ def test_pictures_and_data_are_saved(browser: Browser, results: Results) -> None
 
 def system_of(name: str, test: TestSet, hypotheses: list[str]) -> System:
     evaluation = evaluate_translations(test, hypotheses, training_limit=None, decoding={})
-    return System(name, "fixed", 9, 9, {}, [Training(1, evaluation, hypotheses)])
+    return System(name, "fixed", ("recurrence", "recurrence"), 9, 9, {}, [Training(1, evaluation, hypotheses)])
 
 
 def test_text_from_right_to_left_is_aligned_right(chromium: Browser, make_system, test_set, tmp_path: Path) -> None:
