@@ -46,14 +46,29 @@ class TransformerShape:
     dropout: Probability
 
 
+@dataclass(frozen=True)
+class BlockShape:
+    """Transformer with another mixer in place of self-attention, in both sides; its recurrence is that of an SSRU."""
+
+    type: Literal["blocks"]
+    mixer: Literal["recurrent", "convolution"]
+    size: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt  # of attention over the source
+    feedforward: PositiveInt
+    dropout: Probability
+
+
 Shape = FixedShape | RecurrentShape | TransformerShape
 
 
 def model_section(shape: dict[str, Any]) -> dict[str, Any]:
     """Returns the `model` section of a shape."""
     dropout = shape["dropout"]
-    if shape["type"] == "transformer":
-        part: dict[str, Any] = {"type": "blocks", "mixer": {"type": "self_attention"}, "positions": "sinusoidal"}
+    if shape["type"] in ("transformer", "blocks"):
+        mixer = {"type": shape.get("mixer", "self_attention")}
+        mixer |= {"cell": "ssru"} if mixer["type"] == "recurrent" else {}
+        part: dict[str, Any] = {"type": "blocks", "mixer": mixer, "positions": "sinusoidal"}
         part |= {"dropout": dropout, "norm": "pre"}
         part |= {key: shape[key] for key in ("layers", "heads", "feedforward")}
         encoder, decoder, embedding = part, part, shape["size"]

@@ -7,10 +7,12 @@ from s2s.lab import (
     biases,
     bottleneck,
     clipping,
+    convolution,
     gates,
     gru_lstm,
     influence,
     memory,
+    mixers,
     parallel,
     positions,
     readouts,
@@ -20,7 +22,7 @@ from s2s.lab import (
 from s2s.lab.experiment import Experiment, ExperimentModule
 
 _MODULES: list[ExperimentModule] = [
-    *(influence, vanishing, clipping, memory, gates, ablation, biases, gru_lstm),
-    *(word_order, readouts, bottleneck, parallel, positions),
+    *(influence, convolution, vanishing, clipping, memory, gates, ablation, biases, gru_lstm),
+    *(word_order, readouts, bottleneck, parallel, positions, mixers),
 ]
 EXPERIMENTS = [Experiment.from_module(module) for module in _MODULES]

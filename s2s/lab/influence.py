@@ -13,7 +13,7 @@ import copy
 import itertools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,18 +92,27 @@ def relative_influence(model: LanguageModel, tokens: Tensor) -> list[float]:
     layer = copy.deepcopy(model.layer).double()
     with torch.no_grad():
         x = model.embedding(tokens).double()
-    logs = influence(layer, x).clamp_min(SMALLEST).log().mean(dim=0)[1:].flip(0)
+    return by_distance(influence(layer, x))
+
+
+def by_distance(norms: Tensor) -> list[float]:
+    """(B, T) ‖∂h_T/∂x_t‖ -> geometric mean over B, by distance, without the first position, relative to distance 0."""
+    logs = norms.clamp_min(SMALLEST).log().mean(dim=0)[1:].flip(0)
     return (logs - logs[0]).exp().tolist()
 
 
 def influence(layer: RecurrentLayer, x: Tensor) -> Tensor:
     """(B, T, I) -> (B, T): ‖∂h_T/∂x_t‖ at each time step t."""
-    size, norms = layer.cell.output_size, []
+    return jacobian_norms(lambda x: layer(x, None)[1][0], layer.cell.output_size, x)
+
+
+def jacobian_norms(last: Callable[[Tensor], Tensor], size: int, x: Tensor) -> Tensor:
+    """(B, T, I) -> (B, T): ‖∂h_T/∂x_t‖ of `last`, which maps (B, T, I) to h_T (B, size)."""
+    norms = []
     for sequence in x:
         # One copy of the sequence per component of the state: a single backward pass gives the gradients of all.
         copies = sequence.detach().expand(size, -1, -1).clone().requires_grad_()
-        _, final = layer(copies, None)
-        (jacobian,) = torch.autograd.grad(final[0].diagonal().sum(), copies)  # [i, t] is ∂h_i/∂x_t
+        (jacobian,) = torch.autograd.grad(last(copies).diagonal().sum(), copies)  # [i, t] is ∂h_i/∂x_t
         norms.append(jacobian.square().sum(dim=(0, 2)).sqrt())
     return torch.stack(norms)
 
@@ -114,9 +123,13 @@ def reach(shares: list[float], least: float = 0.1) -> int | None:
     return None if last == len(shares) - 1 else last + 1
 
 
+def geometric_means(by_seed: Sequence[Sequence[float]]) -> list[float]:
+    """The geometric mean over seeds, by distance; 0 where one of them is."""
+    return [statistics.geometric_mean(shares) if all(shares) else 0.0 for shares in zip(*by_seed, strict=True)]
+
+
 def _mean(runs: list[dict[str, Any]], when: str) -> list[float]:
-    """The geometric mean over seeds, by distance."""
-    return [statistics.geometric_mean(shares) for shares in zip(*(run[when] for run in runs), strict=True)]
+    return geometric_means([run[when] for run in runs])
 
 
 def decays(shares: list[float]) -> list[float]:

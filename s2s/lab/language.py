@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,10 +26,14 @@ from s2s.data.corpus import Split, load_corpus
 from s2s.data.ids import cached_ids
 from s2s.data.tokenizer import train_tokenizer
 from s2s.lab.fit import Recipe, fit, seeded
+from s2s.models.blocks import build_stack
 from s2s.nn.cells import CELLS
 from s2s.nn.loss import projected_cross_entropy
+from s2s.nn.positions import Positions
 from s2s.nn.recurrent import RecurrentLayer
 from s2s.schema import PositiveInt
+
+Model = TypeVar("Model", bound="LanguageModel")
 
 
 class Text(NamedTuple):
@@ -69,18 +73,50 @@ def read_text(data: DataConfig) -> Text:
 class LanguageModel(nn.Module):
     """Embedding, one recurrent layer of a registered cell (`s2s.nn.cells`), output layer."""
 
-    def __init__(self, cell: str, vocabulary: int, embedding: int, hidden: int) -> None:
+    layer: RecurrentLayer
+
+    def __init__(self, cell: str | None, vocabulary: int, embedding: int, hidden: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
-        self.layer = RecurrentLayer(CELLS.find(cell)(embedding, hidden))
-        self.output = nn.Linear(self.layer.cell.output_size, vocabulary)
+        if cell is not None:
+            self.layer = RecurrentLayer(CELLS.find(cell)(embedding, hidden))
+        self.output = nn.Linear(hidden, vocabulary)
+
+    def states(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, E) embedded tokens -> (B, T, H), which the output layer reads."""
+        return self.layer(x, mask)[0]  # type: ignore[no-any-return]
 
     def forward(self, batch: Batch) -> tuple[Tensor, int]:
         """The summed cross-entropy of a batch's target side, in nats, and its number of tokens, `</s>` included."""
         mask = batch.target_mask
-        states, _ = self.layer(self.embedding(batch.target_input), mask)
+        states = self.states(self.embedding(batch.target_input), mask)
         loss, _ = projected_cross_entropy(states[mask], self.output.weight, self.output.bias, batch.target[mask])
         return loss, batch.tokens
+
+
+class BlockLanguageModel(LanguageModel):
+    """The same with a stack of causal blocks (`s2s.models.blocks`) in place of the recurrent layer.
+
+    Args:
+        mixer: config section of the mixer; the blocks have no feed-forward network.
+        size: width of the blocks and of the embedding.
+        positions: see `s2s.models.blocks`.
+    """
+
+    def __init__(
+        self, mixer: Mapping[str, Any], vocabulary: int, size: int, layers: int, heads: int, positions: Positions
+    ) -> None:
+        super().__init__(None, vocabulary, size, size)
+        self.first, self.blocks, self.final = build_stack(
+            size, mixer, layers, heads, 0, 0.0, "pre", positions, causal=True
+        )
+
+    def states(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if self.first is not None:
+            x, _ = self.first.extend(x, self.first.start(x))
+        for block in self.blocks:
+            x, _, _ = block.decode(x, block.mixer.start(x))  # type: ignore[operator, union-attr]
+        return self.final(x)  # type: ignore[no-any-return]
 
 
 def batches(lines: Sequence[Ids], batch_tokens: int, seed: int) -> Iterator[Batch]:
@@ -97,6 +133,11 @@ def train_language_model(text: Text, cell: str, settings: LanguageSettings, seed
     """A language model trained on `text.train`; the seed fixes its initial weights and the order of the lines."""
     with seeded(seed):
         model = LanguageModel(cell, text.vocabulary, settings.embedding, settings.hidden)
+    return fit_language_model(model, text, settings, seed)
+
+
+def fit_language_model(model: Model, text: Text, settings: LanguageSettings, seed: int) -> Model:
+    """The model, trained on `text.train`; the seed fixes the order of the lines."""
     training = batches(text.train, settings.batch_tokens, seed)
 
     def loss() -> Tensor:

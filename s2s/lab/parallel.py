@@ -3,7 +3,9 @@
 A recurrent network computes h_t from h_{t-1}, so its matrix multiplications form a chain as long as the sentence: no
 hardware can start a step before the previous one has ended. Self-attention computes all positions of a layer from the
 layer below, so its chain has the same length for any sentence; only the amount of work grows, with T² scores instead of
-T steps (Vaswani et al. 2017, table 1).
+T steps (Vaswani et al. 2017, table 1). The same is true of a convolution, with a constant number of inputs for each
+position, and of a cell that is linear in its state (SSRU): it has all matrix multiplications before its recurrence,
+which is element-wise.
 
 The *chain* is counted, and so independent of the hardware. The *time* is that of whole training steps at a constant
 number of tokens, batch × length, so that the length changes only the order of the work: fewer sentences in parallel,
@@ -25,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from s2s.benchmark.machine import facts, medians
-from s2s.benchmark.shapes import Shape, TransformerShape, model_section
+from s2s.benchmark.shapes import BlockShape, Shape, TransformerShape, model_section
 from s2s.config import TrainingPrecision
 from s2s.data.batching import Batch, collate
 from s2s.data.tokenizer import EOS
@@ -43,7 +45,7 @@ from s2s.schema import PositiveInt
 
 @dataclass(frozen=True)
 class Settings:
-    models: dict[str, Shape]
+    models: dict[str, Shape | BlockShape]
     lengths: list[PositiveInt]  # tokens of both sides
     tokens: PositiveInt  # of a batch: sentences × length
     vocabulary: PositiveInt
@@ -53,11 +55,15 @@ class Settings:
 
     @property
     def recurrent(self) -> list[str]:
-        return [name for name, shape in self.models.items() if not isinstance(shape, TransformerShape)]
+        return [name for name, shape in self.models.items() if not isinstance(shape, (TransformerShape, BlockShape))]
+
+    @property
+    def self_attention(self) -> list[str]:
+        return [name for name, shape in self.models.items() if isinstance(shape, TransformerShape)]
 
 
 def check(settings: Settings) -> list[str]:
-    kinds = {"recurrent": settings.recurrent, "self-attention": set(settings.models) - set(settings.recurrent)}
+    kinds = {"recurrent": settings.recurrent, "self-attention": settings.self_attention}
     return [
         *rising("lengths", settings.lengths, compared=True),
         *(f"models has no {kind} network: they are compared" for kind, names in kinds.items() if not names),
@@ -74,6 +80,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
         "lengths": settings.lengths,
         "tokens": settings.tokens,
         "recurrent": settings.recurrent,
+        "self_attention": settings.self_attention,
         "chains": counts,
         **times,
     }
@@ -101,7 +108,7 @@ def step_times(settings: Settings) -> dict[str, Any]:
     }
 
 
-def chains(models: Mapping[str, Shape], lengths: Sequence[int]) -> dict[str, list[int]]:
+def chains(models: Mapping[str, Shape | BlockShape], lengths: Sequence[int]) -> dict[str, list[int]]:
     """The chain of each model at each length."""
     return {name: [chain(shape, length) for length in lengths] for name, shape in models.items()}
 
@@ -121,7 +128,7 @@ def training_step(model: Seq2Seq, optimizer: torch.optim.Optimizer, batch: Batch
     optimizer.zero_grad(set_to_none=True)
 
 
-def chain(shape: Shape, length: int) -> int:
+def chain(shape: Shape | BlockShape, length: int) -> int:
     """The longest dependency chain of matrix multiplications in a model's forward pass over one sentence pair.
 
     It ends at the decoder's last hidden states: the loss is computed in blocks, whose sequence saves memory and is no
@@ -188,8 +195,7 @@ def analyse(numbers: Numbers) -> Findings:
             mean_over_seeds([a[n] / b[n] for a, b in zip(seconds[name], seconds[other], strict=True)]) for n in (0, -1)
         ]
         for name in recurrent
-        for other in counts
-        if other not in recurrent
+        for other in numbers["self_attention"]
     }
     all_grow = ", ".join(f"{name} {growth[name]:g} ({chain[-1]} in all at {long})" for name, chain in counts.items())
     relative = "; ".join(
@@ -217,7 +223,8 @@ def analyse(numbers: Numbers) -> Findings:
     saves = [above(last, 1.0) for _, last in ratios.values()]
     reason = (
         f"parallel: {all_of(grows)}, the chain grows by {', '.join(f'{name} {growth[name]:g}' for name in recurrent)} "
-        f"for each token, that of self-attention does not (counted). More efficient, on this machine: {all_of(saves)}, "
+        f"for each token, that of {' and '.join(name for name in counts if name not in recurrent)} does not (counted). "
+        f"More efficient, on this machine: {all_of(saves)}, "
         f"ratios of times at {long} tokens: "
         + "; ".join(f"{name} / {other} {last.text(2)}" for (name, other), (_, last) in ratios.items())
     )
@@ -233,7 +240,7 @@ def draw(numbers: Numbers, narrow: bool) -> Figure:
     )
     lengths = numbers["lengths"]
     for number, (name, chain) in enumerate(numbers["chains"].items()):
-        style = series_style(number) if name in numbers["recurrent"] else cell_style("transformer")
+        style = cell_style("transformer") if name in numbers["self_attention"] else series_style(number)
         line(left, lengths, chain, style, name)
         means = [mean.scaled(1000) for mean in means_over_seeds(numbers["seconds"][name])]
         mean_line(right, lengths, means, style, name)
@@ -253,8 +260,9 @@ DESCRIPTION = Description(
     claim="This way of computing is too slow: an RNN has to read the words of a sentence one by one before it can "
     "put anything out. Self-attention can be computed in parallel and is more efficient.",
     chapter="chapter 0 (3): seq2seq, attention, Transformer",
-    setup="Recurrent models and a Transformer with about as many weights on random tokens, source and target equally "
-    "long. Left: the longest chain of matrix multiplications up to the decoder's last hidden states in which each "
-    "needs the result of the one before it, counted. Right: the time of whole training steps at a constant number of "
-    "tokens a batch (the longer the sentences, the fewer); the models alternate, medians.",
+    setup="Recurrent models, a Transformer, and its blocks with a linear recurrence (SSRU) or a convolution in "
+    "place of self-attention, with about as many weights, on random tokens, source and target equally long. "
+    "Left: the longest chain of matrix multiplications up to the decoder's last hidden states in which each "
+    "needs the result of the one before it, counted. Right: the time of whole training steps at a constant "
+    "number of tokens a batch (the longer the sentences, the fewer); the models alternate, medians.",
 )

@@ -5,8 +5,10 @@ order of its own: positions tell it where a word stands, and long sentences have
 distances (rotary) that never occurred in training. A recurrent network has no positions, only its state. Which of them
 extrapolates is an empirical question.
 
-Sinusoidal: Vaswani et al. 2017; rotary: Su et al. 2021; Transformers extrapolate badly: Press et al. 2022
-(arXiv:2108.12409).
+A recurrent layer before the first block gives a Transformer an order without positions.
+
+Sinusoidal: Vaswani et al. 2017; rotary: Su et al. 2021; recurrent: Neishi & Yoshinaga 2019; Transformers extrapolate
+badly: Press et al. 2022 (arXiv:2108.12409).
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from s2s.lab.statistics import MIN_SEEDS, above, differences, mean_over_seeds, m
 from s2s.lab.translation import bin_centers, bin_label, length_bins, scores_by_length
 from s2s.schema import PositiveInt
 
-SINUSOIDAL, ROTARY, RECURRENT = "Transformer, sinusoidal", "Transformer, rotary", "LSTM with attention"
+SINUSOIDAL, ROTARY, READ = "Transformer, sinusoidal", "Transformer, rotary", "Transformer, recurrent positions"
+RECURRENT = "LSTM with attention"
 SYSTEMS = {
     SINUSOIDAL: ["model=transformer"],
     ROTARY: ["model=transformer", "model.encoder.positions=rotary", "model.decoder.positions=rotary"],
+    READ: ["model=transformer", "model.encoder.positions=recurrent", "model.decoder.positions=recurrent"],
     RECURRENT: ["model=lstm_attention"],
 }
 KEPT = 0.9  # share of its BLEU that a system keeps at least, if there is no limit
@@ -97,14 +101,18 @@ def analyse(numbers: Numbers) -> Findings:
         for system in SYSTEMS
     ]
     order = sorted(SYSTEMS, key=lambda system: -shares[system].mean)
-    limited = ("none", "one", "two", "all")[sum(share.mean < KEPT for share in shares.values())]
-    gain = differences(kept(numbers, ROTARY), kept(numbers, SINUSOIDAL))
+    limited = ("none", "one", "two", "three", "all")[sum(share.mean < KEPT for share in shares.values())]
+    gains = {name: differences(kept(numbers, name), kept(numbers, SINUSOIDAL)) for name in (ROTARY, READ)}
     sentences = [
         f"Trained on sentences up to {numbers['limit']} words, the systems keep this share of their BLEU at {inside} "
         f"at {outside}: {', '.join(f'{system} {100 * shares[system].mean:.0f} %' for system in order)}.",
-        f"All three have attention, and {limited} of them lose more than {100 * (1 - KEPT):.0f} % there.",
-        f"Relative positions (rotary) keep {abs(100 * gain.mean):.0f} points {'more' if gain.mean > 0 else 'less'} of "
-        "it than sinusoidal ones.",
+        f"All four have attention, and {limited} of them lose more than {100 * (1 - KEPT):.0f} % there.",
+        "Compared with sinusoidal positions, "
+        + " and ".join(
+            f"{kind} keep {abs(100 * gain.mean):.0f} points {'more' if gain.mean > 0 else 'less'} of it"
+            for kind, gain in zip(("relative ones (rotary)", "recurrent ones"), gains.values(), strict=True)
+        )
+        + ".",
     ]
     short = [system for system in SYSTEMS if ratios[system].mean < 0.9]
     if short:
@@ -115,8 +123,8 @@ def analyse(numbers: Numbers) -> Findings:
     reason = (
         f"share of BLEU kept at up to twice the training length by {RECURRENT}, the note's model: "
         f"{percent[RECURRENT]}, where {100 * KEPT:.0f} % or more would be no limit. For comparison: "
-        + "; ".join(f"{system} {percent[system]}" for system in (SINUSOIDAL, ROTARY))
-        + f"; rotary minus sinusoidal {gain.scaled(100).text(0)} points"
+        + "; ".join(f"{system} {percent[system]}" for system in (SINUSOIDAL, ROTARY, READ))
+        + f"; rotary minus sinusoidal {gains[ROTARY].scaled(100).text(0)} points"
     )
     return Findings(sentences, columns, rows, above(shares[RECURRENT], KEPT), reason)
 
@@ -124,7 +132,8 @@ def analyse(numbers: Numbers) -> Findings:
 def draw(numbers: Numbers, narrow: bool) -> Figure:
     x = "words in the source"
     figure, both = panels(narrow, ("Quality", x, "BLEU"), ("Output length", x, "output / reference"))
-    styles = {SINUSOIDAL: cell_style("transformer"), ROTARY: series_style(2), RECURRENT: cell_style("lstm")}
+    styles = {SINUSOIDAL: cell_style("transformer"), ROTARY: series_style(2)}
+    styles |= {READ: series_style(0), RECURRENT: cell_style("lstm")}
     limit, longest = numbers["limit"] + 0.5, numbers["bins"][-1][1]
     for axes, score in zip(both, ("bleu", "ratio"), strict=True):
         for system, style in styles.items():
@@ -144,9 +153,10 @@ DESCRIPTION = Description(
     claim="With attention, for each word that it writes the model takes from the original sentence what matters most "
     "for that word, and so it got rid of the limit on the length of the input.",
     chapter="chapter 0 (3): seq2seq, attention, Transformer",
-    setup="Three models with attention are trained on sentences up to a number of words only and translate longer "
-    "ones: Transformers with sinusoidal positions (added to the embeddings) or rotary ones (self-attention depends "
-    "on distances), and an LSTM with attention, without positions. There is no limit if a system keeps nine tenths "
-    "of its BLEU at up to twice the training length. The note speaks of attention between recurrent encoder and "
-    "decoder, so the conclusion is on the LSTM.",
+    setup="Four models with attention are trained on sentences up to a number of words only and translate longer "
+    "ones: Transformers with sinusoidal positions (added to the embeddings), rotary ones (self-attention "
+    "depends on distances) or a GRU before the first block in place of positions, and an LSTM with attention, "
+    "without positions. There is no limit if a system keeps nine tenths of its BLEU at up to twice the "
+    "training length. The note speaks of attention between recurrent encoder and decoder, so the conclusion "
+    "is on the LSTM.",
 )

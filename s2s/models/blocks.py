@@ -74,7 +74,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Mixer, attention over the source in a decoder, feed-forward network."""
+    """Mixer, attention over the source if there is one to attend to, feed-forward network."""
 
     def __init__(
         self,
@@ -98,23 +98,28 @@ class Block(nn.Module):
         return self._feed_forward(self.around_mixer.after(x, self.mixer(self.around_mixer.before(x), mask)))
 
     def decode(
-        self, x: Tensor, rows: Rows, memory: KeysValues, bias: Tensor, return_weights: bool = False
+        self,
+        x: Tensor,
+        rows: Rows,
+        memory: KeysValues | None = None,
+        bias: Tensor | None = None,
+        return_weights: bool = False,
     ) -> tuple[Tensor, Rows, Tensor | None]:
         """Runs the block over further target positions.
 
         Args:
             x: (N, T, D).
             rows: of the mixer.
-            memory: keys and values of the source, one for each of B sentences.
+            memory: keys and values of the source, one for each of B sentences; None without a source.
             bias: on the scores of the source, (B, 1, 1, S).
 
         Returns:
             (N, T, D); new rows; with `return_weights` the attention weights over the source, (B, heads, N / B · T, S).
         """
-        assert self.cross_attention is not None
-        assert self.around_cross is not None
         mixed, rows = self.mixer.extend(self.around_mixer.before(x), rows)
         x = self.around_mixer.after(x, mixed)
+        if self.cross_attention is None or self.around_cross is None or memory is None or bias is None:
+            return self._feed_forward(x), rows, None
         # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
         inner = self.around_cross.before(x).reshape(memory.keys.size(0), -1, x.size(-1))
         x = self.around_cross.after(x, self.cross_attention(inner, memory, bias).reshape(x.shape))
@@ -155,10 +160,11 @@ def build_stack(
     dropout: float,
     norm: Norm,
     positions: Positions,
+    causal: bool,
     memory_size: int | None = None,
 ) -> tuple[Mixer | None, nn.ModuleList, nn.Module]:
-    """What precedes the first block, the blocks, and the last normalisation; a decoder's stack has a memory."""
-    causal, first, blocks = memory_size is not None, None, nn.ModuleList()
+    """What precedes the first block, the blocks, and the last normalisation."""
+    first, blocks = None, nn.ModuleList()
     if positions in ("recurrent", "sinusoidal"):
         first = Recurrent(size, True, cell="gru") if positions == "recurrent" else AddSinusoids(size, causal)
     for _ in range(layers):
@@ -189,7 +195,7 @@ class BlockEncoder(Encoder, name="blocks"):
         heads: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions)
+        stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions, causal=False)
         self.positions, self.layers, self.final = stack
         self.output_size = self.summary_size = input_size
         self.mixes = MIXERS.find(mixer["type"]).kind
@@ -227,7 +233,7 @@ class BlockDecoder(Decoder, name="blocks"):
         positions: Positions,
     ) -> None:
         super().__init__()
-        stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions, memory_size)
+        stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions, True, memory_size)
         self.positions, self.layers, self.final = stack
         self.output_size = input_size
         self.mixes = MIXERS.find(mixer["type"]).kind

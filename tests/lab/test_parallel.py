@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from s2s.benchmark.shapes import FixedShape, RecurrentShape, TransformerShape, model_section
+from s2s.benchmark.shapes import BlockShape, FixedShape, RecurrentShape, TransformerShape, model_section
 from s2s.lab import parallel
 from s2s.lab.parallel import ChainCounter, chain
 from s2s.lab.runner import JobRunner
@@ -17,6 +17,7 @@ SMALL = {"embedding": 6, "encoder": 5, "decoder": 7, "dropout": 0.1}
 LSTM = FixedShape("fixed", "lstm", **SMALL)
 ATTENTION = RecurrentShape("recurrent", attention=4, query="previous", input_feeding=False, **SMALL)
 TRANSFORMER = TransformerShape("transformer", 8, 2, 2, 10, 0.1)
+SSRU, CONVOLUTION = (BlockShape("blocks", mixer, 8, 2, 2, 10, 0.1) for mixer in ("recurrent", "convolution"))
 
 
 def test_a_chain_is_counted() -> None:
@@ -33,14 +34,15 @@ def test_a_chain_is_counted() -> None:
 
 
 def test_recurrence_makes_a_chain_and_self_attention_does_not(runner: JobRunner) -> None:
-    models = {"lstm": LSTM, "lstm_attention": ATTENTION, "transformer": TRANSFORMER}
+    models = {"lstm": LSTM, "lstm_attention": ATTENTION, "transformer": TRANSFORMER, "ssru": SSRU, "conv": CONVOLUTION}
     numbers = parallel.measure(parallel.Settings(models, [3, 6, 12], 24, 12, "fp32", 1, 3), runner)
     chains = numbers["chains"]
     assert chains["lstm"][2] - chains["lstm"][1] == 6 * 2, "a step of the encoder and one of the decoder for each token"
     # A step of the decoder: query, energies, context and the cell's own multiplication, in sequence.
     assert chains["lstm_attention"][2] - chains["lstm_attention"][1] == 6 * (1 + 4)
-    assert len(set(chains["transformer"])) == 1
+    assert [len(set(chains[name])) for name in ("transformer", "ssru", "conv")] == [1, 1, 1]
     assert numbers["recurrent"] == ["lstm", "lstm_attention"]
+    assert numbers["self_attention"] == ["transformer"]
     assert all(len(rounds) == 3 and min(map(min, rounds)) > 0 for rounds in numbers["seconds"].values())
     assert parallel.analyse(numbers).conclusion is not None
 
@@ -49,7 +51,7 @@ def test_the_timed_models_have_about_as_many_weights(root: Path) -> None:
     quick = OmegaConf.load(root / "conf" / "lab" / "parallel.yaml").quick
     shapes = [model_section(OmegaConf.to_container(shape)) for shape in quick.models.values()]
     weights = [count_parameters(build_model(shape, quick.vocabulary, quick.vocabulary))[1] for shape in shapes]
-    assert len(weights) == 3
+    assert len(weights) == 5
     assert max(weights) < 1.06 * min(weights)
 
 
@@ -80,6 +82,7 @@ def test_findings(recurrent: list[float], attending: list[float], longest: int, 
         "lengths": [8, 64],
         "tokens": 512,
         "recurrent": ["lstm"],
+        "self_attention": ["transformer"],
         "chains": {"lstm": [20, 132], "transformer": [30, longest]},
         "seconds": {"lstm": [[0.1, s] for s in recurrent], "transformer": [[0.1, s] for s in attending]},
         "machine": {"processor": "abacus", "threads": 2},
