@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import s2s
-from tests.commands.conftest import SMALL_RECURRENT, Done
+from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,28 @@ def test_the_cells_keep_the_contract(code: list[str], name: str) -> None:
         if "(Cell)" in block:
             exec(block, names)
     s2s.check_cell(names[name])
+
+
+def test_the_mixer_keeps_the_contract(code: list[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(next(block for block in code if "(Mixer)" in block), names)
+    s2s.check_mixer(names["Average"])
+
+
+def test_the_mixer_trains_and_translates(
+    inside: Callable[..., Done], tmp_path: Path, code: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_mixers.py").write_text(next(block for block in code if "(Mixer)" in block))
+    monkeypatch.delitem(sys.modules, "my_mixers", raising=False)
+    small = [one for one in SMALL if "embedding" not in one] + ["model.encoder.layers=1", "model.decoder.layers=1"]
+    train = ["train", "model=transformer", "model.decoder.mixer={type: my_mixers.Average}", *small, "run_dir=run"]
+    done = inside(*train, "training.max_steps=2", "training.validate_every=2", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    refused = inside("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    assert refused.code == 2
+    assert "trust=[my_mixers]" in refused.stderr
+    trusted = inside("translate", "run=run", "trust=[my_mixers]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    assert trusted.code == 0, trusted.stderr
 
 
 def test_the_python_interface(trained: Path, code: list[str]) -> None:
