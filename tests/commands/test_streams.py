@@ -157,7 +157,14 @@ def test_a_reader_that_goes_away(trained: Path, root: Path, environment: dict[st
     assert "Error" not in stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGHUP, 129),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_where_nothing_has_to_be_saved(
     number: int, code: int, trained: Path, root: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -65,8 +65,7 @@ COVERING = (
     *("transformer-pre", "transformer-post", "transformer-pre-rotary"),
     *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
     *("attention-into-ssru-pre-none", "convolution-into-convolution-none-recurrent", "lstm-into-lstm-post-none"),
-    *("average-into-convolution-post-sinusoidal", "ssru-into-attention-none-none", "minlstm-bahdanau-bi-1"),
-    *("mingru-into-mingru-pre-sinusoidal", "mingru-fixed-bi-3", "ssru-bahdanau-current-uni-2"),
+    *("mingru-into-mingru-pre-sinusoidal", "minlstm-bahdanau-bi-1"),
 )
 
 

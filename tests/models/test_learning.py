@@ -51,7 +51,6 @@ def _blocks(encoder: str, decoder: str, norm: str = "pre", positions: str = "sin
 # One of each family that learns quickly.
 FAST = {
     "lstm-fixed": _model("lstm", "fixed"),
-    "gru-bahdanau-current": _model("gru", "bahdanau-current"),
     "transformer-pre": _blocks("attention", "attention"),
     "convolution-into-ssru": _blocks("convolution", "ssru"),
 }
@@ -60,6 +59,7 @@ SLOW = {
     f"{cell}-{attention}": _model(cell, attention)
     for cell, attention in (
         ("rnn", "bahdanau"),
+        ("gru", "bahdanau-current"),
         ("lstm", "none"),
         ("lstm", "bahdanau"),
         ("gru", "fixed"),
