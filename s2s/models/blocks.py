@@ -21,7 +21,7 @@ by all hypotheses of a sentence (`DecodeState.shared`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from s2s.errors import S2SError
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
-from s2s.nn.mixers import MIXERS, AddSinusoids, Mixer, Recurrent, Rows
+from s2s.nn.mixers import MIXERS, AddSinusoids, Mixer, Recurrent, Rows, mix
 from s2s.nn.multi_head import KeysValues, MultiHeadAttention, attention_bias
 from s2s.nn.positions import Positions
 from s2s.schema import Layers, NonNegativeInt, PositiveInt, Probability, build
@@ -93,9 +93,10 @@ class Block(nn.Module):
         self.around_cross = None if cross_attention is None else Residual(size, dropout, norm)
         self.around_feedforward = Residual(size, dropout, norm) if feedforward else None
 
-    def encode(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, D), (B, T) -> (B, T, D)."""
-        return self._feed_forward(self.around_mixer.after(x, self.mixer(self.around_mixer.before(x), mask)))
+    def encode(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """(B, T, D), (B, T), and the sentence lengths if they are known on the CPU -> (B, T, D)."""
+        mixed = mix(self.mixer, self.around_mixer.before(x), mask, lengths)
+        return self._feed_forward(self.around_mixer.after(x, mixed))
 
     def decode(
         self,
@@ -182,6 +183,8 @@ class BlockEncoder(Encoder, name="blocks"):
         heads: of self-attention.
     """
 
+    takes_lengths = True
+
     def __init__(
         self,
         input_size: int,
@@ -200,10 +203,10 @@ class BlockEncoder(Encoder, name="blocks"):
         self.output_size = self.summary_size = input_size
         self.mixes = MIXERS.find(mixer["type"]).kind
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Memory:
-        x = embedded if self.positions is None else self.positions(embedded, mask)
+    def forward(self, embedded: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Memory:
+        x = embedded if self.positions is None else mix(self.positions, embedded, mask, lengths)
         for block in self.layers:
-            x = block.encode(x, mask)  # type: ignore[operator]
+            x = block.encode(x, mask, lengths)  # type: ignore[operator]
         values = self.final(x).masked_fill(~mask.unsqueeze(-1), 0.0)
         return Memory(values, mask, values.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(values.dtype))
 

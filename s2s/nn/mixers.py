@@ -15,7 +15,7 @@ Letters: B sentences, N hypotheses, T time, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -45,9 +45,11 @@ class Mixer(nn.Module):
 
     Attributes:
         kind: how information travels between positions; figures group systems by it.
+        takes_lengths: whether `forward` has a third argument, see `s2s.models.interface.Encoder`.
     """
 
     kind: ClassVar[Kind] = "other"
+    takes_lengths: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         super().__init_subclass__()
@@ -127,6 +129,7 @@ class Recurrent(Mixer, name="recurrent"):
     """
 
     kind = "recurrence"
+    takes_lengths = True
 
     def __init__(
         self,
@@ -144,8 +147,8 @@ class Recurrent(Mixer, name="recurrent"):
         self.stack = RecurrentStack([[RecurrentLayer(c, reverse=n == 1) for n, c in enumerate(cells)]], 0.0)
         self.output = nn.Identity() if self.stack.output_size == size else nn.Linear(self.stack.output_size, size)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.output(self.stack(x, mask)[0])  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        return self.output(self.stack(x, mask, lengths=lengths)[0])  # type: ignore[no-any-return]
 
     def start(self, like: Tensor) -> Rows:
         cell = next(module for module in self.stack.modules() if isinstance(module, RecurrentLayer)).cell
@@ -194,6 +197,11 @@ class Convolution(Mixer, name="convolution"):
         time = x.size(1) - self.kernel + 1
         windows = torch.cat([x[:, n : n + time] for n in range(self.kernel)], dim=-1)
         return F.glu(self.windows(windows), dim=-1)
+
+
+def mix(mixer: Mixer, x: Tensor, mask: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    """`mixer.forward`, with the lengths if it takes them."""
+    return mixer(x, mask, lengths) if mixer.takes_lengths else mixer(x, mask)  # type: ignore[no-any-return]
 
 
 class AddSinusoids(Mixer):

@@ -37,7 +37,7 @@ AUTOCAST = frozenset(["_enter_autocast", "_exit_autocast"])
 
 # Models that take each way of a GPU once; the other models of the contract's fast tests are slow here.
 FAST = ("lstm-fixed-bi-1", "gru-after-bahdanau-current-feeding-bi-1", "sru-bahdanau-bi-1", "mgu-bahdanau-feeding-uni-1")
-FAST += ("own-bahdanau-feeding-uni-1", "transformer-pre", "attention-into-ssru-pre-none")
+FAST += ("own-bahdanau-feeding-uni-1", "transformer-pre", "attention-into-ssru-post-none")
 by_name = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in COVERING]
 )

@@ -64,8 +64,8 @@ COVERING = (
     *("own-fixed-bi-3", "own-bahdanau-feeding-uni-1"),
     *("transformer-pre", "transformer-post", "transformer-pre-rotary"),
     *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
-    *("attention-into-ssru-pre-none", "convolution-into-convolution-none-recurrent", "lstm-into-lstm-post-none"),
-    *("mingru-into-mingru-pre-sinusoidal", "minlstm-bahdanau-bi-1"),
+    *("attention-into-ssru-post-none", "convolution-into-convolution-none-none", "lstm-into-lstm-post-recurrent"),
+    *("ssru-into-convolution-none-sinusoidal", "mingru-into-mingru-none-sinusoidal", "minlstm-bahdanau-bi-1"),
 )
 
 
@@ -112,7 +112,7 @@ def models() -> dict[str, dict[str, Any]]:
     sections |= {f"transformer-{norm}": transformer(norm) for norm in ("pre", "post")}
     sections |= {f"transformer-{norm}-rotary": transformer(norm, positions="rotary") for norm in ("pre", "post")}
     # Each mixer with each; the same in both sides with each norm; the other cells in both sides.
-    several = ("attention", "convolution", "average", "lstm", "ssru")
+    several = ("attention", "convolution", "lstm", "ssru")
     sides = [*itertools.product(several, several), *((name, name) for name in MIXERS if name not in several)]
     for number, (encoder, decoder) in enumerate(sides):
         for norm in range(3):

@@ -76,13 +76,11 @@ SLOW = {
     for case in (
         ("attention", "attention", "post", "sinusoidal"),
         ("attention", "attention", "pre", "rotary"),
-        ("attention", "attention", "pre", "recurrent"),
         ("convolution", "convolution", "none", "sinusoidal"),
         ("lstm", "lstm", "post", "none"),
         ("gru", "mgu", "pre", "none"),
         ("attention", "minlstm", "pre", "sinusoidal"),
         ("mingru", "convolution", "pre", "recurrent"),
-        ("sru", "attention", "pre", "none"),
     )
 }
 
