@@ -158,7 +158,17 @@ def _exhaustive_search(model: Seq2Seq, ids: list[int], longest: int, alpha: floa
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
-@pytest.mark.parametrize("name", ["lstm-fixed-bi-1", "gru-bahdanau-uni-3", "rnn-none-uni-1", "transformer-pre"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lstm-fixed-bi-1",
+        "gru-bahdanau-uni-3",
+        "rnn-none-uni-1",
+        "transformer-pre",
+        "attention-into-ssru-post-none",
+        "ssru-into-convolution-none-sinusoidal",
+    ],
+)
 def test_a_wide_beam_finds_the_best_translation_of_all(name: str, alpha: float) -> None:
     model = make(MODELS[name], seed=3)
     for ids in sentences(2, 4, 11):
