@@ -16,10 +16,10 @@ class Registry(dict[str, type[T]], Generic[T]):
 
     Args:
         kind: what the classes are, for error messages.
-        base: full name of their base class.
+        base: their base class.
     """
 
-    def __init__(self, kind: str, base: str) -> None:
+    def __init__(self, kind: str, base: type[T]) -> None:
         super().__init__()
         self.kind = kind
         self.base = base
@@ -42,7 +42,7 @@ class Registry(dict[str, type[T]], Generic[T]):
             found = getattr(import_user_module(module), class_name, None)
         except S2SError as error:
             raise S2SError(f"{self.kind} {name}: {error}") from error
-        bases = {f"{one.__module__}.{one.__qualname__}" for one in getattr(found, "__mro__", ())}
-        if not isinstance(found, type) or self.base not in bases:
-            raise S2SError(f"{self.kind} {name}: {module} has no class {class_name} that derives from {self.base}")
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            base = f"{self.base.__module__}.{self.base.__qualname__}"
+            raise S2SError(f"{self.kind} {name}: {module} has no class {class_name} that derives from {base}")
         return found

@@ -244,8 +244,10 @@ TEXT_LISTS = frozenset({"splits", "trust"})
 def _text_options() -> tuple[frozenset[str], frozenset[str]]:
     from s2s.config import RunConfig
 
-    cells = (f"model.{key}" for key in ("name", "cell", "encoder.cell", "decoder.cell"))
-    return TEXT.union(keys_of_type(RunConfig, str), cells), TEXT_LISTS.union(keys_of_type(RunConfig, list[str]))
+    names = ("cell", "mixer.type", "mixer.cell")
+    classes = (f"model.{side}.{name}" for side in ("encoder", "decoder") for name in names)
+    texts = TEXT.union(keys_of_type(RunConfig, str), ("model.name", "model.cell"), classes)
+    return texts, TEXT_LISTS.union(keys_of_type(RunConfig, list[str]))
 
 
 def as_text(override: str, several: bool = False) -> str:

@@ -15,8 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
@@ -95,19 +95,37 @@ def _start(name: str, job: Callable[[], object], threads: int) -> _Running:
     context = _context()
     errors, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(name, job, threads, sender), name=name)
-    # A blocked signal stays blocked in a new process: Ctrl-C reaches all processes of a terminal, and the jobs must
-    # hear of it once, from here, as SIGTERM. They inherit this from the server, which starts at once; the first job
-    # then waits seconds for the server's imports, in which this process must hear of it.
+    try:
+        if isinstance(context, ForkServerContext):
+            with _without_ctrl_c():
+                forkserver.ensure_running()
+            process.start()  # the first one waits seconds for the server's imports, and must not miss a Ctrl-C
+        else:
+            with _without_ctrl_c():
+                process.start()
+    finally:
+        sender.close()
+    return _Running(process, errors)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Context in which a new process starts, and later those that it forks, that Ctrl-C does not reach.
+
+    It reaches all processes of a terminal, and jobs must hear of it once, from here, as SIGTERM. A signal that is
+    blocked or ignored stays so in a new process; a blocked one reaches this process afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        yield
+        signal.signal(signal.SIGINT, handler)
+        return
     resource_tracker.ensure_running()  # else the server starts it, and it unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running() if isinstance(context, ForkServerContext) else process.start()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if process.pid is None:
-        process.start()
-    sender.close()
-    return _Running(process, errors)
 
 
 def _context() -> ForkServerContext | SpawnContext:

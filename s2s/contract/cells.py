@@ -8,32 +8,19 @@ float64 on the CPU; together they take a second or two.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from s2s.contract.checks import (
-    MODEL_CHECKS,
-    all_close,
-    close,
-    failure,
-    in_float64,
-    raise_failures,
-    random_model,
-    randomize,
-    require,
-)
-from s2s.errors import S2SError
+from s2s.contract.checks import all_close, check_contract, close, random_model, randomize, require
 from s2s.models.interface import Seq2Seq
 from s2s.nn.cells import CELLS, Cell
 from s2s.nn.kernels.stepping import State
 from s2s.nn.recurrent import RecurrentLayer
 
 INPUTS, HIDDEN, BATCH, TIME = 5, 4, 3, 6
-NAME = "cell under test"
 
 Make = Callable[[], Cell]
 
@@ -48,17 +35,11 @@ def check_cell(kind: type[Cell], **options: Any) -> None:
     Raises:
         S2SError: a property does not hold; the message lists all failures.
     """
-    if not (isinstance(kind, type) and issubclass(kind, Cell)):
-        raise S2SError(f"check_cell takes a class that derives from s2s.nn.cells.Cell, not {kind!r}")
 
     def make() -> Cell:
         return randomize(kind(INPUTS, HIDDEN, **options))  # type: ignore[no-any-return]
 
-    with in_float64(), _registered(kind):
-        failures = [text for check in CELL_CHECKS if (text := failure(check, make)) is not None]
-        if not failures:  # models of a broken cell fail too, with less specific messages
-            failures = [text for pair in _models(options) for check in MODEL_CHECKS if (text := failure(check, *pair))]
-    raise_failures(kind, "cell", failures)
+    check_contract(kind, CELLS, make, CELL_CHECKS, lambda name: _models(name, options))
 
 
 def _state_shapes(make: Make) -> None:
@@ -208,7 +189,7 @@ CELL_CHECKS = (
 )
 
 
-def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
+def _models(cell: str, options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
     """Small models with a description: encoder and decoder of one to three layers, with every kind of attention."""
     attentions: dict[str, dict[str, Any]] = {
         "without attention": {"type": "none"},
@@ -216,10 +197,10 @@ def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], st
         "with attention": {"type": "bahdanau", "size": 3},
         "with the current state as query": {"type": "bahdanau", "size": 3, "query": "current"},
     }
-    common = {"type": "recurrent", "cell": NAME, "cell_options": options, "hidden_size": HIDDEN, "dropout": 0.0}
+    common = {"type": "recurrent", "cell": cell, "cell_options": options, "hidden_size": HIDDEN, "dropout": 0.0}
     for layers, (name, attention) in zip((1, 2, 3, 1), attentions.items(), strict=True):
         section = {
-            "name": NAME,
+            "name": "contract",
             "embedding_size": INPUTS,
             "tie_embeddings": "output",
             "dropout": 0.0,
@@ -234,12 +215,3 @@ def _make_inputs(make: Make) -> tuple[Cell, tuple[Tensor, State]]:
     cell = make()
     state = tuple(torch.randn(BATCH, HIDDEN) for _ in range(cell.num_states))
     return cell, (cell.project(torch.randn(TIME, BATCH, INPUTS)), state)
-
-
-@contextmanager
-def _registered(kind: type[Cell]) -> Iterator[None]:
-    CELLS[NAME] = kind
-    try:
-        yield
-    finally:
-        del CELLS[NAME]

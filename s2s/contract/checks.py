@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from s2s.decoding.search import search
 from s2s.errors import S2SError
 from s2s.models import build_model
 from s2s.models.interface import Seq2Seq
+from s2s.registry import Registry
+
+T = TypeVar("T")
 
 VOCABULARY = 9
 
@@ -23,18 +26,44 @@ class ContractError(Exception):
     """A property does not hold; the message names it and the likely cause."""
 
 
-def raise_failures(kind: type[Any], what: str, failures: Sequence[str]) -> None:
-    """Raises one `S2SError` that lists all failures, if there are any."""
+Check = Callable[..., None]
+
+
+def check_contract(
+    kind: type[T],
+    registry: Registry[T],
+    make: Callable[..., T],
+    checks: Sequence[Check],
+    models: Callable[[str], Iterable[tuple[Callable[[], Seq2Seq], str]]],
+) -> None:
+    """Runs the checks on a class, and, if all hold, those of models with it.
+
+    Args:
+        make: an instance, the argument of `checks`.
+        models: from the name under which the class is registered meanwhile, makers of small models, each with a
+            description.
+
+    Raises:
+        S2SError: the class does not derive from the registry's base, or a property does not hold; lists all failures.
+    """
+    what, base = registry.kind, f"{registry.base.__module__}.{registry.base.__qualname__}"
+    if not (isinstance(kind, type) and issubclass(kind, registry.base)):
+        raise S2SError(f"check_{what} takes a class that derives from {base}, not {kind!r}")
+    name = f"{what} under test"
+    with _in_float64(), _registered(registry, name, kind):
+        failures = [text for check in checks if (text := _failure(check, make)) is not None]
+        if not failures:  # models of a broken class fail too, with less specific messages
+            failures = [t for pair in models(name) for check in MODEL_CHECKS if (t := _failure(check, *pair))]
     if failures:
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(failures, 1))
         raise S2SError(f"{kind.__name__} is not a {what} that works everywhere: {listed}")
 
 
-def failure(check: Callable[..., None], *arguments: Any) -> str | None:
+def _failure(check: Check, *arguments: Any) -> str | None:
     try:
         check(*arguments)
-    except ContractError as failure:
-        return str(failure)
+    except ContractError as error:
+        return str(error)
     except Exception as error:
         text = (check.__doc__ or "").strip().rstrip(".")
         return f"{text[:1].lower()}{text[1:]}: raises {type(error).__name__}: {(str(error) or text).splitlines()[0]}"
@@ -99,7 +128,7 @@ def randomize(module: Any) -> Any:
 
 
 @contextmanager
-def in_float64() -> Iterator[None]:
+def _in_float64() -> Iterator[None]:
     """Context with default dtype float64 and a fixed seed; restores dtype and random state."""
     before = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
@@ -109,3 +138,12 @@ def in_float64() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(before)
+
+
+@contextmanager
+def _registered(registry: Registry[T], name: str, kind: type[T]) -> Iterator[None]:
+    registry[name] = kind
+    try:
+        yield
+    finally:
+        del registry[name]

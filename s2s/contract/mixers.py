@@ -9,30 +9,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from s2s.contract.checks import (
-    MODEL_CHECKS,
-    close,
-    failure,
-    in_float64,
-    raise_failures,
-    random_model,
-    randomize,
-    require,
-)
-from s2s.errors import S2SError
+from s2s.contract.checks import check_contract, close, random_model, randomize, require
 from s2s.models.interface import Seq2Seq
 from s2s.nn.mixers import MIXERS, Mixer, Rows
 
 SIZE, HEADS, BATCH, TIME = 4, 2, 3, 6
 LENGTHS = [TIME, 1, 3]
-NAME = "mixer under test"
 
 Make = Callable[[bool], Mixer]  # of `causal`
 
@@ -47,19 +35,12 @@ def check_mixer(kind: type[Mixer], **options: Any) -> None:
     Raises:
         S2SError: a property does not hold; the message lists all failures.
     """
-    if not (isinstance(kind, type) and issubclass(kind, Mixer)):
-        raise S2SError(f"check_mixer takes a class that derives from s2s.nn.mixers.Mixer, not {kind!r}")
-    if "heads" in inspect.signature(kind).parameters:
-        options = {"heads": HEADS} | options
 
     def make(causal: bool) -> Mixer:
-        return randomize(kind(SIZE, causal, **options)).eval()  # type: ignore[no-any-return]
+        heads = {"heads": HEADS} if "heads" in inspect.signature(kind).parameters else {}
+        return randomize(kind(SIZE, causal, **(heads | options))).eval()  # type: ignore[no-any-return]
 
-    with in_float64(), _registered(kind):
-        failures = [text for check in MIXER_CHECKS if (text := failure(check, make)) is not None]
-        if not failures:  # models of a broken mixer fail too, with less specific messages
-            failures = [text for pair in _models(options) for check in MODEL_CHECKS if (text := failure(check, *pair))]
-    raise_failures(kind, "mixer", failures)
+    check_contract(kind, MIXERS, make, MIXER_CHECKS, lambda name: _models(name, options))
 
 
 def _shapes(make: Make) -> None:
@@ -203,13 +184,13 @@ MIXER_CHECKS = (
 )
 
 
-def _models(options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
+def _models(name: str, options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
     """Small models with a description: the mixer in both sides, with every norm."""
-    side = {"type": "blocks", "mixer": {"type": NAME, **options}, "layers": 2, "dropout": 0.0, "heads": HEADS}
+    side = {"type": "blocks", "mixer": {"type": name, **options}, "layers": 2, "dropout": 0.0, "heads": HEADS}
     for norm, positions, feedforward in (("pre", "sinusoidal", 3), ("post", "none", 0), ("none", "recurrent", 3)):
         both = {**side, "norm": norm, "positions": positions, "feedforward": feedforward}
         section = {
-            "name": NAME,
+            "name": "contract",
             "embedding_size": SIZE,
             "tie_embeddings": "output",
             "dropout": 0.0,
@@ -226,12 +207,3 @@ def _inputs() -> tuple[Tensor, Tensor]:
 
 def _extend(mixer: Mixer, x: Tensor) -> tuple[Tensor, Rows]:
     return mixer.extend(x, mixer.start(x))
-
-
-@contextmanager
-def _registered(kind: type[Mixer]) -> Iterator[None]:
-    MIXERS[NAME] = kind
-    try:
-        yield
-    finally:
-        del MIXERS[NAME]

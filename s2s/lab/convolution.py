@@ -173,16 +173,15 @@ def analyse(numbers: Numbers) -> Findings:
 def draw(numbers: Numbers, narrow: bool) -> Figure:
     labels = "steps back in time", "influence (most recent input = 1)"
     figure, both = panels(narrow, ("Before training", *labels), ("After training", *labels))
-    looks = {RECURRENT: cell_style("lstm"), ATTENTION: cell_style("transformer")}
-    numbered = iter((0, 3, 6, 7))
-    looks = {name: looks.get(name) or series_style(next(numbered, 0)) for name in numbers["networks"]}
+    styles = {name: series_style(number) for name, number in zip(numbers["reaches"], (0, 3, 7), strict=False)}
+    styles |= {RECURRENT: cell_style("lstm"), ATTENTION: cell_style("transformer")}
     lowest = 1.0
     for axes, when in zip(both, ("before", "after"), strict=True):
         for name, runs in numbers["networks"].items():
             until = max(last_path(run[when]) for run in runs)
             mean = geometric_means([run[when][: until + 1] for run in runs])
             lowest = min(lowest, *mean)
-            line(axes, list(range(until + 1)), mean, looks[name], name)
+            line(axes, list(range(until + 1)), mean, styles[name], name)
             if name in numbers["reaches"]:  # from there on it is exactly 0, which has no logarithm
                 axes.axvline(until + 0.5, color=SOFT, linewidth=1.0, linestyle=DOTTED)
         log_scale(axes)

@@ -6,7 +6,8 @@ in the encoder, in the decoder, or in both. All else is equal: attention over th
 normalisation, positions, data, updates, and the number of parameters, which the feed-forward networks make up for.
 Domhan 2018 found that a decoder without self-attention loses nothing, and an encoder without it does.
 
-Decoding is timed in turns, greedily and with one thread; the outputs of the systems differ in length by a few per cent.
+Decoding is timed greedily and with one thread, the systems alternating, on the same sentences. Outputs may differ in
+length, as users see them.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def gates(self, embedded: Tensor, mask: Tensor) -> Gates:
-        """(B, S, H) activations of the cells' gates, for inspection; empty for an encoder without gates."""
+        """(B, S, H) activations of the cells' gates, for inspection; empty without gates, and for blocks."""
         return {}
 
 
@@ -137,7 +137,7 @@ class Decoder(nn.Module):
         return {}
 
     def gates(self, embedded: Tensor, state: DecodeState) -> Gates:
-        """(N, T, H) activations of the cells' gates, for inspection; empty for a decoder without gates."""
+        """(N, T, H) activations of the cells' gates, for inspection; empty without gates, and for blocks."""
         return {}
 
 

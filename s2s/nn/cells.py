@@ -34,8 +34,6 @@ from s2s.nn.backends import Backend
 from s2s.nn.kernels.stepping import State, tanh
 from s2s.registry import Registry
 
-CELLS: Registry[Cell] = Registry("cell", "s2s.nn.cells.Cell")
-
 RecurrentInit = Literal["glorot", "orthogonal"]
 
 
@@ -87,6 +85,9 @@ class Cell(nn.Module):
     def gates(self, gx: Tensor, state: State) -> dict[str, Tensor]:
         """Gate activations (B, H) by name in the step from `state`, for inspection; empty for a cell without gates."""
         return {}
+
+
+CELLS = Registry("cell", Cell)
 
 
 def draw_weight(gates: int, hidden: int, inputs: int, init: RecurrentInit = "glorot") -> nn.Parameter:

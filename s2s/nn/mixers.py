@@ -30,8 +30,6 @@ from s2s.nn.recurrent import RecurrentLayer, RecurrentStack
 from s2s.registry import Registry
 from s2s.schema import PositiveInt, build
 
-MIXERS: Registry[Mixer] = Registry("mixer", "s2s.nn.mixers.Mixer")
-
 Rows = dict[str, Tensor]  # (N, …) by name
 Kind = Literal["recurrence", "self-attention", "convolution", "other"]
 
@@ -70,6 +68,9 @@ class Mixer(nn.Module):
     def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
         """(N, T, D) further positions, T >= 1, and the rows -> (N, T, D), new rows; the old ones stay as they are."""
         raise NotImplementedError
+
+
+MIXERS = Registry("mixer", Mixer)
 
 
 class SelfAttention(Mixer, name="self_attention"):
@@ -125,7 +126,8 @@ class Recurrent(Mixer, name="recurrent"):
     Rows: the states of the cell, (N, hidden).
 
     Args:
-        hidden_size: of each direction; by default D in all. Outputs of another width are projected to D.
+        hidden_size: of each direction; by default D in a decoder, D / 2 in an encoder. Outputs that are not D wide in
+            all are projected.
     """
 
     kind = "recurrence"
@@ -145,7 +147,11 @@ class Recurrent(Mixer, name="recurrent"):
         sizes = {"input_size": size, "hidden_size": hidden_size or -(-size // directions)}
         cells = [build(CELLS.find(cell), {**sizes, **(cell_options or {})}) for _ in range(directions)]
         self.stack = RecurrentStack([[RecurrentLayer(c, reverse=n == 1) for n, c in enumerate(cells)]], 0.0)
-        self.output = nn.Identity() if self.stack.output_size == size else nn.Linear(self.stack.output_size, size)
+        self.output: nn.Module = nn.Identity()
+        if self.stack.output_size != size:
+            self.output = nn.Linear(self.stack.output_size, size)
+            nn.init.xavier_uniform_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         return self.output(self.stack(x, mask, lengths=lengths)[0])  # type: ignore[no-any-return]

@@ -77,7 +77,7 @@ class Packing:
         last = np.minimum(begin[counts - 1] + unsorted_indices, len(index) - 1)
         batch_sizes = [size for size in rows.tolist() if size]
         arrays = [index, sorted_indices, unsorted_indices, last, counts]
-        return cls((batch, time), batch_sizes, x.device, *_to_device(arrays, x.device))
+        return cls((batch, time), batch_sizes, x.device, *to_device(arrays, x.device))
 
     @classmethod
     def padded(cls, x: Tensor, mask: Tensor) -> Packing:
@@ -153,7 +153,7 @@ class Packing:
         return tuple(torch.where(read, after, b) for after, b in zip(final, before, strict=True))
 
 
-def _to_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> Sequence[Tensor]:
+def to_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> Sequence[Tensor]:
     """The arrays on `device`, in one copy for which the CPU does not wait."""
     together = torch.from_numpy(np.concatenate(arrays))
     if device.type == "cuda":

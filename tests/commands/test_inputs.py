@@ -155,8 +155,8 @@ def test_languages_that_are_unknown_or_others(inside: Callable[..., Done], tmp_p
     assert done.code == 0, done.stderr
     assert done.stderr.count("is no language that s2s knows") == 1
     assert "data.source_language=Chinese is no language" in done.stderr
-    turned = ["data.source=de", "data.target=en", "init_from=run", "run_dir=turned"]
-    done = inside("train", *settings, *turned, cwd=tmp_path)
+    swapped = ["data.source=de", "data.target=en", "init_from=run", "run_dir=swapped"]
+    done = inside("train", *settings, *swapped, cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert "run translates Chinese to de-AT, and its tokeniser and weights are taken over for de to en" in done.stderr
 

@@ -60,6 +60,8 @@ def test_text_is_taken_as_typed(value: str) -> None:
         ("data.tests=[]", False, []),
         ("trust=[1,nan]", False, ["1", "nan"]),
         ("+data.source=no", False, "no"),
+        ("model.decoder.mixer.type=1e3", False, "1e3"),
+        ("model.encoder.mixer.cell=nan", False, "nan"),
     ],
 )
 def test_options_of_other_kinds_stay(typed: str, several: bool, value: Any) -> None:

@@ -59,7 +59,8 @@ def test_the_exit_code_says_which_signal_ended_a_job(number: int | None, code: i
     assert run_parallel_jobs(jobs, 1) == code
 
 
-@pytest.mark.parametrize("seconds", [0.3, *(pytest.param(seconds, marks=pytest.mark.slow) for seconds in (0.0, 1.0))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0])
 def test_ctrl_c_is_heard_while_the_first_job_starts(seconds: float, root: Path, tmp_path: Path) -> None:
     """Its process waits seconds for imports; the signal goes to the whole group, as in a terminal."""
     program = (

@@ -19,19 +19,34 @@ def code(root: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_cell_trains_and_translates(
-    inside: Callable[..., Done], tmp_path: Path, code: list[str], monkeypatch: pytest.MonkeyPatch
+BLOCKS = [one for one in SMALL if "embedding" not in one] + ["model.encoder.layers=1", "model.decoder.layers=1"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "settings"),
+    [
+        ("my_cells", "Peephole", ["model=lstm_attention", "model.cell=my_cells.Peephole", *SMALL_RECURRENT]),
+        ("my_mixers", "Average", ["model=transformer", "model.decoder.mixer={type: my_mixers.Average}", *BLOCKS]),
+    ],
+)
+def test_the_class_of_a_user_trains_and_translates(
+    module: str,
+    name: str,
+    settings: list[str],
+    inside: Callable[..., Done],
+    tmp_path: Path,
+    code: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "my_cells.py").write_text(next(block for block in code if "class Peephole" in block))
-    monkeypatch.delitem(sys.modules, "my_cells", raising=False)
-    train = ["train", "model=lstm_attention", "model.cell=my_cells.Peephole", *SMALL_RECURRENT, "run_dir=run"]
-    done = inside(*train, "training.max_steps=2", "training.validate_every=2", cwd=tmp_path)
+    (tmp_path / f"{module}.py").write_text(next(block for block in code if f"class {name}" in block))
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    done = inside("train", *settings, "run_dir=run", "training.max_steps=2", "training.validate_every=2", cwd=tmp_path)
     assert done.code == 0, done.stderr
     refused = inside("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
     assert refused.code == 2
-    assert "trust=[my_cells]" in refused.stderr
+    assert f"trust=[{module}]" in refused.stderr
     assert refused.stdout == ""
-    trusted = inside("translate", "run=run", "trust=[my_cells]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
+    trusted = inside("translate", "run=run", f"trust=[{module}]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
     assert trusted.code == 0, trusted.stderr
     assert trusted.stdout.count("\n") == 1
 
@@ -49,22 +64,6 @@ def test_the_mixer_keeps_the_contract(code: list[str]) -> None:
     names: dict[str, Any] = {}
     exec(next(block for block in code if "(Mixer)" in block), names)
     s2s.check_mixer(names["Average"])
-
-
-def test_the_mixer_trains_and_translates(
-    inside: Callable[..., Done], tmp_path: Path, code: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "my_mixers.py").write_text(next(block for block in code if "(Mixer)" in block))
-    monkeypatch.delitem(sys.modules, "my_mixers", raising=False)
-    small = [one for one in SMALL if "embedding" not in one] + ["model.encoder.layers=1", "model.decoder.layers=1"]
-    train = ["train", "model=transformer", "model.decoder.mixer={type: my_mixers.Average}", *small, "run_dir=run"]
-    done = inside(*train, "training.max_steps=2", "training.validate_every=2", cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    refused = inside("translate", "run=run", cwd=tmp_path, stdin=b"The dog sleeps.\n")
-    assert refused.code == 2
-    assert "trust=[my_mixers]" in refused.stderr
-    trusted = inside("translate", "run=run", "trust=[my_mixers]", cwd=tmp_path, stdin=b"The dog sleeps.\n")
-    assert trusted.code == 0, trusted.stderr
 
 
 def test_the_python_interface(trained: Path, code: list[str]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
 from s2s import devices
+from s2s.nn.recurrent import RecurrentLayer
 from tests.gpu.rules import by_name, lay_out
 from tests.models.contract import batch, make, models, sentences
 
@@ -26,6 +27,8 @@ def test_a_training_step(name: str, layout: str, fixed: bool, monkeypatch: pytes
     monkeypatch.setattr(devices, "on_gpu", lambda tensor: True)
     model, data = make(models()[name]).float().train(), batch(sentences(4, 7, 1), sentences(4, 7, 2))
     lay_out(model, layout)
+    for layer in (module for module in model.modules() if isinstance(module, RecurrentLayer)):
+        layer.recurrence = "scan"  # as on a GPU, for the cells that have it
     if fixed:
         data = data.pad_to_multiple(8)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

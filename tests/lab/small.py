@@ -2,8 +2,12 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from s2s.lab.experiment import ExperimentModule, Findings, Numbers
 from s2s.lab.runner import JobRunner
@@ -49,6 +53,18 @@ def measured(experiment: ExperimentModule, runner: JobRunner, **settings: Any) -
     """Numbers of an experiment as `analyse` and `draw` get them when they are cached: after a round trip in JSON."""
     numbers = experiment.measure(build(experiment.Settings, settings), runner)
     return json.loads(json.dumps(numbers))  # type: ignore[no-any-return]
+
+
+def numerical_norms(last: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-6) -> Tensor:
+    """(B, T, I) -> (B, T): ‖∂h_T/∂x_t‖ of `last`, which maps (B, T, I) to h_T, by central differences."""
+    squares = torch.zeros(x.shape[:2], dtype=x.dtype)
+    for t in range(x.size(1)):
+        for component in range(x.size(2)):
+            up, down = x.clone(), x.clone()
+            up[:, t, component] += step
+            down[:, t, component] -= step
+            squares[:, t] += ((last(up) - last(down)) / (2 * step)).square().sum(dim=1)
+    return squares.sqrt().detach()
 
 
 def text(findings: Findings) -> str:

@@ -18,7 +18,8 @@ NAMES = [name_of(encoder, decoder) for encoder in MIXERS for decoder in MIXERS]
 TINY = ["model=transformer", "model.encoder.layers=1", "model.decoder.layers=1"]
 
 
-@pytest.mark.parametrize("size", ["quick", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow  # composes many configurations
+@pytest.mark.parametrize("size", ["quick", "full"])
 def test_all_systems_have_as_many_parameters(size: str, runner: JobRunner, root: Path) -> None:
     training = OmegaConf.load(root / "conf" / "lab" / "mixers.yaml")[size].training
     parameters = {

@@ -64,8 +64,8 @@ COVERING = (
     *("own-fixed-bi-3", "own-bahdanau-feeding-uni-1"),
     *("transformer-pre", "transformer-post", "transformer-pre-rotary"),
     *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
-    *("attention-into-ssru-post-none", "convolution-into-convolution-none-none", "lstm-into-lstm-post-recurrent"),
-    *("ssru-into-convolution-none-sinusoidal", "mingru-into-mingru-none-sinusoidal", "minlstm-bahdanau-bi-1"),
+    *("attention-into-ssru-post-none", "convolution-into-convolution-none-none"),
+    *("ssru-into-convolution-none-sinusoidal", "mingru-into-mingru-none-sinusoidal"),
 )
 
 

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s2s.nn.kernels.function import Function
 from s2s.nn.kernels.stepping import split_steps, split_with_previous
+from s2s.nn.packing import to_device
 
 
 class LinearRecurrence(Function):
@@ -69,8 +71,8 @@ def _scanned(a: Tensor, b: Tensor, batch_sizes: list[int], reverse: bool = False
     steps, width = len(batch_sizes), batch_sizes[0]
     even = len(a) == steps * width
     if not even:  # sentences that have ended have rows of zeros
-        sizes = torch.tensor(batch_sizes, device=a.device)
-        rows = (torch.arange(width, device=a.device) < sizes.unsqueeze(1)).flatten().nonzero().squeeze(1)
+        read = np.arange(width) < np.array(batch_sizes)[:, None]
+        (rows,) = to_device([np.flatnonzero(read)], a.device)
         a, b = (x.new_zeros(steps * width, x.size(1)).index_copy(0, rows, x) for x in (a, b))
     a, b = a.view(steps, width, -1), b.view(steps, width, -1)
     if reverse:
