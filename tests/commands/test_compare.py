@@ -492,6 +492,7 @@ def test_scores_of_other_translations_are_not_taken_for_these(
     assert not stored.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_by_one")
 def test_a_cell_of_the_users_is_compared(inside: Callable[..., Done], tmp_path: Path) -> None:
     """It was named on the command line, so the same command may load it."""

@@ -161,6 +161,7 @@ def test_languages_that_are_unknown_or_others(inside: Callable[..., Done], tmp_p
     assert "run translates Chinese to de-AT, and its tokeniser and weights are taken over for de to en" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_vocabulary_of_the_same_size_is_not_the_same(
     trained: Path, inside: Callable[..., Done], tmp_path: Path
 ) -> None:
@@ -171,6 +172,7 @@ def test_a_vocabulary_of_the_same_size_is_not_the_same(
     assert "its vocabulary differs" in done.errors[0]
 
 
+@pytest.mark.slow
 def test_where_bleu_cannot_move_the_loss_selects(inside: Callable[..., Done], tmp_path: Path) -> None:
     words = [("red", "rot"), ("dog", "Hund"), ("cat", "Katze"), ("old", "alt"), ("big", "groß"), ("new", "neu")]
     pairs = [(f"{a} {b}", f"{x} {y}") for a, x in words for b, y in words]

@@ -182,6 +182,7 @@ def test_odd_names_of_data_and_model_stay_below_runs() -> None:
     assert len(seen) == 8
 
 
+@pytest.mark.slow
 def test_a_run_named_by_an_earlier_version_is_resumed(inside: Callable[..., Done], tmp_path: Path) -> None:
     command = ("train", *SMALL_RECURRENT, "model.dropout=0.05", "training.label_smoothing=0.07")
     assert inside(*command, "training.max_steps=2", cwd=tmp_path).code == 0

@@ -122,6 +122,7 @@ def test_a_line_that_is_there_is_translated(
         timer.cancel()
 
 
+@pytest.mark.slow
 def test_own_files_have_results_of_their_own(copied: Path, inside: Callable[..., Done], tmp_path: Path) -> None:
     assert inside("evaluate", f"run={copied}", cwd=tmp_path).code == 0
     before = (copied / "evaluation" / "test.json").read_bytes()
@@ -139,6 +140,7 @@ def test_own_files_have_results_of_their_own(copied: Path, inside: Callable[...,
     assert len(list((copied / "evaluation").glob("reference*.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away(trained: Path, root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """`translate.py … | head -1`: the end, and no traceback."""
     (tmp_path / "in.txt").write_bytes(LINE * 20_000)

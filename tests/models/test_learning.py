@@ -78,7 +78,6 @@ SLOW = {
         ("attention", "attention", "pre", "rotary"),
         ("convolution", "convolution", "none", "sinusoidal"),
         ("lstm", "lstm", "post", "none"),
-        ("gru", "mgu", "pre", "none"),
         ("attention", "minlstm", "pre", "sinusoidal"),
         ("mingru", "convolution", "pre", "recurrent"),
     )
