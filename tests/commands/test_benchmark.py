@@ -301,7 +301,7 @@ def test_gpu(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     rows = {part: content["rows"] for part, content in files.items()}
     assert all(content["machine"]["torch"] for content in files.values())
     codes = {(row["model"], row["cuda_graphs"]): row["code"] for row in rows["models"]}
-    assert codes == {(m, g): 2 if m == "nosuch" else 0 for m in ("gru", "nosuch") for g in (True, False)}
+    assert codes == {("gru", False): 0, ("nosuch", False): 2}
     assert all(row["translate_code"] == 0 for row in rows["models"] if not row["code"])
     assert all("nosuch" in row["said"] for row in rows["models"] if row["code"])
     trained = {(row["model"], row["program"]): row for row in rows["train"][1:]}
@@ -311,7 +311,8 @@ def test_gpu(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     assert all(row["sentences_per_s"] > 0 for row in rows["decode"])
     assert rows["compare"][0]["code"] == 0
     assert 0 < rows["compare"][0]["first_page_seconds"] < rows["compare"][0]["seconds"]
-    assert all(row["repeated_equal"] and row["resumed_equal"] for row in rows["deterministic"])
+    assert [row.get("resumed_equal") for row in rows["deterministic"]] == [True, None]
+    assert all(row["repeated_equal"] for row in rows["deterministic"])
     assert all(f"\n{part} " in done.stdout for part in parts)
 
 

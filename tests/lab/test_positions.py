@@ -34,9 +34,9 @@ def test_training_ends_at_the_limit_and_the_test_does_not(runner: JobRunner, tmp
 def test_all_copy_within_the_training_lengths_and_sinusoidal_positions_not_beyond(
     runner: JobRunner, tmp_path: Path
 ) -> None:
-    training = copy_task(tmp_path, 4, 12, 300, "model.encoder.layers=2", "model.decoder.layers=2")
-    numbers = measured(positions, runner, limit=6, bins=[6, 12], training=training, seeds=[1])
-    assert [one[:2] for one in numbers["bins"]] == [[1, 6], [7, 12]]
+    training = copy_task(tmp_path, 3, 10, 200, "model.encoder.layers=2", "model.decoder.layers=2")
+    numbers = measured(positions, runner, limit=5, bins=[5, 10], training=training, seeds=[1])
+    assert [one[:2] for one in numbers["bins"]] == [[1, 5], [6, 10]]
     for system, (bleu,) in numbers["bleu"].items():
         assert bleu[0] > 80, f"{system} has not learnt to copy: {bleu}"
     assert positions.kept(numbers, SINUSOIDAL)[0] < 0.6
