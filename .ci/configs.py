@@ -29,12 +29,13 @@ def check(overrides: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    files = ["data.source=en", "data.target=de", "data.train=train", "data.validation=validation"]
+    splits = ["data.train=train", "data.validation=validation"]
+    needed = {"files": ["data.source=en", "data.target=de", *splits], "text": ["data.language=en", *splits]}
     composed = 0
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for model in names("model"):
             for data in names("data"):
-                check([f"model={model}", f"data={data}", *(files if data == "files" else [])])
+                check([f"model={model}", f"data={data}", *needed.get(data, [])])
                 composed += 1
         parts = [
             "training",
@@ -56,7 +57,7 @@ def main() -> None:
                     composed += 1
                 assert set(ladder) <= {"all", *names("model")}, f"{size}: no such model"
         for data in names("data"):
-            if data != "grammar":
+            if data not in ("grammar", "grammar_text"):
                 composed += read(data)
     print(f"{composed} configurations composed and checked")
 
@@ -71,6 +72,11 @@ def read(data: str) -> int:
                     Path(folder, f"{split}.{suffix}").write_text("".join(f"{p[side]}\n" for p in pairs))
             where = [f"data.train={folder}/train", f"data.validation={folder}/validation"]
             values = check([f"data={data}", "data.source=en", "data.target=de", *where])
+        elif data == "text":
+            for split in ("train", "validation"):
+                Path(folder, f"{split}.txt").write_text("".join(f"{de}\n" for _, de in pairs))
+            where = [f"data.train={folder}/train.txt", f"data.validation={folder}/validation.txt"]
+            values = check([f"data={data}", "data.language=de", *where])
         else:
             values = check([f"data={data}", f"data.path={folder}", "data.subset=null"])
             for split in (values["data"]["train"], values["data"]["validation"], *values["data"]["tests"]):

@@ -67,6 +67,10 @@ class GrammarData:
     def target_language(self) -> str:
         return self.target
 
+    @property
+    def tests(self) -> list[str]:
+        return ["test"]
+
 
 @dataclass(frozen=True)
 class HubData:
@@ -88,6 +92,11 @@ class HubData:
     max_train_pairs: PositiveInt | None  # the first so many training pairs only
     tokenizer: TokenizerConfig
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that are read."""
+        return self.source, self.target
+
 
 @dataclass(frozen=True)
 class FilesData:
@@ -106,8 +115,70 @@ class FilesData:
     max_train_pairs: PositiveInt | None
     tokenizer: TokenizerConfig
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Suffixes of the files, or names of the columns, that are read."""
+        return self.source, self.target
 
-DataConfig = GrammarData | HubData | FilesData
+
+class MonolingualData:
+    """Text of one language, both the source and the target of its corpus; it has no test sets."""
+
+    language: str
+
+    @property
+    def source_language(self) -> str:
+        return self.language
+
+    @property
+    def target_language(self) -> str:
+        return self.language
+
+    @property
+    def tests(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True)
+class GrammarTextData(MonolingualData):
+    """Sentences of one language from the built-in grammar."""
+
+    name: str
+    type: Literal["grammar_text"]
+    language: Literal["en", "de"]
+    train_lines: PositiveInt
+    validation_lines: PositiveInt
+    grammar_seed: Seed
+    max_length: PositiveInt | None
+    tokenizer: TokenizerConfig
+    longest: PositiveInt = 60  # words of the longest English sentences, as in GrammarData
+    lexicon: Literal["full", "basic"] = "full"
+
+
+@dataclass(frozen=True)
+class TextData(MonolingualData):
+    """Sentences of one language: local files, or a data set of the hub or a local folder in the same layout."""
+
+    name: str
+    type: Literal["text"]
+    path: str | None  # as in HubData; None: train and validation are files
+    subset: str | None
+    revision: str | None
+    column: str  # of tables
+    language: str
+    train: str  # a file with one sentence a line, or a table; with `path`, the name of a split
+    validation: str
+    max_length: PositiveInt | None
+    max_train_lines: PositiveInt | None
+    tokenizer: TokenizerConfig
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The name of the column that is read."""
+        return (self.column,)
+
+
+DataConfig = GrammarData | HubData | FilesData | GrammarTextData | TextData
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -262,6 +333,8 @@ def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[s
     found = []
     if get("training.max_steps", "training.max_epochs") == [None, None]:
         found.append("training.max_steps and training.max_epochs are both null: set one, or training never ends")
+    if (pair := get("data.type", "data.tokenizer")) and pair[0] in ("text", "grammar_text") and not pair[1]["joint"]:
+        found.append("data.tokenizer.joint=false is for two languages: text of one language needs joint=true")
     if (pair := get("optim.schedule", "training.max_steps")) and pair[0]["type"] == "cosine" and pair[1] is None:
         found.append("optim.schedule.type=cosine needs training.max_steps, the length of the cosine")
     if search := get("decoding.strategy", "decoding.n_best", "decoding.beam"):

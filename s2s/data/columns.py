@@ -19,8 +19,10 @@ from s2s.data.cache import cached
 from s2s.errors import S2SError
 
 T = TypeVar("T")
-Columns = tuple["TextColumn", "TextColumn"]  # source, target
+Columns = tuple["TextColumn", "TextColumn"]  # source, target; the same object if the text is of one language
+Row = tuple[str, ...]  # the cells of a row that are read: source and target, or one sentence
 
+SIDES = ("source", "target")  # columns of a cached table
 CHUNK = 4096  # rows converted to strings at once
 _CACHE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # the tables cannot be written
 
@@ -115,10 +117,14 @@ def line_values(texts: Sequence[str], name: str, function: Callable[[str], int])
 
 @dataclass(frozen=True)
 class Reader:
-    """Source of a corpus: the names of its test sets, and `read` for "train", "validation" or one of them."""
+    """Source of a corpus: the names of its test sets, and `read` for "train", "validation" or one of them.
+
+    `check` raises S2SError if local files are missing or do not begin with a row; other sources need no check.
+    """
 
     tests: list[str]
     read: Callable[[str], Columns]
+    check: Callable[[], None] = lambda: None
 
 
 def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
@@ -157,23 +163,29 @@ def call_datasets(function: Callable[[], T], where: str | None = None) -> T:
         raise S2SError(f"{where}: {lines[0] if lines else kind}") from error
 
 
-def cached_table(generator: Callable[..., Iterator[tuple[str, str]]], arguments: dict[str, Any]) -> Columns:
-    """Returns the generator's pairs from an Arrow file of the data cache, made once for these arguments."""
+def cached_table(generator: Callable[..., Iterator[Row]], arguments: dict[str, Any], sides: int = 2) -> Columns:
+    """Returns the generator's rows from an Arrow file of the data cache, made once for these arguments.
+
+    Args:
+        sides: cells of each row: 2 for sentence pairs, 1 for text of one language.
+    """
     import datasets
 
-    features = datasets.Features({"source": datasets.Value("string"), "target": datasets.Value("string")})
+    names = SIDES[:sides]
+    features = datasets.Features({name: datasets.Value("string") for name in names})
     with quiet():
         table = call_datasets(
             lambda: datasets.Dataset.from_generator(
                 _rows, features=features, gen_kwargs={"generator": generator, "arguments": arguments}
             )
         )
-    return TextColumn(table.data.column("source")), TextColumn(table.data.column("target"))
+    columns = [TextColumn(table.data.column(name)) for name in names]
+    return columns[0], columns[-1]
 
 
-def _rows(generator: Callable[..., Iterator[tuple[str, str]]], arguments: dict[str, Any]) -> Iterator[dict[str, str]]:
-    for source, target in generator(**arguments):
-        yield {"source": source, "target": target}
+def _rows(generator: Callable[..., Iterator[Row]], arguments: dict[str, Any]) -> Iterator[dict[str, str]]:
+    for row in generator(**arguments):
+        yield dict(zip(SIDES, row, strict=False))
 
 
 @contextlib.contextmanager

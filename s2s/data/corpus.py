@@ -1,5 +1,6 @@
-"""Parallel corpus: training, validation and test splits from the built-in grammar, the hub, or local files.
+"""Corpus: training, validation and test splits from the built-in grammar, the hub, or local files.
 
+A corpus is parallel, or the text of one language, which is then the source and the target of its splits.
 Text from any source is stored in Arrow files that `datasets` maps into memory: a corpus of any size takes hardly any
 memory, access to a line is immediate, and processes on one machine share the pages. `Corpus.filtered` counts the pairs
 that `load_corpus` filtered, by reason. Only the training split is filtered by length.
@@ -14,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s2s.config import DataConfig, FilesData, GrammarData
+from s2s.config import DataConfig, FilesData, GrammarData, GrammarTextData, MonolingualData, TextData
 from s2s.data import grammar
-from s2s.data.columns import Columns, Reader, TextColumn, cached_table
+from s2s.data.columns import Columns, Reader, Row, TextColumn, cached_table
 from s2s.data.grammar.lexicons import Lexicon
 from s2s.data.hub import hub_reader
 from s2s.data.lengths import lengths_in_words
-from s2s.data.pairs import TABLES, Pair, check_files, find_files, table_of_files
+from s2s.data.pairs import TABLES, check_files, find_files, rows_name, table_of_files
 from s2s.data.reading import digest
 from s2s.errors import S2SError
 
@@ -29,7 +30,10 @@ ROLES = ("train", "validation")  # of the splits that a run is made with; no tes
 
 @dataclass(frozen=True)
 class Split:
-    """Sentence pairs: line n of `target` translates line n of `source`. Access to any line is cheap."""
+    """Sentence pairs: line n of `target` translates line n of `source`. Access to any line is cheap.
+
+    Text of one language is both `source` and `target`, the same object.
+    """
 
     name: str
     source: Sequence[str]
@@ -41,6 +45,16 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def monolingual(self) -> bool:
+        """Whether it is text of one language."""
+        return self.target is self.source
+
+    @property
+    def rows_name(self) -> str:
+        """The name of its rows in messages: lines, or sentence pairs."""
+        return rows_name(1 if self.monolingual else 2)
 
 
 class Corpus:
@@ -91,7 +105,8 @@ def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corp
     """Reads a data set.
 
     Pairs with an empty side are filtered from training and validation; test sets stay as published. The training split
-    also loses pairs longer than `max_length`, and all pairs after `max_train_pairs`.
+    also loses pairs longer than `max_length`, and all pairs after `max_train_pairs`. The lines of one language are
+    filtered in the same way (`max_train_lines`).
 
     Args:
         config: the data section.
@@ -115,26 +130,33 @@ def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corp
         kept, reasons = _filter(config, name, source, target)
         if reasons:
             filtered[name] = reasons
-        if not (len(source) if kept is None else len(kept)):
+        if kept is not None:
+            selected = source.select(kept)
+            source, target = selected, (selected if target is source else target.select(kept))
+        split = Split(name, source, target)
+        if not len(split):
             why = "; filtered: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()) if reasons else ""
-            raise S2SError(f"split {name} of data {config.name} has no sentence pairs{why}")
-        return Split(name, source, target) if kept is None else Split(name, source.select(kept), target.select(kept))
+            raise S2SError(f"split {name} of data {config.name} has no {split.rows_name}{why}")
+        return split
 
     tests = {name: split for name in reader.tests if (split := load(name)) is not None}
     return Corpus(config.source_language, config.target_language, load("train"), load("validation"), tests, filtered)
 
 
 def check_corpus(config: DataConfig) -> None:
-    """Checks, without reading all of the data, that local files exist and begin with a sentence pair.
+    """Checks, without reading all of the data, that local files exist and hold a sentence pair, or a line.
 
     Raises:
         S2SError: a file is missing, empty or malformed.
     """
-    _reader(config)
-    if isinstance(config, FilesData):
-        for where, key in _locations(config).values():
-            files = find_files(where, config.source, config.target, key)
-            check_files(files, config.source, config.target, f"{key}={where}")
+    _reader(config).check()
+
+
+def without_tests(config: DataConfig) -> str:
+    """The beginning of an error about a data set without test sets: the reason."""
+    if isinstance(config, MonolingualData):
+        return f"data {config.name} is text of one language, without test sets"
+    return "data.tests is empty"
 
 
 # ------------------------------------------------------------------------------------------------------------ filtering
@@ -147,12 +169,16 @@ def _filter(
     if name not in ROLES:
         return None, {}
     limit = config.max_length if name == "train" else None
-    most = config.max_train_pairs if name == "train" and not isinstance(config, GrammarData) else None
+    most_key = "max_train_lines" if isinstance(config, TextData) else "max_train_pairs"
+    most = getattr(config, most_key, None) if name == "train" else None
 
     def rows_fit(count: int) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.bool_]]]:
         first = lengths_in_words(source.head(count), config.source_language)
-        second = lengths_in_words(target.head(count), config.target_language)
-        why = {"empty source": first == 0, "empty target": (second == 0) & (first > 0)}
+        if target is source:
+            second, why = first, {"empty": first == 0}
+        else:
+            second = lengths_in_words(target.head(count), config.target_language)
+            why = {"empty source": first == 0, "empty target": (second == 0) & (first > 0)}
         fits = (first > 0) & (second > 0)
         if limit is not None:
             why["longer than max_length"] = fits & (np.maximum(first, second) > limit)
@@ -167,7 +193,7 @@ def _filter(
     end = len(source) if most is None or len(kept) < most else int(kept[-1]) + 1
     reasons = {reason: int(rows[:end].sum()) for reason, rows in why.items() if rows[:end].any()}
     if end < len(source):
-        reasons["beyond max_train_pairs"] = len(source) - end
+        reasons[f"beyond {most_key}"] = len(source) - end
     return (kept if reasons else None), reasons
 
 
@@ -175,51 +201,68 @@ def _filter(
 
 
 def _reader(config: DataConfig) -> Reader:
-    if isinstance(config, GrammarData):
+    if isinstance(config, GrammarData | GrammarTextData):
         return _grammar_reader(config)
-    names = _tests(config) if isinstance(config, FilesData) else list(config.tests)
-    for name in names:
-        if name in ROLES or names.count(name) > 1:
+    if isinstance(config, FilesData) or (isinstance(config, TextData) and config.path is None):
+        reader = _files_reader(config)
+    else:
+        reader = hub_reader(config)
+    for name in reader.tests:
+        if name in ROLES or reader.tests.count(name) > 1:
             raise S2SError(
                 f"data.tests={list(config.tests)}: there is a split {name} already: give the test set another name "
                 "(evaluate.py splits=[validation] evaluates on data.validation)"
             )
-    return _files_reader(config) if isinstance(config, FilesData) else hub_reader(config)
+    return reader
 
 
-def _grammar_reader(config: GrammarData) -> Reader:
-    counts = {"train": config.train_pairs, "validation": config.validation_pairs, "test": config.test_pairs}
+def _grammar_reader(config: GrammarData | GrammarTextData) -> Reader:
+    languages: tuple[str, ...] = config.source_language, config.target_language
+    if isinstance(config, GrammarTextData):
+        languages = (config.language,)
+        counts = {"train": config.train_lines, "validation": config.validation_lines}
+    else:
+        counts = {"train": config.train_pairs, "validation": config.validation_pairs, "test": config.test_pairs}
     version = digest(sorted((Path(__file__).parent / "grammar").glob("*.py")))
 
     def read(name: str) -> Columns:
         arguments = {"split": name, "pairs": counts[name], "seed": config.grammar_seed, "version": version}
-        return cached_table(_generate, arguments | {"longest": config.longest, "lexicon": config.lexicon})
+        arguments |= {"longest": config.longest, "lexicon": config.lexicon, "languages": languages}
+        return cached_table(_generate, arguments, len(languages))
 
-    return Reader(["test"], read)
+    return Reader(config.tests, read)
 
 
-def _tests(config: FilesData) -> list[str]:
+def _tests(config: FilesData | TextData) -> list[str]:
     """Names of the test sets: those of their files, in the order of `data.tests`."""
     paths = [Path(where) for where in config.tests]
     return [path.stem if path.suffix in TABLES else path.name for path in paths]
 
 
-def _locations(config: FilesData) -> dict[str, tuple[str, str]]:
+def _locations(config: FilesData | TextData) -> dict[str, tuple[str, str]]:
     """Location of each split, and the setting that names it."""
     tests = {name: (where, "data.tests") for name, where in zip(_tests(config), config.tests, strict=True)}
     return {**tests, "train": (config.train, "data.train"), "validation": (config.validation, "data.validation")}
 
 
-def _files_reader(config: FilesData) -> Reader:
+def _files_reader(config: FilesData | TextData) -> Reader:
     locations = _locations(config)
+    suffixes = config.columns if isinstance(config, FilesData) else ()
 
     def read(name: str) -> Columns:
         where, key = locations[name]
-        files = find_files(where, config.source, config.target, key)
-        return table_of_files(files, config.source, config.target, f"{key}={where}")
+        return table_of_files(find_files(where, suffixes, key), config.columns, f"{key}={where}")
 
-    return Reader(_tests(config), read)
+    def check() -> None:
+        for where, key in locations.values():
+            check_files(find_files(where, suffixes, key), config.columns, f"{key}={where}")
+
+    return Reader(_tests(config), read, check)
 
 
-def _generate(split: str, pairs: int, seed: int, version: str, longest: int, lexicon: Lexicon) -> Iterator[Pair]:
-    return grammar.generate(split, pairs=pairs, seed=seed, longest=longest, lexicon=lexicon)
+def _generate(
+    split: str, pairs: int, seed: int, version: str, longest: int, lexicon: Lexicon, languages: tuple[str, ...]
+) -> Iterator[Row]:
+    sides = [("en", "de").index(language) for language in languages]
+    for pair in grammar.generate(split, pairs=pairs, seed=seed, longest=longest, lexicon=lexicon):
+        yield tuple([pair[side] for side in sides])

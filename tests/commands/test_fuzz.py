@@ -33,7 +33,7 @@ from s2s.commands.console import compose_values, one_line
 from s2s.commands.run_names import default_run_dir
 from s2s.commands.train import run_config, train_run
 from s2s.config import RunConfig, parse
-from s2s.data.pairs import read_pairs
+from s2s.data.pairs import read_rows
 from s2s.data.reading import arrived_lines, read_lines
 from s2s.decoding.output import write_translations
 from s2s.errors import S2SError
@@ -136,7 +136,7 @@ def test_tables_of_any_bytes(tmp_path_factory: pytest.TempPathFactory, data: byt
     path.write_bytes(data)
     pairs: list[Any] = []
     with one_error() as errors:
-        pairs = list(read_pairs((path,), "en", "de", named))
+        pairs = list(read_rows((path,), ("en", "de"), named))
     assert all(isinstance(text, str) and text.encode() is not None for pair in pairs for text in pair)
     if not errors and suffix == "tsv":
         lines = len(data.removesuffix(b"\n").split(b"\n")) if data else 0
@@ -160,7 +160,7 @@ def test_a_broken_line_is_named_or_read(
     path = _folder(tmp_path_factory) / "t.jsonl"
     path.write_bytes(b"\n".join(lines) + b"\n")
     with one_error() as errors:
-        found = list(read_pairs((path,), "en", "de"))
+        found = list(read_rows((path,), ("en", "de")))
         assert len(found) >= len(pairs) - 1
         assert [pair for n, pair in enumerate(pairs) if n < row] == found[:row]
     assert all("line" in error for error in errors)

@@ -25,7 +25,7 @@ from s2s.data import grammar
 from s2s.data.columns import TextColumn
 from s2s.data.corpus import Corpus, Split, load_corpus
 from s2s.data.lengths import length_in_words, unit
-from s2s.data.pairs import read_pairs
+from s2s.data.pairs import read_rows
 from s2s.errors import S2SError
 
 TOKENIZER = TokenizerConfig("bpe", 100, True, True, 0.0, "identity", None)
@@ -96,10 +96,10 @@ def test_every_layout_of_files_reads_the_same(tmp_path: Path, pairs: list[tuple[
     for layout in ((en, de), (header,), (plain,)):
         if layout == (plain,) and {"en", "de"} <= set(pairs[0]):
             continue  # this is a header
-        assert list(read_pairs(layout, "en", "de")) == pairs
+        assert list(read_rows(layout, ("en", "de"))) == pairs
     for form in (flat, nested):
         jsonl = write(tmp_path / "j.jsonl", form(pairs) + "\n")
-        assert list(read_pairs((jsonl,), "en", "de")) == pairs
+        assert list(read_rows((jsonl,), ("en", "de"))) == pairs
 
 
 def csv_table(pairs: list[tuple[str, str]]) -> bytes:
@@ -161,7 +161,7 @@ def test_a_cell_is_text_whatever_it_looks_like(tmp_path: Path, suffix: str, mark
 def test_every_table_reads_the_same(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
     for suffix, table in {**TABLES, "nested.parquet": parquet_nested}.items():
         path = write(tmp_path / f"t.{suffix}", table(pairs))
-        assert list(read_pairs((path,), "en", "de", named=True)) == pairs, suffix
+        assert list(read_rows((path,), ("en", "de"), named=True)) == pairs, suffix
 
 
 def test_shards_and_subsets_of_a_local_folder(tmp_path: Path) -> None:
