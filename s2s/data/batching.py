@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2s.data.ids import cached_ids, seeded, temporary_ids
-from s2s.data.subwords import BOS, EOS, PAD
+from s2s.data.ids import FlatIds, Sample, cached_ids, seeded, temporary_ids
+from s2s.data.subwords import BOS, EOS, PAD, Subwords
 from s2s.errors import S2SError
 
 if TYPE_CHECKING:
@@ -219,19 +219,22 @@ def _batch_ends(falling: NDArray[np.integer], max_tokens: int, max_pairs: int | 
 
 
 class EncodedSplit:
-    """Both sides of a split as ids, with subword sampling if it has a seed; (N,) lengths include </s>."""
+    """Both sides of a split as ids, with subword sampling if it has a seed; (N,) lengths include </s>.
+
+    Text of one language is tokenised once: both sides have the same ids, also with subword sampling.
+    """
 
     def __init__(self, split: Split, tokenizer: Tokenizer, sampling: Sequence[int] | None = None) -> None:
-        source, target = tokenizer.source, tokenizer.target
-        labels = "tokenising source", "tokenising target"
-        if sampling is None:
-            self.source = cached_ids(split.source, source.encode, source.size, source.proto, labels[0])
-            self.target = cached_ids(split.target, target.encode, target.size, target.proto, labels[1])
-        else:
-            encode_source = seeded(tokenizer.sample_source, [*sampling, 0])
-            encode_target = seeded(tokenizer.sample_target, [*sampling, 1])
-            self.source = temporary_ids(split.source, encode_source, source.size, labels[0])
-            self.target = temporary_ids(split.target, encode_target, target.size, labels[1])
+
+        def encode(texts: Sequence[str], model: Subwords, sample: Sample, side: int) -> FlatIds:
+            label = f"tokenising {('source', 'target')[side]}"
+            if sampling is None:
+                return cached_ids(texts, model.encode, model.size, model.proto, label)
+            return temporary_ids(texts, seeded(sample, [*sampling, side]), model.size, label)
+
+        self.source = self.target = encode(split.source, tokenizer.source, tokenizer.sample_source, 0)
+        if not (split.monolingual and tokenizer.joint):
+            self.target = encode(split.target, tokenizer.target, tokenizer.sample_target, 1)
         self.source_lengths, self.target_lengths = self.source.lengths + 1, self.target.lengths + 1
         self.longest = np.maximum(self.source_lengths, self.target_lengths)  # (N,) the longer side of each pair
 
@@ -282,8 +285,8 @@ class TrainingData:
         self._kept: Index = np.flatnonzero(self._ids.longest <= batch_tokens)
         if not len(self._kept):
             raise S2SError(
-                f"no training pair fits into training.batch_tokens={batch_tokens}: the shortest has "
-                f"{self._ids.longest.min(initial=2**31 - 1)} subwords on its longer side; raise training.batch_tokens"
+                f"no training example fits into training.batch_tokens={batch_tokens}: the shortest needs "
+                f"{self._ids.longest.min(initial=2**31 - 1)}; raise training.batch_tokens"
             )
         too_long = len(split) - len(self._kept)
         self.filtered = {"longer than a batch": too_long} if too_long else {}

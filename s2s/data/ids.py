@@ -18,6 +18,7 @@ from s2s.errors import S2SError
 from s2s.files import cannot_write
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
+Sample = Callable[[Sequence[str], int], list[list[int]]]  # texts and a seed
 
 CHUNK = 4096  # lines tokenised at once
 PROGRESS_FROM = 100_000  # lines; fewer take seconds and need no progress bar
@@ -85,7 +86,7 @@ def temporary_ids(texts: Sequence[str], encode: Encode, vocabulary: int, label: 
         raise cannot_write(cache_folder(), error) from error
 
 
-def seeded(sample: Callable[[Sequence[str], int], list[list[int]]], seed: list[int]) -> Encode:
+def seeded(sample: Sample, seed: list[int]) -> Encode:
     """Returns an encoder that samples from `seed` and the number of the chunk."""
     chunks = itertools.count()
 

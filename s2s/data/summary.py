@@ -73,6 +73,11 @@ class SplitSummary:
     pairs_in_train: int | None
     sources_in_train: int | None
 
+    @property
+    def sides(self) -> tuple[SideSummary, ...]:
+        """Source and target; one of them if the text is of one language."""
+        return (self.source,) if self.target is self.source else (self.source, self.target)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -89,15 +94,21 @@ class Summary:
         """The statistics as plain dictionaries."""
         return asdict(self)
 
+    @property
+    def monolingual(self) -> bool:
+        """Whether the text is of one language."""
+        return all(len(split.sides) == 1 for split in self.splits.values())
+
     def lines(self) -> list[str]:
         """An aligned table and remarks."""
         sizes = f"{self.source_vocabulary}" if self.joint else f"{self.source_vocabulary} + {self.target_vocabulary}"
         kind = "joint" if self.joint else "separate"
-        rows = [["split", "pairs", "side", "mean", "median", "95 %", "max", "subwords/word", "unknown", "BLEU ceiling"]]
+        numbers = ["mean", "median", "95 %", "max", "subwords/word", "unknown", "BLEU ceiling"]
+        rows = [["split", "lines" if self.monolingual else "pairs", "side", *numbers]]
         for name, split in self.splits.items():
-            for side in (split.source, split.target):
+            for side in split.sides:
                 first = side is split.source
-                ceiling = "" if first or split.ceiling is None else f"{split.ceiling:.2f}"
+                ceiling = "" if side is not split.target or split.ceiling is None else f"{split.ceiling:.2f}"
                 rows.append(
                     [
                         name if first else "",
@@ -118,22 +129,27 @@ class Summary:
         for name, split in self.splits.items():
             if split.dropped:
                 yield f"{name}: filtered " + ", ".join(f"{count} {reason}" for reason, count in split.dropped.items())
-            for side, what in ((split.source, "source"), (split.target, "reference")):
+            for side, what in zip(split.sides, ("source", "reference"), strict=False):
                 if side.lengths.empty:
                     yield f"{name}: {side.lengths.empty} pairs have an empty {what}"
-            if split.pairs_in_train or split.sources_in_train:
+            if split.sources_in_train and self.monolingual:
+                yield f"{name}: {split.sources_in_train} lines are also in train"
+            elif split.sources_in_train:
                 yield (
                     f"{name}: {split.sources_in_train} source lines are also in train, "
                     f"{split.pairs_in_train} of them with the same translation"
                 )
             if split.sampled < split.pairs:
-                yield f"{name}: subword statistics are of the first {split.sampled} pairs"
+                what = "lines" if self.monolingual else "pairs"
+                yield f"{name}: subword statistics are of the first {split.sampled} {what}"
         if any(split.ceiling is not None for split in self.splits.values()):
-            yield "BLEU ceiling: BLEU of the references after encoding and decoding by the tokenizer"
+            what = "text" if self.monolingual else "references"
+            yield f"BLEU ceiling: BLEU of the {what} after encoding and decoding by the tokenizer"
 
     def warnings(self) -> Iterator[str]:
         """Sides whose language is unknown, or probably another one than the configuration says."""
-        for side, key in (("source", "data.source_language"), ("target", "data.target_language")):
+        keys = {"source": "data.source_language", "target": "data.target_language"}
+        for side, key in ({"source": "data.language"} if self.monolingual else keys).items():
             name = getattr(next(iter(self.splits.values())), side).language
             if not identify(name).script:
                 yield (
@@ -142,8 +158,9 @@ class Summary:
                 )
             found = next((one for split in self.splits.values() if (one := getattr(split, side)).without_spaces), None)
             if found is not None and found.unit == "words":
+                text = "text" if self.monolingual else f"{side} text"
                 yield (
-                    f"the {side} text hardly has spaces, so a sentence counts as a word or two in lengths and BLEU; "
+                    f"the {text} hardly has spaces, so a sentence counts as a word or two in lengths and BLEU; "
                     f"is {key}={found.language} right?"
                 )
 
@@ -162,7 +179,8 @@ def summarise(
         S2SError: the tokenizer does not know the language of a side.
     """
     first = next(iter(corpus.splits.values()))
-    check_coverage(tokenizer, first.source[:COVERAGE_SAMPLE], first.target[:COVERAGE_SAMPLE])
+    sample = first.source[:COVERAGE_SAMPLE]
+    check_coverage(tokenizer, sample, sample if first.monolingual else first.target[:COVERAGE_SAMPLE])
     train = corpus.splits.get("train")
     in_train = None if train is None else [np.sort(digests) for digests in _digests(train)]
 
@@ -174,12 +192,14 @@ def summarise(
         reasons = dict(corpus.filtered.get(name, {}))
         if not held_out:
             reasons.update(filtered or {})
+        source = _side(split.source, corpus.source_language, tokenizer.source)
+        target = source if split.monolingual else _side(split.target, corpus.target_language, tokenizer.target)
         return SplitSummary(
             pairs=len(split),
             sampled=min(len(split), SAMPLE),
             dropped=reasons,
-            source=_side(split.source, corpus.source_language, tokenizer.source),
-            target=_side(split.target, corpus.target_language, tokenizer.target),
+            source=source,
+            target=target,
             digest=digest_of(split),
             ceiling=_ceiling(split.target[:SAMPLE], tokenizer, bleu) if held_out else None,
             pairs_in_train=overlap[0],

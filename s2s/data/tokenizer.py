@@ -145,6 +145,7 @@ class Tokenizer:
 def train_tokenizer(config: TokenizerConfig, source: Iterable[str], target: Iterable[str]) -> Tokenizer:
     """Trains the models of a run on its training text, or loads those of `config.path`.
 
+    Text of one language is both `source` and `target`, the same object; a joint model counts its lines once.
     The result depends only on the text and the configuration. If the text is too small for `vocab_size`, the models
     have the largest possible size; if `vocab_size` is too small for the characters, the smallest. The log reports both.
 
@@ -159,7 +160,8 @@ def train_tokenizer(config: TokenizerConfig, source: Iterable[str], target: Iter
     if config.path is not None:
         return _load_for(config, user_path(config.path))
     if config.joint:
-        model = Subwords(_train(config, _TrainingLines(source, target), "joint"), "the new joint model")
+        lines = _TrainingLines(source) if target is source else _TrainingLines(source, target)
+        model = Subwords(_train(config, lines, "joint"), "the new joint model")
         return Tokenizer(model, model, config.type, config.sampling)
     sides = [
         Subwords(_train(config, _TrainingLines(texts), side), f"the new {side} model")
@@ -174,12 +176,19 @@ def check_coverage(tokenizer: Tokenizer, source: Sequence[str], target: Sequence
     Raises:
         S2SError: more than half of the characters of a side become <unk> or bytes.
     """
-    for side, model, texts in (("source", tokenizer.source, source), ("target", tokenizer.target, target)):
+    if target is source:
+        sides = [("the text", "it", tokenizer.source, source)]
+    else:
+        sides = [
+            ("the source side", "data.source", tokenizer.source, source),
+            ("the target side", "data.target", tokenizer.target, target),
+        ]
+    for side, setting, model, texts in sides:
         share = model.unknown_share(texts)
         if share > 0.5:
             raise S2SError(
-                f"the tokenizer does not know {share:.0%} of the characters of the {side} side (they become <unk> or "
-                f"bytes): check data.{side} and data.tokenizer.path, or raise data.tokenizer.vocab_size"
+                f"the tokenizer does not know {share:.0%} of the characters of {side} (they become <unk> or "
+                f"bytes): check {setting} and data.tokenizer.path, or raise data.tokenizer.vocab_size"
             )
 
 
