@@ -21,7 +21,7 @@ from s2s.benchmark.scaling import ScalingConfig
 from s2s.benchmark.toolkits import DecodeConfig, TrainConfig, Work
 from s2s.commands.console import plain
 from s2s.config import DataConfig, DecodingConfig, OptimConfig, TrainingConfig
-from s2s.data.corpus import load_corpus
+from s2s.data.corpus import load_corpus, without_tests
 from s2s.data.tokenizer import train_tokenizer
 from s2s.devices import keep_freed_memory, pick_device
 from s2s.errors import S2SError
@@ -100,6 +100,9 @@ def _against(
 ) -> Measured:
     """Training or decoding, beside other programs."""
     section: TrainConfig | DecodeConfig
+    if task == "decode" and not config.data.tests:
+        reason = without_tests(config.data)
+        raise S2SError(f"{reason}: task=decode translates the first test set, so choose data with one")
     corpus = load_corpus(config.data, ["train"] if task == "train" else None)
     tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
     if task == "train":

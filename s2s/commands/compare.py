@@ -25,7 +25,7 @@ from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision, with_stored_precision
 from s2s.commands.train import check_resumable, run_config, train_run
 from s2s.config import RunConfig
-from s2s.data.corpus import check_corpus
+from s2s.data.corpus import check_corpus, without_tests
 from s2s.decoding.translator import check_precision
 from s2s.devices import cpu_threads, jobs_at_once, pick_device
 from s2s.durations import duration
@@ -71,8 +71,9 @@ def compare(config: DictConfig) -> None:
     device = pick_device(values["device"])
     for one in planned:  # all mistakes are found before the first model trains for minutes
         check_resumable(one.config, RunDirectory(output / one.folder))
-        if not getattr(one.config.data, "tests", True):
-            raise S2SError("data.tests is empty: compare.py evaluates all models on the first test set, so name one")
+        if not one.config.data.tests:
+            reason = without_tests(one.config.data)
+            raise S2SError(f"{reason}: compare.py evaluates all models on the first test set, so choose data with one")
         check_precision(one.config.decoding.precision, device)
         check_corpus(one.config.data)
     try:

@@ -17,7 +17,7 @@ from s2s.code_digest import SCORES, TRANSLATIONS, code_digest
 from s2s.commands.console import overridden_section, plain
 from s2s.commands.translate import reading
 from s2s.config import DataConfig, DecodingConfig, EvaluationConfig, Precision
-from s2s.data.corpus import load_corpus
+from s2s.data.corpus import load_corpus, without_tests
 from s2s.data.reading import digest, read_lines
 from s2s.decoding.translator import check_precision
 from s2s.devices import set_arithmetic
@@ -97,7 +97,7 @@ def test_sets(data: DataConfig, splits: Sequence[str] | None, config: Evaluation
     corpus = load_corpus(data, splits or ["test"])
     if not corpus.splits:
         raise S2SError(
-            "data.tests is empty, so there is nothing to evaluate on: name a split (splits=[validation]), or files "
+            f"{without_tests(data)}, so there is nothing to evaluate on: name a split (splits=[validation]), or files "
             "(source=… reference=…)"
         )
     return {
@@ -120,7 +120,7 @@ def _own_name(run: Run, name: str, test: TestSet) -> str:
     """The name of a user's own test set: that of its file, with a digest of the text where other text has that name."""
     text = hash_of_test_set(test.sources, test.references)
     path = run.directory.evaluation / f"{name}.json"
-    splits = {"train", "validation", "test", *getattr(run.config.data, "tests", ())}
+    splits = {"train", "validation", "test", *run.config.data.tests}
     taken = name in splits
     if path.exists():
         stored = read_json(path)

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from s2s.commands.console import one_line
 from s2s.config import parse
-from s2s.data.corpus import check_corpus
+from s2s.data.corpus import check_corpus, without_tests
 from s2s.errors import S2SError
 from s2s.files import user_path
 from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Overrides, Size, TextOverrides
@@ -96,8 +96,9 @@ def _override_errors(overrides: list[str], key: str, configuration: Compose, tes
         config = parse(
             configuration(overrides), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"])
         )
-        if tested and not getattr(config.data, "tests", True):
-            raise S2SError("data.tests is empty: name a test set, which models are evaluated on")
+        if tested and not config.data.tests:
+            reason = without_tests(config.data)
+            raise S2SError(f"{reason}: models are evaluated on the first test set, so choose data with one")
         check_corpus(config.data)
     except (S2SError, HydraException, OmegaConfBaseException, ValueError) as error:
         return [f"{key}: {one_line(error).removeprefix('config: ')}"]

@@ -123,7 +123,7 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
             100 * data.padding_waste(0),
         )
         for reason, count in data.filtered.items():
-            log.warning("filtered %s training pairs %s (training.batch_tokens)", f"{count:,}", reason)
+            log.warning("filtered %s training examples %s (training.batch_tokens)", f"{count:,}", reason)
         keep_freed_memory()
         callbacks: list[Callback] = [Progress()]
         if config.training.tensorboard:
@@ -234,15 +234,20 @@ def check_same_tokenizer(ours: Mapping[str, Any], theirs: Mapping[str, Any], oth
         raise S2SError(
             f"init_from={other.path}: its tokeniser is taken over, which has {', '.join(differences)}: set the same"
         )
-    languages = [
-        [_value(config, "data", f"{side}_language") for side in ("source", "target")] for config in (ours, theirs)
-    ]
-    if languages[0] != languages[1]:
-        (source, target), (from_source, from_target) = languages
+    now, before = _languages(ours), _languages(theirs)
+    if before != now and before not in [[language] for language in now]:  # text of one of the languages fits
         log.warning(
-            "%s translates %s to %s, and its tokeniser and weights are taken over for %s to %s",
-            *(other.path, from_source, from_target, source, target),
+            "%s %s %s, and its tokeniser and weights are taken over for %s",
+            *(other.path, "translates" if len(before) > 1 else "models", " to ".join(before), " to ".join(now)),
         )
+
+
+def _languages(config: Mapping[str, Any]) -> list[str]:
+    """Source and target language of a configuration, or the one of its text."""
+    data = _value(config, "data") or {}
+    if "language" in data:
+        return [str(data["language"])]
+    return [str(data.get(f"{side}_language", data.get(side))) for side in ("source", "target")]
 
 
 def check_text(corpus: Corpus, directory: RunDirectory) -> None:
@@ -257,7 +262,8 @@ def check_text(corpus: Corpus, directory: RunDirectory) -> None:
     for split in (corpus.train, corpus.validation):
         before, digest = _value(known, split.name, "pairs"), _value(known, split.name, "digest")
         if digest is not None and digest != digest_of(split):
-            how = "other text" if before == len(split) else f"{before} sentence pairs, and there are {len(split)} now"
+            numbers = f"{before} {split.rows_name}, and there are {len(split)} now"
+            how = "other text" if before == len(split) else numbers
             raise S2SError(
                 f"{directory.path} was begun with {how} in the {split.name} split: put the data back to resume, or "
                 "choose another run_dir"

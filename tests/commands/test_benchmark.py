@@ -254,6 +254,10 @@ SMALL_MEMORY = [*ONE_SIZE, "scaling.memory=1", "~scaling.models.rnn"]
         ),
         ([*TOOLKITS, "task=cells", "peer=torch"], "peer=torch does not do task=cells; these do: none"),
         (["task=speed", "cells.batch=[0]"], "task"),
+        (
+            ["task=decode", "data=grammar_text", "device=cpu"],
+            "data grammar_text is text of one language, without test sets: task=decode",
+        ),
     ],
 )
 def test_bad_input_is_one_line(inside: Callable[..., Done], tmp_path: Path, arguments: list[str], words: str) -> None:

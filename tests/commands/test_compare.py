@@ -326,6 +326,10 @@ def _begun(*_: object) -> int:
             ["models=[rnn]", "data=files", "data.source=en", "data.target=de", "data.train=in", "data.validation=in"],
             "data.tests is empty: compare.py evaluates",
         ),
+        (
+            ["models=[rnn]", "data=grammar_text"],
+            "data grammar_text is text of one language, without test sets: compare.py evaluates",
+        ),
         (["++ladder.quick.rnn=optim.lr"], "ladder.quick.rnn='optim.lr' must be"),
         (["models=[rnn]", '++ladder.quick.rnn=["optim.lr=-2"]'], "optim.lr=-2 must be more than 0"),
         (["models=[rnn]", '++ladder.quick.all=["training.accumulate=0"]'], "training.accumulate=0 must be"),
