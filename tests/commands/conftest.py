@@ -30,8 +30,9 @@ Script = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 def hear_interrupts() -> None:
-    """For a process about to start: Ctrl-C reaches it even where a shell has it ignored, as for background jobs."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """For a process about to start: signals reach it even where a shell (background jobs) or `nohup` ignores them."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 # A corpus, a model and a schedule that train in a second, and learn something.

@@ -5,6 +5,7 @@ The protocol (https://chromedevtools.github.io/devtools-protocol) uses two pipes
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -26,6 +27,10 @@ FLAGS += [f"--disable-{part}" for part in ("gpu", "dev-shm-usage", "background-n
 def installed() -> str | None:
     """Returns the path of a Chromium-based browser."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class NavigationError(Exception):
+    """The page was left while a script ran in it."""
 
 
 class Browser:
@@ -73,7 +78,11 @@ class Browser:
             self._process.wait()
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Sends a command and returns its result; events in between are recorded."""
+        """Sends a command and returns its result; events in between are recorded.
+
+        Raises:
+            NavigationError: see there.
+        """
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -82,6 +91,8 @@ class Browser:
         while True:
             answer = self._receive()
             if answer.get("id") == self._count:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise NavigationError
                 assert "error" not in answer, (method, answer["error"])
                 return dict(answer["result"])
 
@@ -107,7 +118,10 @@ class Browser:
     def until(self, condition: Callable[[], bool]) -> None:
         """Waits until the condition holds."""
         end = time.monotonic() + TIMEOUT
-        while not condition():
+        while True:
+            with contextlib.suppress(NavigationError):
+                if condition():
+                    return
             assert time.monotonic() < end, "timeout"
             time.sleep(0.02)
 
