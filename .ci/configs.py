@@ -8,7 +8,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from s2s.commands.console import plain
-from s2s.config import parse
+from s2s.config import TEXT_TYPES, parse
 from s2s.data.corpus import load_corpus
 from s2s.models import check_model
 
@@ -24,7 +24,8 @@ def names(group: str) -> list[str]:
 def check(overrides: list[str]) -> dict[str, Any]:
     values = plain(compose("train", overrides))
     values.pop("run_dir")
-    parse(values, lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"]))
+    kind = values["objective"]["type"]
+    parse(values, lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"], objective=kind))
     return values
 
 
@@ -34,9 +35,12 @@ def main() -> None:
     composed = 0
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for model in names("model"):
+            decoder_only = compose("train", [f"model={model}"])["model"].get("type") == "decoder_only"
+            of_text = ["causal_lm" if decoder_only else "masked_lm", "denoising"]
             for data in names("data"):
-                check([f"model={model}", f"data={data}", *needed.get(data, [])])
-                composed += 1
+                for objective in of_text if data in TEXT_TYPES else ["translation"]:
+                    check([f"objective={objective}", f"model={model}", f"data={data}", *needed.get(data, [])])
+                    composed += 1
         parts = [
             "training",
             "optim",
@@ -76,7 +80,7 @@ def read(data: str) -> int:
             for split in ("train", "validation"):
                 Path(folder, f"{split}.txt").write_text("".join(f"{de}\n" for _, de in pairs))
             where = [f"data.train={folder}/train.txt", f"data.validation={folder}/validation.txt"]
-            values = check([f"data={data}", "data.language=de", *where])
+            values = check([f"data={data}", "data.language=de", "objective=denoising", *where])
         else:
             values = check([f"data={data}", f"data.path={folder}", "data.subset=null"])
             for split in (values["data"]["train"], values["data"]["validation"], *values["data"]["tests"]):

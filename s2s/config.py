@@ -179,6 +179,50 @@ class TextData(MonolingualData):
 
 
 DataConfig = GrammarData | HubData | FilesData | GrammarTextData | TextData
+TEXT_TYPES = ("text", "grammar_text")  # of one language
+
+
+# ----------------------------------------------------------------------------------------------------- objective
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The target of a pair, from its source."""
+
+    name: str
+    type: Literal["translation"]
+
+
+@dataclass(frozen=True)
+class CausalLanguageModelling:
+    """Each token of a text, from those before it."""
+
+    name: str
+    type: Literal["causal_lm"]
+
+
+@dataclass(frozen=True)
+class MaskedLanguageModelling:
+    """Masked tokens of a text, from both sides; see `s2s.data.objectives`."""
+
+    name: str
+    type: Literal["masked_lm"]
+    share: Annotated[float, Bounds(above=0, high=1)]  # of the tokens that are predicted
+    whole_words: bool
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """A text, from itself with masked spans; see `s2s.data.objectives`."""
+
+    name: str
+    type: Literal["denoising"]
+    share: Annotated[float, Bounds(above=0, high=1)]  # of the words in masked spans
+    span: Annotated[float, Bounds(low=1, high=100)]  # words, the mean of a Poisson distribution
+    whole_words: bool
+
+
+Objective = Translation | CausalLanguageModelling | MaskedLanguageModelling | Denoising
 
 
 # ------------------------------------------------------------------------------------------------------ training
@@ -283,6 +327,7 @@ class RunConfig:
     device: str  # auto, cpu, cuda, cuda:1 …
     init_from: str | None  # run directory whose weights this run starts from
     trust: list[str]  # modules of the user's that the model may name
+    objective: Objective = Translation("translation", "translation")
     recurrence: Literal["auto", "loop", "bptt", "scan", "torch"] = "auto"  # see s2s.nn.recurrent
     layout: Literal["auto", "packed", "padded"] = "auto"  # of batches in recurrent layers, see s2s.nn.recurrent
     cuda_graphs: bool = True  # on a GPU, see s2s.cuda_graphs
@@ -333,10 +378,20 @@ def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[s
     found = []
     if get("training.max_steps", "training.max_epochs") == [None, None]:
         found.append("training.max_steps and training.max_epochs are both null: set one, or training never ends")
-    if (pair := get("data.type", "data.tokenizer")) and pair[0] in ("text", "grammar_text") and not pair[1]["joint"]:
+    if (pair := get("data.type", "data.tokenizer")) and pair[0] in TEXT_TYPES and not pair[1]["joint"]:
         found.append("data.tokenizer.joint=false is for two languages: text of one language needs joint=true")
     if (pair := get("optim.schedule", "training.max_steps")) and pair[0]["type"] == "cosine" and pair[1] is None:
         found.append("optim.schedule.type=cosine needs training.max_steps, the length of the cosine")
+    objective = _section_type(values, "objective") or "translation"
+    if _section_type(values, "data") in TEXT_TYPES and objective == "translation":
+        found.append(
+            "objective=translation needs pairs of sentences, and this data set has one language: choose "
+            "objective=causal_lm, masked_lm or denoising"
+        )
+    if _section_type(values, "data") not in TEXT_TYPES and objective in ("causal_lm", "masked_lm", "denoising"):
+        found.append(f"objective={objective} learns from text of one language: use data=text or data=grammar_text")
+    if objective != "translation" and get("training.metric") == ["bleu"]:
+        found.append(f"training.metric=bleu scores translations, and objective={objective} has none: use loss")
     if search := get("decoding.strategy", "decoding.n_best", "decoding.beam"):
         strategy, n_best, beam = search
         if strategy == "greedy" and n_best > 1:
@@ -346,6 +401,11 @@ def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[s
     if (one := get("evaluation.bins")) and any(b <= a for a, b in itertools.pairwise(one[0])):
         found.append(f"evaluation.bins={list(one[0])} must rise")
     return found
+
+
+def _section_type(values: Mapping[str, Any], name: str) -> str | None:
+    section = values.get(name)
+    return str(section.get("type")) if isinstance(section, Mapping) else None
 
 
 def _plain(value: Any) -> Any:

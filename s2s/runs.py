@@ -79,15 +79,22 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> R
     directory = RunDirectory(path)
     values = directory.load_config()
     try:
-        config = parse(values, extra_checks=lambda v: check_model(v["model"], None, trust))
+        config = parse(values, extra_checks=lambda v: check_model(v["model"], None, trust, objective=_objective(v)))
     except S2SError as error:
         raise S2SError(f"{directory.config}: {error}") from error
     tokenizer = Tokenizer.load(directory.tokenizer)
     with torch.random.fork_rng(devices=[]):  # building draws weights; the caller's random numbers are not touched
-        model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+        sizes = tokenizer.source_size, tokenizer.target_size
+        model = build_model(config.model, *sizes, config.objective.type)
     directory.load_weights(model)
     model.cuda_graphs = config.cuda_graphs
     return Run(directory, config, tokenizer, model.to(pick_device(device)).eval())
+
+
+def _objective(values: Mapping[str, Any]) -> str:
+    """The type of the objective in a configuration that was not checked yet; the key is younger than some runs."""
+    section = values.get("objective")
+    return str(section.get("type")) if isinstance(section, Mapping) else "translation"
 
 
 def changed(section: Any, values: Mapping[str, Any], name: str) -> Any:

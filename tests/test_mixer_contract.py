@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -127,9 +128,30 @@ class Raises(Average):
         raise RuntimeError("no such row\nand more")
 
 
+class PrefixOfEqualLengths(Average):
+    """Its rows after a prefix count the padding."""
+
+    def prefix(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+        return self.extend(x, self.start(x))
+
+
+class Grows(Average):
+    """It stores all inputs, and does not say what they are at padding."""
+
+    def start(self, like: Tensor) -> Rows:
+        return {"past": like.new_zeros(like.size(0), 0, self.output.in_features)}
+
+    def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        past = torch.cat([rows["past"], x], dim=1)
+        y, _ = super().extend(past, super().start(x))
+        return y[:, -x.size(1) :], {"past": past}
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
+        (PrefixOfEqualLengths, "prefix gives other outputs or rows than start and extend do for each sequence alone"),
+        (Grows, "the rows of mixer Grows grow with the sequence: it needs a method `prefix` of its own"),
         (Wide, "extend maps (3, 6, 4) to (3, 6, 8)"),
         (TimeFirst, "whose first axis is not the hypotheses"),
         (OtherNames, "other names of rows than start"),

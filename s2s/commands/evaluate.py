@@ -68,6 +68,8 @@ def evaluate(config: DictConfig) -> None:
     if (own.source is None) != (own.reference is None):
         raise S2SError("config: source=… and reference=… belong together: set both, or none for the run's test sets")
     run = load(own.run, own.device, own.trust)
+    if (objective := run.config.objective.type) != "translation":
+        raise S2SError(f"{own.run} was trained with objective={objective} and translates nothing: name another run")
     set_arithmetic(run.model.device, run.config.deterministic, run.config.tf32)
     decoding = changed(run.config.decoding, own.decoding, "decoding")
     evaluation = changed(run.config.evaluation, own.evaluation, "evaluation")

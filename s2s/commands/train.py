@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,13 +17,14 @@ from omegaconf import DictConfig
 from s2s.commands.console import LineFormatter, overrides, plain
 from s2s.commands.precision import decide_precision, warn_if_slow, with_stored_precision
 from s2s.commands.run_names import default_run_dir, earlier_run_dir
+from s2s.commands.validation import TranslationValidation, validation_of
 from s2s.config import RunConfig, parse
-from s2s.data.batching import TrainingData, evaluation_batches
-from s2s.data.corpus import Corpus, Split, load_corpus
+from s2s.data.batching import TrainingData
+from s2s.data.corpus import Corpus, load_corpus
 from s2s.data.lengths import lengths_in_words
+from s2s.data.objectives import batch_maker
 from s2s.data.summary import digest_of, summarise
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
-from s2s.decoding.translator import Translator
 from s2s.devices import keep_freed_memory, pick_device, set_arithmetic
 from s2s.errors import S2SError
 from s2s.evaluation.bleu import bleu
@@ -103,7 +103,8 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         group.barrier()  # the others wait for the tokeniser
         tokenizer = Tokenizer.load(directory.tokenizer)
         torch.manual_seed(config.seed)
-        model = build_model(config.model, tokenizer.source_size, tokenizer.target_size)
+        sizes = tokenizer.source_size, tokenizer.target_size
+        model = build_model(config.model, *sizes, config.objective.type)
         total, inner = count_parameters(model)
         set_recurrence(model, config.recurrence, device, config.layout)
         model.cuda_graphs = config.cuda_graphs
@@ -112,8 +113,10 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
             start_from(RunDirectory(config.init_from), model, tokenizer)
         if group.is_main:
             directory.save_config(config.to_dict())  # last: it says that everything before it is there and fits
+        make_batch = batch_maker(config.objective, tokenizer, config.data.target_language)
+        training = config.training
         data = TrainingData(
-            corpus.train, tokenizer, config.training.batch_tokens, config.seed, config.training.batch_sentences
+            corpus.train, tokenizer, training.batch_tokens, config.seed, training.batch_sentences, make_batch
         )
         log.info(
             "batches: %d an epoch of up to %s tokens%s, %.1f %% padding",
@@ -129,8 +132,9 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         if config.training.tensorboard:
             callbacks.append(TensorBoard(directory.tensorboard))
         graphed = config.cuda_graphs and config.layout != "packed" and device.type == "cuda"
-        validation = Validation(config, corpus.validation, tokenizer)
-        if config.training.metric == "bleu" and not validation.can_move:
+        validation = validation_of(config, corpus.validation, tokenizer, make_batch)
+        unmoved = isinstance(validation, TranslationValidation) and not validation.can_move
+        if config.training.metric == "bleu" and unmoved:
             log.warning(
                 "validation BLEU is 0 for every translation, as no reference has four words: the loss selects the "
                 "weights, as with training.metric=loss"
@@ -174,7 +178,8 @@ def run_config(values: dict[str, Any]) -> RunConfig:
 
     def model_errors(whole: Mapping[str, Any]) -> list[str]:
         joint = _value(whole, "data", "tokenizer", "joint")
-        return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"))
+        objective = _value(whole, "objective", "type") or "translation"
+        return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"), objective)
 
     config = parse(values, model_errors)
     check_scoring(config.evaluation, config.data.target_language)
@@ -283,38 +288,6 @@ def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> Non
         reason = str(error).removesuffix(f": {OTHER_CONFIG}")
         raise S2SError(f"init_from={other.path}: {reason}: set the model's options to those of that run") from error
     log.info("starting from the weights of %s", other.path)
-
-
-class Validation:
-    """Validation: the loss on the validation split, and BLEU of greedy translations."""
-
-    def __init__(self, config: RunConfig, split: Split, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.batches = evaluation_batches(split, tokenizer, config.training.batch_tokens)
-        self.sources, self.references = list(split.source), list(split.target)
-        assert config.training.precision != "auto"
-        self.decoding = replace(config.decoding, strategy="greedy", n_best=1, precision=config.training.precision)
-        self.tokenize = tokenizer_of(config.data.target_language, config.evaluation)
-        ceiling = bleu(self.references, self.references, self.tokenize).value
-        self.can_move = bool(ceiling)  # whether BLEU tells translations apart
-        self._translator: Translator | None = None  # of the model that is measured again and again
-
-    def __call__(self, model: Seq2Seq) -> dict[str, float]:
-        bf16 = self.decoding.precision == "bf16"
-        nll, tokens = 0.0, 0
-        for batch in self.batches:
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                sums = model(batch.to(model.device))
-            nll, tokens = nll + sums.nll.item(), tokens + batch.tokens
-        if self._translator is None or self._translator.model is not model:
-            self._translator = Translator(model, self.tokenizer, self.decoding)
-        hypotheses = self._translator.translate(self.sources)
-        score = bleu(hypotheses, self.references, self.tokenize).value
-        return {
-            "valid_loss": nll / tokens,
-            "valid_ppl": math.exp(min(nll / tokens, 700.0)),
-            "valid_bleu": 0.0 if score is None else score,
-        }
 
 
 @contextmanager

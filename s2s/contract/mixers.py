@@ -117,6 +117,18 @@ def _steps(make: Make) -> None:
         require(same, f"extend gives other outputs {name} than at once: all it needs of the past must be in the rows")
 
 
+def _prefix(make: Make) -> None:
+    """A prefix of sequences of different lengths gives what each alone does."""
+    mixer, (x, mask), new = make(True), _inputs(), torch.randn(BATCH, 2, SIZE)
+    together, rows = mixer.prefix(x.masked_fill(~mask.unsqueeze(2), 100.0), mask)
+    after, _ = mixer.extend(new, rows)
+    for row, length in enumerate(LENGTHS):
+        one = slice(row, row + 1)
+        alone, own = _extend(mixer, x[one, :length])
+        same = close(together[one, :length], alone) and close(after[one], mixer.extend(new[one], own)[0])
+        require(same, "prefix gives other outputs or rows than start and extend do for each sequence alone")
+
+
 def _reordering(make: Make) -> None:
     """Reordered rows continue the hypotheses they came from."""
     mixer, (x, _) = make(True), _inputs()
@@ -180,12 +192,13 @@ def _state_dict(make: Make) -> None:
 
 
 MIXER_CHECKS = (
-    *(_shapes, _rows, _padding, _independent_rows, _causal, _steps, _reordering, _pure, _gradients, _state_dict),
+    *(_shapes, _rows, _padding, _independent_rows, _causal, _steps, _prefix, _reordering, _pure),
+    *(_gradients, _state_dict),
 )
 
 
 def _models(name: str, options: dict[str, Any]) -> Iterator[tuple[Callable[[], Seq2Seq], str]]:
-    """Small models with a description: the mixer in both sides, with every norm."""
+    """Small models with a description: the mixer in both sides, and in a decoder-only model, with every norm."""
     side = {"type": "blocks", "mixer": {"type": name, **options}, "layers": 2, "dropout": 0.0, "heads": HEADS}
     for norm, positions, feedforward in (("pre", "sinusoidal", 3), ("post", "none", 0), ("none", "recurrent", 3)):
         both = {**side, "norm": norm, "positions": positions, "feedforward": feedforward}
@@ -197,7 +210,11 @@ def _models(name: str, options: dict[str, Any]) -> Iterator[tuple[Callable[[], S
             "encoder": both,
             "decoder": both,
         }
-        yield partial(random_model, section), f"with norm={norm}, positions={positions}, feedforward={feedforward}"
+        where = f"norm={norm}, positions={positions}, feedforward={feedforward}"
+        yield partial(random_model, section), f"with {where}"
+        alone = {key: value for key, value in section.items() if key != "encoder"}
+        alone |= {"type": "decoder_only", "prefix": "causal", "source_loss": 0.0}
+        yield partial(random_model, alone), f"in a decoder-only model with {where}"
 
 
 def _inputs() -> tuple[Tensor, Tensor]:

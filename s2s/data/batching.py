@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 Ids = Sequence[int] | NDArray[np.integer]
 Index = NDArray[np.int64]
 
+EVALUATION = 0x65766C  # begins the seeds of evaluation batches
+
 
 @dataclass(frozen=True)
 class Batch:
     """Sentence pairs as padded id matrices; masks are True at real tokens, which come first.
 
-    A target row is `y_1 … y_n </s>`; `target_input` is the decoder's input, `<s> y_1 … y_n`. The lengths stay on the
-    CPU whatever the device of the tensors, so that reading them never waits for a device.
+    A target row is `y_1 … y_n </s>`; `target_input` is the decoder's input, `<s> y_1 … y_n`. A masked language model
+    has no decoder: its target is the whole text, of which `target_mask` chooses tokens anywhere. The lengths stay on
+    the CPU whatever the device of the tensors, so that reading them never waits for a device.
 
     A batch of fixed shape (`pad_to_multiple`) stands for all batches of that shape in a CUDA graph: the positions of
     its real tokens are not known on the CPU.
@@ -51,7 +54,7 @@ class Batch:
     target_mask: Tensor  # (B, T)
     index: list[int]  # position of each pair in its split
     source_lengths: list[int] = field(init=False)  # real tokens in each row, </s> included
-    target_lengths: list[int] = field(init=False)
+    target_lengths: list[int] = field(init=False)  # those that count in the loss
     target_positions: Tensor | None = field(init=False)  # (N,) real target tokens within B·T; None for a fixed shape
 
     def __post_init__(self) -> None:
@@ -125,6 +128,15 @@ def collate(sources: Sequence[Ids], targets: Sequence[Ids], index: Sequence[int]
     # The shift moves each row's </s> to the position after its mask: padding replaces it.
     target_input[:, 1:] = target[:, :-1].masked_fill(~target_mask[:, 1:], PAD)
     return Batch(source, source_mask, target_input, target, target_mask, [int(i) for i in index])
+
+
+# From the ids of B sources, of B targets, their positions in the split, and the seed of what is drawn.
+MakeBatch = Callable[[Sequence[Ids], Sequence[Ids], Index, Sequence[int]], Batch]
+
+
+def pairs_batch(sources: Sequence[Ids], targets: Sequence[Ids], index: Index, seed: Sequence[int]) -> Batch:
+    """The batch of sentence pairs as they are; other objectives have those of `s2s.data.objectives`."""
+    return collate(sources, targets, index)
 
 
 def pad_with_eos(ids: Sequence[Ids]) -> tuple[Tensor, Tensor]:
@@ -238,9 +250,9 @@ class EncodedSplit:
         self.source_lengths, self.target_lengths = self.source.lengths + 1, self.target.lengths + 1
         self.longest = np.maximum(self.source_lengths, self.target_lengths)  # (N,) the longer side of each pair
 
-    def batch(self, index: Index) -> Batch:
+    def batch(self, index: Index, make_batch: MakeBatch, seed: Sequence[int]) -> Batch:
         """Returns the pairs `index` as a batch."""
-        return collate([self.source[i] for i in index], [self.target[i] for i in index], index)
+        return make_batch([self.source[i] for i in index], [self.target[i] for i in index], index, seed)
 
     def sampler(self, kept: Index, max_tokens: int, seed: int, max_pairs: int | None) -> BatchSampler:
         """The batch sampler of the pairs `kept`, as positions in `kept`."""
@@ -268,6 +280,7 @@ class TrainingData:
         batch_tokens: the token budget of `BatchSampler`.
         seed: of the order and of sampling.
         batch_sentences: the limit on pairs of `BatchSampler`.
+        make_batch: makes a batch of chosen pairs, from (seed, epoch, position).
 
     Attributes:
         filtered: number of filtered pairs by reason.
@@ -277,10 +290,16 @@ class TrainingData:
     """
 
     def __init__(
-        self, split: Split, tokenizer: Tokenizer, batch_tokens: int, seed: int, batch_sentences: int | None = None
+        self,
+        split: Split,
+        tokenizer: Tokenizer,
+        batch_tokens: int,
+        seed: int,
+        batch_sentences: int | None = None,
+        make_batch: MakeBatch = pairs_batch,
     ) -> None:
         self.split, self.tokenizer, self.batch_tokens, self.seed = split, tokenizer, batch_tokens, seed
-        self.batch_sentences = batch_sentences
+        self.batch_sentences, self.make_batch = batch_sentences, make_batch
         self._ids = EncodedSplit(split, tokenizer)
         self._kept: Index = np.flatnonzero(self._ids.longest <= batch_tokens)
         if not len(self._kept):
@@ -313,7 +332,8 @@ class TrainingData:
             IndexError: the epoch has fewer batches.
         """
         current = self._load(epoch)
-        return current.ids.batch(current.kept[current.batches[position]])
+        seed = (self.seed, epoch, position)
+        return current.ids.batch(current.kept[current.batches[position]], self.make_batch, seed)
 
     def _load(self, epoch: int) -> _Epoch:
         if self._epoch is None or self._epoch.number != epoch:
@@ -333,8 +353,8 @@ class EvaluationBatches:
     A pair that exceeds the budget is a batch of its own. The batches are made on access.
     """
 
-    def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int) -> None:
-        self._ids = EncodedSplit(split, tokenizer)
+    def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int, make_batch: MakeBatch) -> None:
+        self._ids, self._make_batch = EncodedSplit(split, tokenizer), make_batch
         difference = self._ids.source_lengths - self._ids.target_lengths
         self._batches = token_batches(self._ids.longest, batch_tokens, difference)
 
@@ -342,12 +362,14 @@ class EvaluationBatches:
         return len(self._batches)
 
     def __getitem__(self, position: int) -> Batch:
-        return self._ids.batch(self._batches[position])
+        return self._ids.batch(self._batches[position], self._make_batch, (EVALUATION, position))
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self._ids.batch, self._batches)
+        return map(self.__getitem__, range(len(self)))
 
 
-def evaluation_batches(split: Split, tokenizer: Tokenizer, batch_tokens: int) -> EvaluationBatches:
+def evaluation_batches(
+    split: Split, tokenizer: Tokenizer, batch_tokens: int, make_batch: MakeBatch = pairs_batch
+) -> EvaluationBatches:
     """Returns all pairs of a split as batches, sorted by length."""
-    return EvaluationBatches(split, tokenizer, batch_tokens)
+    return EvaluationBatches(split, tokenizer, batch_tokens, make_batch)

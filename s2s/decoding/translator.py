@@ -225,7 +225,9 @@ class Translator:
         source, mask = (tensor.to(self.model.device) for tensor in pad_with_eos(ids))
         limits = [length_limit(len(row), self.config) for row in ids]
         hypotheses = search(self._search_model, source, mask, self.config, limits, keys)
-        texts = iter(self.tokenizer.decode_target([h.tokens for nbest in hypotheses for h in nbest]))
+        before = ids if self.model.continues_source else [[] for _ in ids]
+        tokens = [[*line, *h.tokens] for line, nbest in zip(before, hypotheses, strict=True) for h in nbest]
+        texts = iter(self.tokenizer.decode_target(tokens))
         return [[TextHypothesis(one_line(next(texts)), h.score, h.log_prob, h.tokens) for h in n] for n in hypotheses]
 
     def _truncate(self, ids: list[int], line: int) -> list[int]:

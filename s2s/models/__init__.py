@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,16 +14,18 @@ from torch.overrides import TorchFunctionMode
 
 from s2s.errors import S2SError
 from s2s.models import blocks, recurrent  # noqa: F401  (they register themselves)
+from s2s.models.decoder_only import DecoderOnly, LanguageModel, Prefix
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
+from s2s.models.masked import MaskedLanguageModel
 from s2s.models.seq2seq import EncoderDecoder, Tie
 from s2s.nn.cells import CELLS
 from s2s.nn.mixers import MIXERS
 from s2s.nn.recurrent import Recurrence, check_recurrence
-from s2s.schema import PositiveInt, Probability, build, check_call, nearest
+from s2s.schema import NonNegativeFloat, PositiveInt, Probability, build, check_call, nearest
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class EncoderDecoderConfig:
     """The `model` section; `encoder` and `decoder` are checked against the constructors named by their `type`."""
 
     name: str
@@ -36,10 +38,34 @@ class ModelConfig:
     cell_options: dict[str, Any] | None = None
     encoder_size: PositiveInt | None = None  # default hidden size of a recurrent encoder
     decoder_size: PositiveInt | None = None
+    type: Literal["encoder_decoder"] = "encoder_decoder"
+
+
+@dataclass(frozen=True)
+class DecoderOnlyConfig:
+    """The `model` section of a decoder-only model; see `s2s.models.decoder_only`."""
+
+    name: str
+    type: Literal["decoder_only"]
+    embedding_size: PositiveInt
+    tie_embeddings: Tie
+    dropout: Probability
+    prefix: Prefix
+    source_loss: NonNegativeFloat  # weight of the source's tokens in the loss
+    decoder: dict[str, Any]  # a stack of blocks
+    cell: str | None = None  # default of the decoder
+    cell_options: dict[str, Any] | None = None
+
+
+CONFIGS: dict[str, type[Any]] = {"encoder_decoder": EncoderDecoderConfig, "decoder_only": DecoderOnlyConfig}
 
 
 def check_model(
-    model: Mapping[str, Any], joint: bool | None, trust: Sequence[str], recurrence: Recurrence = "auto"
+    model: Mapping[str, Any],
+    joint: bool | None,
+    trust: Sequence[str],
+    recurrence: Recurrence = "auto",
+    objective: str = "translation",
 ) -> list[str]:
     """Errors of a `model` section, found without allocating weights.
 
@@ -47,8 +73,16 @@ def check_model(
         joint: whether both languages share one tokeniser; None when not known yet.
         trust: modules outside of s2s that the section may name.
         recurrence: the configured backend of recurrent layers.
+        objective: the type of what it is trained for, see `s2s.data.objectives`.
     """
-    errors = check_call(ModelConfig, model, "model")
+    kind = str(model.get("type", "encoder_decoder"))
+    if kind not in CONFIGS:
+        return [f"model.type={kind!r} is not one of: {nearest(kind, list(CONFIGS))}"]
+    errors = check_call(CONFIGS[kind], model, "model")
+    if objective == "causal_lm" and kind != "decoder_only":
+        errors.append("objective=causal_lm predicts text without a source: use a decoder-only model, model=gpt")
+    if objective == "masked_lm" and kind == "decoder_only":
+        errors.append("objective=masked_lm trains an encoder: use a model that has one, such as model=transformer")
     if not errors:
         errors += [
             f"{key}={name} is a class outside of s2s: add trust=[{module}] if you trust it"
@@ -57,14 +91,17 @@ def check_model(
         ]
     if errors:
         return errors
-    errors += _check_side(ENCODERS, model["encoder"], "model.encoder", ("input_size",))
+    if kind == "encoder_decoder":
+        errors += _check_side(ENCODERS, model["encoder"], "model.encoder", ("input_size",))
+    elif model["decoder"].get("type") != "blocks":
+        errors.append("a decoder-only model is a stack of blocks: set model.decoder.type=blocks")
     errors += _check_side(DECODERS, model["decoder"], "model.decoder", ("input_size", "memory_size", "summary_size"))
     if joint is False and model["tie_embeddings"] == "all":
         errors.append("model.tie_embeddings=all needs data.tokenizer.joint=true: one vocabulary for both languages")
     if not errors:
         try:  # errors raised by constructors
             with shapes_only():
-                errors += check_recurrence(build_model(model, 8, 8), recurrence)
+                errors += check_recurrence(build_model(model, 8, 8, objective), recurrence)
         except S2SError as error:
             errors.append(str(error).removeprefix("config: "))
         except (RuntimeError, OverflowError) as error:  # sizes that no tensor can have
@@ -72,31 +109,44 @@ def check_model(
     return errors
 
 
-def build_model(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
-    """The model of a checked `model` section, from the vocabulary sizes.
+def build_model(
+    model: Mapping[str, Any], source_size: int, target_size: int, objective: str = "translation"
+) -> Seq2Seq:
+    """The model of a checked `model` section for an objective, from the vocabulary sizes.
 
     Raises:
         S2SError: its parts do not fit each other, or the memory.
     """
     try:
-        return _built(model, source_size, target_size)
+        return _built(model, source_size, target_size, objective)
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         raise S2SError("config: the model needs more memory than there is: make it smaller") from error
 
 
-def _built(model: Mapping[str, Any], source_size: int, target_size: int) -> Seq2Seq:
-    width = model["embedding_size"]
+def _built(model: Mapping[str, Any], source_size: int, target_size: int, objective: str) -> Seq2Seq:
+    width, tie, dropout = model["embedding_size"], model["tie_embeddings"], model["dropout"]
+    if model.get("type") == "decoder_only":
+        stack = build(
+            blocks.BlockDecoder,
+            {"input_size": width, "memory_size": None, "summary_size": None, **_options(model["decoder"])},
+        )
+        if objective == "causal_lm":
+            return LanguageModel(stack, target_size, width, tie, dropout)
+        options = {"prefix": model["prefix"], "source_loss": model["source_loss"]}
+        return DecoderOnly(stack, source_size, target_size, width, tie, dropout, **options)
     encoder = build(ENCODERS[model["encoder"]["type"]], {"input_size": width, **_options(model["encoder"])})
+    if objective == "masked_lm":
+        return MaskedLanguageModel(encoder, source_size, width, dropout)
     sizes = {"input_size": width, "memory_size": encoder.output_size, "summary_size": encoder.summary_size}
     decoder = build(DECODERS[model["decoder"]["type"]], {**sizes, **_options(model["decoder"])})
-    if model["tie_embeddings"] != "none" and decoder.output_size != width:
+    if tie != "none" and decoder.output_size != width:
         raise S2SError(
-            f"config: model.tie_embeddings={model['tie_embeddings']} needs a decoder whose output is as wide as an "
+            f"config: model.tie_embeddings={tie} needs a decoder whose output is as wide as an "
             f"embedding ({width}), but {model['decoder']['type']} has {decoder.output_size}: use none"
         )
-    return EncoderDecoder(encoder, decoder, source_size, target_size, width, model["tie_embeddings"], model["dropout"])
+    return EncoderDecoder(encoder, decoder, source_size, target_size, width, tie, dropout)
 
 
 @contextmanager

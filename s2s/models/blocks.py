@@ -15,7 +15,8 @@ Transformer; `rotary`, where self-attention rotates queries and keys; `recurrent
 block; or `none`. Attention over the source has no positions of its own.
 
 In decoding, `DecodeState.rows` holds the rows of the mixers. Keys and values of the source are computed once and shared
-by all hypotheses of a sentence (`DecodeState.shared`).
+by all hypotheses of a sentence (`DecodeState.shared`). A decoder-only model has no attention over the source: its
+blocks read the source as a prefix of the target, see `s2s.models.decoder_only`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from s2s.errors import S2SError
 from s2s.models.interface import Decoder, DecodeState, Encoder, Memory
 from s2s.nn.dropout import Dropout
-from s2s.nn.mixers import MIXERS, AddSinusoids, Mixer, Recurrent, Rows, mix
+from s2s.nn.mixers import MIXERS, AddSinusoids, Mixer, Recurrent, Rows, SelfAttention, mix
 from s2s.nn.multi_head import KeysValues, MultiHeadAttention, attention_bias
 from s2s.nn.positions import Positions
 from s2s.schema import Layers, NonNegativeInt, PositiveInt, Probability, build
@@ -98,6 +99,15 @@ class Block(nn.Module):
         mixed = mix(self.mixer, self.around_mixer.before(x), mask, lengths)
         return self._feed_forward(self.around_mixer.after(x, mixed))
 
+    def prefix(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None, full: bool) -> tuple[Tensor, Rows]:
+        """`Mixer.prefix` of the whole block; `full` if each position sees the whole prefix."""
+        inner = self.around_mixer.before(x)
+        if full:
+            mixed, rows = self.mixer.prefix(inner, mask, lengths, full=True)  # type: ignore[call-arg]
+        else:
+            mixed, rows = self.mixer.prefix(inner, mask, lengths)
+        return self._feed_forward(self.around_mixer.after(x, mixed)), rows
+
     def decode(
         self,
         x: Tensor,
@@ -115,17 +125,20 @@ class Block(nn.Module):
             bias: on the scores of the source, (B, 1, 1, S).
 
         Returns:
-            (N, T, D); new rows; with `return_weights` the attention weights over the source, (B, heads, N / B · T, S).
+            (N, T, D); new rows; with `return_weights` the attention weights over the source, (B, heads, N / B · T, S),
+            or without a source those of self-attention, (N, heads, T, past + T).
         """
-        mixed, rows = self.mixer.extend(self.around_mixer.before(x), rows)
+        inner = self.around_mixer.before(x)
+        mixed, new = self.mixer.extend(inner, rows)
         x = self.around_mixer.after(x, mixed)
         if self.cross_attention is None or self.around_cross is None or memory is None or bias is None:
-            return self._feed_forward(x), rows, None
+            looks = return_weights and isinstance(self.mixer, SelfAttention)
+            return self._feed_forward(x), new, self.mixer.weights(inner, rows) if looks else None  # type: ignore[operator]
         # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
         inner = self.around_cross.before(x).reshape(memory.keys.size(0), -1, x.size(-1))
         x = self.around_cross.after(x, self.cross_attention(inner, memory, bias).reshape(x.shape))
         weights = self.cross_attention.weights(inner, memory, bias) if return_weights else None
-        return self._feed_forward(x), rows, weights
+        return self._feed_forward(x), new, weights
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         if self.feedforward is None or self.around_feedforward is None:
@@ -215,6 +228,7 @@ class BlockDecoder(Decoder, name="blocks"):
     """A stack of blocks of the embedding's width; the encoder may have another.
 
     Args:
+        memory_size: None for a decoder-only model, whose blocks have no attention over the source.
         mixer: config section of the mixer: its name as `type`, and its options.
         heads: of attention over the source, and of self-attention.
     """
@@ -224,8 +238,8 @@ class BlockDecoder(Decoder, name="blocks"):
     def __init__(
         self,
         input_size: int,
-        memory_size: int,
-        summary_size: int,
+        memory_size: int | None,
+        summary_size: int | None,
         *,
         mixer: dict[str, Any],
         layers: Layers,
@@ -239,17 +253,38 @@ class BlockDecoder(Decoder, name="blocks"):
         stack = build_stack(input_size, mixer, layers, heads, feedforward, dropout, norm, positions, True, memory_size)
         self.positions, self.layers, self.final = stack
         self.output_size = input_size
-        self.mixes = MIXERS.find(mixer["type"]).kind
+        self.mixer = MIXERS.find(mixer["type"])
+        self.mixes = self.mixer.kind
 
     def init_state(self, memory: Memory) -> DecodeState:
-        shared, rows = {"mask": memory.mask}, {}
-        if self.positions is not None:
-            rows = _named("positions", self.positions.start(memory.values))
+        shared = {"mask": memory.mask}
         for n, block in enumerate(self.layers):
             keys, values = block.cross_attention.keys_values(memory.values)  # type: ignore[union-attr, operator]
             shared |= {f"{n}.key": keys, f"{n}.value": values}
-            rows |= _named(str(n), block.mixer.start(memory.values))  # type: ignore[union-attr, operator]
-        return DecodeState(shared, rows)
+        return DecodeState(shared, self.init_rows(memory.values))
+
+    def init_rows(self, like: Tensor) -> Rows:
+        """The rows before the first position, one for each of those of `like` (N, …)."""
+        rows = {} if self.positions is None else _named("positions", self.positions.start(like))
+        for n, block in enumerate(self.layers):
+            rows |= _named(str(n), block.mixer.start(like))  # type: ignore[union-attr, operator]
+        return rows
+
+    def prefix(
+        self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None, full: bool = False
+    ) -> tuple[Tensor, Rows]:
+        """Hidden vectors (N, T, D) of sequences x of different lengths, and the rows after each; see `Mixer.prefix`.
+
+        With `full` each position sees the whole sequence.
+        """
+        rows = Rows()
+        if self.positions is not None:
+            x, new = self.positions.prefix(x, mask, lengths)
+            rows |= _named("positions", new)
+        for n, block in enumerate(self.layers):
+            x, new = block.prefix(x, mask, lengths, full)  # type: ignore[operator]
+            rows |= _named(str(n), new)
+        return self.final(x), rows
 
     def forward(self, embedded: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         hidden, rows, _ = self._run(embedded, state)
@@ -261,14 +296,17 @@ class BlockDecoder(Decoder, name="blocks"):
     def _run(
         self, x: Tensor, state: DecodeState, return_weights: bool = False
     ) -> tuple[Tensor, Rows, dict[str, Tensor]]:
-        """Hidden vectors, new rows, and with `return_weights` the attention weights over the source by head."""
-        time, rows, weights = x.size(1), dict[str, Tensor](), dict[str, Tensor]()
+        """Hidden vectors, new rows, and with `return_weights` the attention weights of `Block.decode` by head."""
+        time, rows, weights = x.size(1), Rows(), dict[str, Tensor]()
         if self.positions is not None:
             x, new = self.positions.extend(x, _of("positions", state.rows))
             rows = _named("positions", new)
-        bias = attention_bias(state.shared["mask"][:, None, None, :], x)
+        memory, bias = None, None
+        if "0.key" in state.shared:
+            bias = attention_bias(state.shared["mask"][:, None, None, :], x)
         for n, block in enumerate(self.layers):
-            memory = KeysValues(state.shared[f"{n}.key"], state.shared[f"{n}.value"])
+            if bias is not None:
+                memory = KeysValues(state.shared[f"{n}.key"], state.shared[f"{n}.value"])
             x, new, by_head = block.decode(x, _of(str(n), state.rows), memory, bias, return_weights)  # type: ignore[operator]
             rows |= _named(str(n), new)
             for head, matrix in enumerate(() if by_head is None else by_head.unbind(1), 1):

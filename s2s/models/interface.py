@@ -152,9 +152,10 @@ class Translatable(Protocol):
 
 
 class Seq2Seq(nn.Module):
-    """The interface of a whole model, implemented by `s2s.models.seq2seq.EncoderDecoder`."""
+    """The interface of a whole model; `s2s.models` builds those that there are."""
 
     cuda_graphs = True  # whether search may record its steps on a GPU, see `s2s.decoding.graphs`
+    continues_source: ClassVar[bool] = False  # whether its output goes on where the source ends, as one text
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         raise NotImplementedError
@@ -171,7 +172,10 @@ class Seq2Seq(nn.Module):
         raise NotImplementedError
 
     def attention(self, batch: Batch) -> dict[str, Tensor]:
-        """Attention weights (B, T, S) by name under teacher forcing; row i predicts target token i."""
+        """Attention weights (B, T, S) by name under teacher forcing; row i predicts target token i, and sums to 1.
+
+        A decoder-only model has the target in the same distribution: its rows sum to less.
+        """
         raise NotImplementedError
 
     def gates(self, batch: Batch) -> Gates:

@@ -1,4 +1,7 @@
-"""The encoder–decoder: embeddings, encoder, decoder, output layer (Sutskever et al. 2014; Cho et al. 2014).
+"""Models that predict a target token by token: embeddings, decoder, output layer; the encoder–decoder among them.
+
+What a decoder knows before the first target token makes the difference: in the `EncoderDecoder` (Sutskever et al. 2014;
+Cho et al. 2014) an encoder has read the source; `s2s.models.decoder_only` has the other kind.
 
 Embeddings are scaled by √E (Vaswani et al. 2017, section 3.4), so one matrix has the right scale both as embedding and
 as output layer. `tie_embeddings`: `none`, `output` (target embedding and output layer share a matrix, Press & Wolf
@@ -25,12 +28,15 @@ from s2s.nn.mixers import Kind
 Tie = Literal["none", "output", "all"]
 
 
-class EncoderDecoder(Seq2Seq):
-    """Any encoder with any decoder, for vocabularies of these sizes; the dropout is that of embeddings."""
+class Autoregressive(Seq2Seq):
+    """Base class of models with a decoder, for vocabularies of these sizes; the dropout is that of embeddings.
+
+    A subclass has `start`, and `_teacher_forced`, the state before the first target token of a batch.
+    """
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | None,
         decoder: Decoder,
         source_size: int,
         target_size: int,
@@ -39,7 +45,8 @@ class EncoderDecoder(Seq2Seq):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        if encoder is not None:
+            self.encoder = encoder
         self.decoder = decoder
         self.scale = math.sqrt(embedding_size)
         self.dropout = Dropout(dropout)
@@ -58,7 +65,31 @@ class EncoderDecoder(Seq2Seq):
         self.output_bias = nn.Parameter(torch.zeros(target_size))
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        hidden, target, mask = self._teacher_forcing(batch).flatten(0, 1), batch.target.flatten(), None
+        return self._losses(self._hidden(batch, self._teacher_forced(batch)), batch, label_smoothing)
+
+    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
+        hidden, state = self.decoder(self._embed(self.target_embedding, tokens.unsqueeze(1)), state)
+        return F.linear(hidden.squeeze(1), self.output_weight, self.output_bias), state
+
+    def log_probs(self, batch: Batch) -> Tensor:
+        hidden = self._hidden(batch, self._teacher_forced(batch))
+        scores = token_log_probs(hidden, self.output_weight, self.output_bias, batch.target)
+        return scores.masked_fill(~batch.target_mask, 0.0)
+
+    def attention(self, batch: Batch) -> dict[str, Tensor]:
+        state = self.start(batch.source, batch.source_mask)
+        return self.decoder.attention(self._embed(self.target_embedding, batch.target_input), state)
+
+    def _teacher_forced(self, batch: Batch) -> DecodeState:
+        lengths = None if batch.target_positions is None else batch.source_lengths
+        return self.start(batch.source, batch.source_mask, lengths)
+
+    def _hidden(self, batch: Batch, state: DecodeState) -> Tensor:
+        """(B, T, D) hidden vectors with the reference as the decoder's input."""
+        return self.decoder(self._embed(self.target_embedding, batch.target_input), state)[0]  # type: ignore[no-any-return]
+
+    def _losses(self, hidden: Tensor, batch: Batch, label_smoothing: float) -> LossSums:
+        hidden, target, mask = hidden.flatten(0, 1), batch.target.flatten(), None
         if batch.target_positions is None:
             mask = batch.target_mask.flatten()
         else:
@@ -66,22 +97,19 @@ class EncoderDecoder(Seq2Seq):
         loss, nll = projected_cross_entropy(hidden, self.output_weight, self.output_bias, target, label_smoothing, mask)
         return LossSums(loss, nll.detach(), batch.target_mask.sum())
 
+    def _embed(self, table: nn.Embedding, tokens: Tensor) -> Tensor:
+        return self.dropout(table(tokens) * self.scale)  # type: ignore[no-any-return]
+
+
+class EncoderDecoder(Autoregressive):
+    """Any encoder with any decoder."""
+
+    encoder: Encoder
+
     def start(self, src: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> DecodeState:
         embedded = self._embed(self.source_embedding, src.masked_fill(~mask, PAD))
         more = (lengths,) if self.encoder.takes_lengths else ()
         return self.decoder.init_state(self.encoder(embedded, mask, *more))
-
-    def step(self, tokens: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
-        hidden, state = self.decoder(self._embed(self.target_embedding, tokens.unsqueeze(1)), state)
-        return F.linear(hidden.squeeze(1), self.output_weight, self.output_bias), state
-
-    def log_probs(self, batch: Batch) -> Tensor:
-        scores = token_log_probs(self._teacher_forcing(batch), self.output_weight, self.output_bias, batch.target)
-        return scores.masked_fill(~batch.target_mask, 0.0)
-
-    def attention(self, batch: Batch) -> dict[str, Tensor]:
-        state = self.start(batch.source, batch.source_mask)
-        return self.decoder.attention(self._embed(self.target_embedding, batch.target_input), state)
 
     def gates(self, batch: Batch) -> Gates:
         source = self._embed(self.source_embedding, batch.source.masked_fill(~batch.source_mask, PAD))
@@ -104,13 +132,3 @@ class EncoderDecoder(Seq2Seq):
     @property
     def mixes(self) -> tuple[Kind, Kind]:
         return self.encoder.mixes, self.decoder.mixes
-
-    def _teacher_forcing(self, batch: Batch) -> Tensor:
-        """(B, T, D) hidden vectors with the reference as the decoder's input."""
-        lengths = None if batch.target_positions is None else batch.source_lengths
-        state = self.start(batch.source, batch.source_mask, lengths)
-        hidden, _ = self.decoder(self._embed(self.target_embedding, batch.target_input), state)
-        return hidden  # type: ignore[no-any-return]
-
-    def _embed(self, table: nn.Embedding, tokens: Tensor) -> Tensor:
-        return self.dropout(table(tokens) * self.scale)  # type: ignore[no-any-return]

@@ -8,7 +8,8 @@ Position-wise layers see one position at a time, so a network reads order and co
         def start(self, like): ...              # a decoder's: what is stored before the first position
         def extend(self, x, rows): ...          # further positions, each sees itself and those before it
 
-`s2s.check_mixer(Mine)` checks one. In training a decoder extends by all positions in one call.
+`s2s.check_mixer(Mine)` checks one. In training a decoder extends by all positions in one call. A decoder-only model
+reads the source as a `prefix`, which follows from `start` and `extend`; the built-in mixers have faster ones.
 
 Letters: B sentences, N hypotheses, T time, D width.
 """
@@ -44,10 +45,12 @@ class Mixer(nn.Module):
     Attributes:
         kind: how information travels between positions; figures group systems by it.
         takes_lengths: whether `forward` has a third argument, see `s2s.models.interface.Encoder`.
+        full_prefix: whether `prefix` takes `full`: each position sees the whole prefix.
     """
 
     kind: ClassVar[Kind] = "other"
     takes_lengths: ClassVar[bool] = False
+    full_prefix: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str | None = None) -> None:
         super().__init_subclass__()
@@ -69,6 +72,35 @@ class Mixer(nn.Module):
         """(N, T, D) further positions, T >= 1, and the rows -> (N, T, D), new rows; the old ones stay as they are."""
         raise NotImplementedError
 
+    def prefix(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+        """First positions of sequences of different lengths, causally.
+
+        Args:
+            x: (N, T, D).
+            mask: (N, T) True at real tokens, one or more, which come first.
+            lengths: their numbers, if known on the CPU.
+
+        Returns:
+            (N, T, D), to be ignored at padding; the rows after the real tokens of each.
+        """
+        lengths = mask.sum(1).tolist() if lengths is None else lengths
+        outputs, rows, order = [], [], []
+        for length in sorted(set(lengths)):
+            index = torch.tensor([n for n, one in enumerate(lengths) if one == length], device=x.device)
+            part = x.index_select(0, index)[:, :length]
+            output, row = self.extend(part, self.start(part))
+            outputs.append(F.pad(output, (0, 0, 0, x.size(1) - length)))
+            rows.append(row)
+            order.append(index)
+        back = torch.cat(order).argsort()
+        try:
+            joined = {name: torch.cat([row[name] for row in rows]).index_select(0, back) for name in rows[0]}
+        except RuntimeError as error:
+            raise S2SError(
+                f"the rows of mixer {type(self).__name__} grow with the sequence: it needs a method `prefix` of its own"
+            ) from error
+        return torch.cat(outputs).index_select(0, back), joined
+
 
 MIXERS = Registry("mixer", Mixer)
 
@@ -76,13 +108,15 @@ MIXERS = Registry("mixer", Mixer)
 class SelfAttention(Mixer, name="self_attention"):
     """Multi-head self-attention (Vaswani et al. 2017): each position takes a weighted mean of all it sees.
 
-    Rows: keys (rotated) and values of the positions so far, (N, heads, past, D / heads).
+    Rows: keys (rotated) and values of the positions so far, (N, heads, past, D / heads). After a prefix also which of
+    them are real, (N, past), and their number (N, 1, 1).
 
     Args:
         rotary: rotate queries and keys (`s2s.nn.positions`).
     """
 
     kind = "self-attention"
+    full_prefix = True
 
     def __init__(self, size: int, causal: bool, *, heads: PositiveInt, rotary: bool = False) -> None:
         super().__init__(size, causal)
@@ -104,19 +138,47 @@ class SelfAttention(Mixer, name="self_attention"):
         empty = like.new_empty(like.size(0), heads, 0, self.attention.query.in_features // heads)
         return {"key": empty, "value": empty}
 
+    def prefix(
+        self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None, full: bool = False
+    ) -> tuple[Tensor, Rows]:
+        cos_sin = self._cos_sin(0, x)
+        memory = self.attention.keys_values(x, cos_sin)
+        seen = mask[:, None, None, :]
+        if not full:
+            seen = seen & torch.ones(x.size(1), x.size(1), dtype=torch.bool, device=x.device).tril()
+        rows = {"key": memory.keys, "value": memory.values, "real": mask, "length": mask.sum(1).view(-1, 1, 1)}
+        return self.attention(x, memory, attention_bias(seen, x), cos_sin), rows
+
     def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        memory, bias, cos_sin, rows = self._past_and_new(x, rows)
+        return self.attention(x, memory, bias, cos_sin), rows
+
+    def weights(self, x: Tensor, rows: Rows) -> Tensor:
+        """The weights (N, heads, T, past + T) in `extend`, for inspection."""
+        memory, bias, cos_sin, _ = self._past_and_new(x, rows)
+        return self.attention.weights(x, memory, bias, cos_sin)
+
+    def _past_and_new(self, x: Tensor, rows: Rows) -> tuple[KeysValues, Tensor | None, CosSin | None, Rows]:
+        """Keys and values of all positions, the bias on the scores, the rotation of the new ones, the new rows."""
         past, time = rows["key"].size(2), x.size(1)
-        cos_sin = self._cos_sin(past, x)
+        cos_sin = self._cos_sin(rows.get("length", past), x)
         memory = self.attention.keys_values(x, cos_sin)
         if past:
-            memory = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(rows.values(), memory, strict=True)))
-        bias = None
+            memory = KeysValues(
+                torch.cat([rows["key"], memory.keys], dim=2), torch.cat([rows["value"], memory.values], dim=2)
+            )
+        seen = None
         if time > 1:
-            visible = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
-            bias = attention_bias(visible, x)
-        return self.attention(x, memory, bias, cos_sin), {"key": memory.keys, "value": memory.values}
+            seen = torch.ones(1, 1, time, past + time, dtype=torch.bool, device=x.device).tril(past)
+        new = {"key": memory.keys, "value": memory.values}
+        if "real" in rows:
+            new["real"] = F.pad(rows["real"], (0, time), value=True)
+            new["length"] = rows["length"] + time
+            real = new["real"][:, None, None, :]
+            seen = real if seen is None else real & seen
+        return memory, None if seen is None else attention_bias(seen, x), cos_sin, new
 
-    def _cos_sin(self, past: int, x: Tensor) -> CosSin | None:
+    def _cos_sin(self, past: int | Tensor, x: Tensor) -> CosSin | None:
         return rotary_positions(past, x.size(1), self.rotated_width, x) if self.rotated_width else None
 
 
@@ -160,6 +222,11 @@ class Recurrent(Mixer, name="recurrent"):
         cell = next(module for module in self.stack.modules() if isinstance(module, RecurrentLayer)).cell
         return {f"state{i}": state for i, state in enumerate(cell.initial_state(like.size(0), like))}
 
+    def prefix(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+        rows = self.start(x)
+        outputs, (states,) = self.stack(x, mask, [tuple(rows.values())], lengths=lengths)
+        return self.output(outputs), dict(zip(rows, states, strict=True))
+
     def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
         outputs, (states,) = self.stack(x, None, [tuple(rows.values())])
         return self.output(outputs), dict(zip(rows, states, strict=True))
@@ -198,6 +265,11 @@ class Convolution(Mixer, name="convolution"):
         inputs = torch.cat([rows["inputs"].to(x.dtype), x], dim=1)
         return self._convolve(inputs), {"inputs": inputs[:, x.size(1) :]}
 
+    def prefix(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+        inputs = F.pad(x, (0, 0, self.kernel - 1, 0))
+        last = mask.sum(1, keepdim=True) + torch.arange(self.kernel - 1, device=x.device)
+        return self._convolve(inputs), {"inputs": inputs.gather(1, last.unsqueeze(-1).expand(-1, -1, self.size))}
+
     def _convolve(self, x: Tensor) -> Tensor:
         """(B, T + k - 1, D) -> (B, T, D)."""
         time = x.size(1) - self.kernel + 1
@@ -211,7 +283,10 @@ def mix(mixer: Mixer, x: Tensor, mask: Tensor, lengths: Sequence[int] | None) ->
 
 
 class AddSinusoids(Mixer):
-    """x plus sinusoidal position vectors, with the interface of a mixer: it counts the positions so far (rows)."""
+    """x plus sinusoidal position vectors, with the interface of a mixer.
+
+    Rows: the number of positions so far, (N,), the same for all hypotheses; after a prefix that of each, (N, 1).
+    """
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return x + sinusoidal_positions(0, x.size(1), x)
@@ -219,6 +294,10 @@ class AddSinusoids(Mixer):
     def start(self, like: Tensor) -> Rows:
         return {"past": torch.zeros(like.size(0), dtype=torch.int64, device=like.device)}
 
+    def prefix(self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> tuple[Tensor, Rows]:
+        return self(x, mask), {"past": mask.sum(1, keepdim=True)}
+
     def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
-        # All hypotheses have the same number of tokens.
-        return x + sinusoidal_positions(rows["past"][0], x.size(1), x), {"past": rows["past"] + x.size(1)}
+        past = rows["past"]
+        positions = sinusoidal_positions(past[0] if past.dim() == 1 else past, x.size(1), x)
+        return x + positions, {"past": past + x.size(1)}

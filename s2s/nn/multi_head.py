@@ -76,10 +76,11 @@ class MultiHeadAttention(nn.Module):
             output = DotProduct.apply(query, *memory, bias)  # type: ignore[no-untyped-call]
         return self.output(output.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
-    def weights(self, x: Tensor, memory: KeysValues, bias: Tensor) -> Tensor:
-        """The weights (B, heads, T, S) of attention over the source, without rotary positions, for inspection."""
-        query = self._heads(self.query(x))
-        return torch.softmax(query @ memory.keys.transpose(-1, -2) / math.sqrt(query.size(-1)) + bias, dim=-1)
+    def weights(self, x: Tensor, memory: KeysValues, bias: Tensor | None, cos_sin: CosSin | None = None) -> Tensor:
+        """The weights (B, heads, T, S) of `forward`, for inspection."""
+        query = self._heads(self.query(x), cos_sin)
+        scores = query @ memory.keys.transpose(-1, -2) / math.sqrt(query.size(-1))
+        return torch.softmax(scores if bias is None else scores + bias, dim=-1)
 
     def _heads(self, x: Tensor, cos_sin: CosSin | None = None) -> Tensor:
         """(B, T, E) -> (B, heads, T, E / heads)."""

@@ -31,21 +31,27 @@ BASE = 10000.0
 
 
 class CosSin(NamedTuple):
-    """Cosines and sines of the rotary angles of T positions, each (T, d / 2)."""
+    """Cosines and sines of the rotary angles of T positions, each (T, d / 2), or (N, 1, T, d / 2) by hypothesis."""
 
     cos: Tensor
     sin: Tensor
 
 
 def sinusoidal_positions(start: int | Tensor, length: int, like: Tensor) -> Tensor:
-    """Position vectors (length, E) of positions start … start + length - 1; E and dtype of `like` (…, E)."""
+    """Position vectors (length, E) of positions start … start + length - 1; E and dtype of `like` (…, E).
+
+    With a start for each of N hypotheses, (N, 1): (N, length, E).
+    """
     width = like.size(-1)
     angle = _angles(start, length, width, like)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width].to(like.dtype).to(like.device)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)[..., :width].to(like.dtype).to(like.device)
 
 
-def rotary_positions(start: int, length: int, width: int, like: Tensor) -> CosSin:
-    """The tables for queries and keys of an even width at positions start … start + length - 1; at least fp32."""
+def rotary_positions(start: int | Tensor, length: int, width: int, like: Tensor) -> CosSin:
+    """The tables for queries and keys of an even width at positions start … start + length - 1; at least fp32.
+
+    With a start for each of N hypotheses, (N, 1, 1): tables of each.
+    """
     angle, dtype = _angles(start, length, width, like), torch.promote_types(like.dtype, torch.float32)
     return CosSin(angle.cos().to(dtype).to(like.device), angle.sin().to(dtype).to(like.device))
 
@@ -58,8 +64,12 @@ def rotate(x: Tensor, cos_sin: CosSin) -> Tensor:
 
 
 def _angles(start: int | Tensor, length: int, width: int, like: Tensor) -> Tensor:
-    """m ω_i, (length, ⌈width / 2⌉), in float64, as m may be large; on the CPU if the device has no float64."""
+    """m ω_i, (…, length, ⌈width / 2⌉), in float64, as m may be large; on the CPU if the device has no float64.
+
+    A tensor of starts has the axes of the result before the last, its last of size 1; a single one has none.
+    """
     device = torch.device("cpu") if like.device.type == "mps" else like.device
-    position = (torch.arange(length, device=device, dtype=torch.float64) + start).unsqueeze(1)
+    start = start.to(device) if isinstance(start, Tensor) else start
+    position = (torch.arange(length, device=device, dtype=torch.float64) + start).unsqueeze(-1)
     even = torch.arange(0, width, 2, device=device, dtype=torch.float64)
     return position * torch.exp(-math.log(BASE) * even / width)

@@ -43,7 +43,12 @@ MAY_CHANGE = (
     *("device", "recurrence", "layout", "cuda_graphs", "deterministic", "tf32", "decoding", "evaluation", "trust"),
 )
 # Values of keys that the configuration of an older run does not have.
-OLDER: dict[str, Any] = {"data.longest": 60, "data.lexicon": "full"}
+OLDER: dict[str, Any] = {
+    "data.longest": 60,
+    "data.lexicon": "full",
+    "objective.name": "translation",
+    "objective.type": "translation",
+}
 
 
 class RunDirectory:

@@ -327,7 +327,7 @@ def _begun(*_: object) -> int:
             "data.tests is empty: compare.py evaluates",
         ),
         (
-            ["models=[rnn]", "data=grammar_text"],
+            ["models=[rnn]", "data=grammar_text", "objective=masked_lm"],
             "data grammar_text is text of one language, without test sets: compare.py evaluates",
         ),
         (["++ladder.quick.rnn=optim.lr"], "ladder.quick.rnn='optim.lr' must be"),

@@ -85,7 +85,7 @@ def _only(override: str) -> str:
         ("lab.readouts.quick.sizes.cell=lsmt", "lab.readouts.quick.sizes.cell: lsmt is not one of: lstm"),
         ("lab.bottleneck.quick.sizes=[64]", "lab.bottleneck.quick.sizes must be two or more"),
         (f"lab.gates.quick.train=[{NO_TESTS}]", "lab.gates.quick.train: data.tests is empty"),
-        ('lab.gates.quick.train=["data=grammar_text"]', "data grammar_text is text of one language, without test sets"),
+        ('lab.gates.quick.train=["data=grammar_text"]', "objective=translation needs pairs of sentences"),
         ("jobs=0", "jobs=0 must be a number of jobs, at least 1, or null"),
         ("lab.vanishing.quick.hidden=0", "lab.vanishing.quick.hidden=0 must be"),
         ("lab.vanishing.quick.seeds=[]", "lab.vanishing.quick.seeds=[] must not be empty"),

@@ -336,10 +336,11 @@ def composed(root: Path, *overrides: str) -> dict[str, Any]:
     return values
 
 
-TEXT = ["data=text", "data.language=de", "data.train=a.txt", "data.validation=b.txt"]
+OBJECTIVE = ["objective=denoising"]
+TEXT = ["data=text", "data.language=de", "data.train=a.txt", "data.validation=b.txt", *OBJECTIVE]
 
 
-@pytest.mark.parametrize("data", [TEXT, ["data=grammar_text", "data.language=de"]])
+@pytest.mark.parametrize("data", [TEXT, ["data=grammar_text", "data.language=de", *OBJECTIVE]])
 def test_the_configurations(root: Path, data: list[str]) -> None:
     config = parse(composed(root, *data))
     assert isinstance(config.data, MonolingualData)
@@ -358,11 +359,11 @@ def test_the_configurations(root: Path, data: list[str]) -> None:
 
 
 def test_the_grammar_as_text_has_its_vocabulary_and_another_seed(root: Path) -> None:
-    config, parallel = parse(composed(root, "data=grammar_text")).data, parse(composed(root)).data
+    config, parallel = parse(composed(root, "data=grammar_text", *OBJECTIVE)).data, parse(composed(root)).data
     assert isinstance(config, GrammarTextData)
     assert isinstance(parallel, GrammarData)
     assert config.tokenizer.vocab_size == parallel.tokenizer.vocab_size
     assert config.grammar_seed != parallel.grammar_seed
     assert (config.longest, config.lexicon) == (parallel.longest, parallel.lexicon)
     with pytest.raises(S2SError, match=r"data\.language='fr' is not one of: "):
-        parse(composed(root, "data=grammar_text", "data.language=fr"))
+        parse(composed(root, "data=grammar_text", "data.language=fr", *OBJECTIVE))

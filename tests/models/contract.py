@@ -66,6 +66,8 @@ COVERING = (
     *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
     *("attention-into-ssru-post-none", "convolution-into-convolution-none-none"),
     *("ssru-into-convolution-none-sinusoidal", "mingru-into-mingru-none-sinusoidal"),
+    *("gpt-attention-pre-rotary", "gpt-full-sinusoidal", "gpt-convolution-post-sinusoidal"),
+    *("gpt-average-none-sinusoidal", "gpt-lstm-post-none"),
 )
 
 
@@ -86,6 +88,15 @@ def blocks(
     side = {"type": "blocks", "layers": 2, "heads": 2, "feedforward": feedforward, "dropout": 0.1}
     side |= {"norm": norm, "positions": positions, **more}
     return section(side | {"mixer": MIXERS[encoder]}, side | {"mixer": MIXERS[decoder]})
+
+
+def decoder_only(
+    mixer: str, norm: str = "pre", positions: str = "sinusoidal", tie: str = "output", **more: Any
+) -> dict[str, Any]:
+    """A `model` section of one stack over source and target."""
+    decoder = blocks(mixer, mixer, norm, positions)["decoder"]
+    base = {"name": "contract", "type": "decoder_only", "embedding_size": 8, "tie_embeddings": tie, "dropout": 0.1}
+    return base | {"decoder": decoder, "prefix": "causal", "source_loss": 0.0} | more
 
 
 def transformer(norm: str = "pre", **more: Any) -> dict[str, Any]:
@@ -124,6 +135,14 @@ def models() -> dict[str, dict[str, Any]]:
     sections["transformer-into-gru"] = section(transformer()["encoder"], gru["decoder"])
     sections["gru-into-transformer"] = section(gru["encoder"], transformer()["decoder"])
     sections["rotary-transformer-into-gru"] = section(transformer(positions="rotary")["encoder"], gru["decoder"])
+    # Each mixer in one stack over both sides, with each norm and each position encoding; a prefix that sees itself.
+    for n, mixer in enumerate(MIXERS):
+        norm, positions = NORMS[n % 3], POSITIONS[n // 3 % 3]
+        sections[f"gpt-{mixer}-{norm}-{positions}"] = decoder_only(mixer, norm, positions)
+    for positions in ("rotary", "none", "recurrent"):
+        sections[f"gpt-attention-pre-{positions}"] = decoder_only("attention", positions=positions, tie="all")
+    for positions in ("sinusoidal", "rotary"):
+        sections[f"gpt-full-{positions}"] = decoder_only("attention", "post", positions, prefix="full")
     sections["tied-all"] = recurrent("lstm", "bahdanau") | {"tie_embeddings": "all"}
     sections["untied"] = transformer() | {"tie_embeddings": "none"}
     return sections

@@ -1,0 +1,121 @@
+"""Objectives by the commands: pre-training, resuming, starting a translation from it, continuing text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from s2s import load
+from tests.commands.conftest import SMALL, Done, Script
+from tests.commands.test_train import RANDOM, _killed_and_resumed, _metrics
+
+TEXT = ["data=grammar_text", *(one for one in SMALL if one.startswith(("training.", "device")))]
+TEXT += ["data.train_lines=300", "data.validation_lines=12", "data.longest=24", "data.tokenizer.vocab_size=300"]
+MODEL = ["model.embedding_size=16", "model.decoder.layers=2", "model.decoder.feedforward=16"]
+BERT = ["model=transformer", "objective=masked_lm", *TEXT, *MODEL, "model.encoder.layers=2"]
+GPT = ["model=gpt", "objective=causal_lm", *TEXT, *MODEL]
+BART = ["model=gru_attention", "objective=denoising", *TEXT, "model.embedding_size=16"]
+BART += ["model.encoder.hidden_size=12", "model.decoder.hidden_size=14"]
+OBJECTIVES = {"masked_lm": BERT, "causal_lm": GPT, "denoising": BART}
+
+
+@pytest.fixture(scope="session")
+def bert(script: Script, shared: Path) -> Path:
+    """The run directory of a pre-trained encoder, for reading alone."""
+    folder = shared / "bert"
+    with FileLock(shared / "bert.lock"):
+        if not (folder / "run").exists():
+            folder.mkdir()
+            done = script("train", *BERT, "run_dir=run", cwd=folder)
+            assert done.returncode == 0, done.stderr.decode()
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    "name", ["masked_lm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("causal_lm", "denoising"))]
+)
+def test_a_resumed_run_ends_in_the_same_bits(inside: Callable[..., Done], tmp_path: Path, name: str) -> None:
+    def train(run: str, steps: int) -> None:
+        random = [one for one in RANDOM if not one.startswith("data.validation")]
+        arguments = [*OBJECTIVES[name], *random, f"training.max_steps={steps}"]
+        done = inside("train", *arguments, f"run_dir={run}", cwd=tmp_path)
+        assert done.code == 0, done.stderr
+
+    train("whole", 12)
+    for steps in (4, 12):
+        train("broken", steps)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
+    assert [row for row in _metrics(broken) if row["step"] > 4] == [row for row in _metrics(whole) if row["step"] > 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [BERT, ["model=gpt", *SMALL, *MODEL]], ids=["masked_lm", "gpt"])
+def test_a_killed_run_ends_in_the_same_bits(
+    root: Path, environment: dict[str, str], tmp_path: Path, arguments: list[str]
+) -> None:
+    random = [one for one in RANDOM if not one.startswith("data.validation")]
+    whole, broken = _killed_and_resumed(root, environment, tmp_path, [*arguments, *random], seed=2)
+    assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
+    assert _metrics(whole) == _metrics(broken)
+
+
+def test_validation_says_what_fits(inside: Callable[..., Done], tmp_path: Path) -> None:
+    keys = {"masked_lm": {"valid_loss", "valid_ppl", "valid_accuracy"}, "causal_lm": {"valid_loss", "valid_ppl"}}
+    for name, expected in keys.items():
+        done = inside("train", *OBJECTIVES[name], f"run_dir={name}", "training.max_steps=6", cwd=tmp_path)
+        assert done.code == 0, done.stderr
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        (valid,) = [line for line in lines if line["event"] == "valid"]
+        assert {key for key in valid if key.startswith("valid_")} == expected
+        assert valid["valid_ppl"] == pytest.approx(math.exp(valid["valid_loss"]))
+        assert 0 <= valid.get("valid_accuracy", 0) <= 1
+
+
+def test_a_line_is_continued(inside: Callable[..., Done], tmp_path: Path) -> None:
+    """A line out for each line in, which begins with it; drawn from the seed, whatever the other lines are."""
+    assert inside("train", *GPT, "run_dir=gpt", cwd=tmp_path).code == 0
+    lines = ["The old", "", "A man sees the", "She"]
+    run = load(tmp_path / "gpt")
+    for options in ({"strategy": "greedy", "n_best": 1}, {"strategy": "sample", "n_best": 1, "temperature": 0.7}):
+        together = run.translate(lines, **options)
+        assert [text.startswith(line) for line, text in zip(lines, together, strict=True)] == [True] * 4
+        assert together[1] == ""
+        assert run.translate(lines, batch_tokens=1, **options) == together
+    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
+    done = inside("translate", "run=gpt", "input=in.txt", "decoding.strategy=greedy", "decoding.n_best=1", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert done.stdout.splitlines() == run.translate(lines, strategy="greedy", n_best=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("train", [*TEXT, "model=transformer"], "objective=translation needs pairs of sentences"),
+        ("train", [*SMALL, "model=gpt", "objective=causal_lm"], "use data=text or data=grammar_text"),
+        ("train", [*TEXT, "model=gpt", "objective=masked_lm"], "objective=masked_lm trains an encoder"),
+        ("train", [*TEXT, "model=lstm", "objective=causal_lm"], "use a decoder-only model, model=gpt"),
+        ("train", [*BERT, "training.metric=bleu"], "training.metric=bleu scores translations"),
+        ("train", [*BERT, "objective.share=0"], "objective.share=0 must be more than 0"),
+        ("train", [*BERT, "objective.span=3"], "objective.span"),
+        ("train", ["objective=mlm"], "mlm"),
+        ("translate", ["run=bert"], "was trained with objective=masked_lm and writes no text"),
+        ("evaluate", ["run=bert", "splits=[validation]"], "objective=masked_lm and translates nothing"),
+        ("compare", [*TEXT, "models=[transformer]"], "objective=translation needs pairs of sentences"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    inside: Callable[..., Done], bert: Path, tmp_path: Path, command: str, arguments: list[str], words: str
+) -> None:
+    arguments = [one.replace("run=bert", f"run={bert}") for one in arguments]
+    done = inside(command, *arguments, cwd=tmp_path, **({"stdin": b"The dog\n"} if command == "translate" else {}))
+    assert done.code == 2
+    assert len(done.errors) == 1, done.stderr
+    assert words in done.errors[0]
+    assert not list(tmp_path.rglob("*.safetensors"))
