@@ -5,6 +5,7 @@ Results are cached below `output`, so a stopped lab resumes, and changed setting
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -19,7 +20,7 @@ from s2s.commands.console import compose_values, overrides, plain
 from s2s.commands.lab_settings import experiments_of
 from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision
-from s2s.commands.train import run_config
+from s2s.commands.train import run_config, train_run
 from s2s.devices import cpu_threads, pick_device
 from s2s.dtype_choice import DTYPES, Dtype
 from s2s.evaluation.report.table import align
@@ -28,6 +29,7 @@ from s2s.lab.page import write_page
 from s2s.lab.results import ExperimentResult, run_experiment
 from s2s.lab.runner import JobRunner, StoppedError
 from s2s.models import count_parameters
+from s2s.training.checkpoint import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +74,18 @@ def training_configuration(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def trained(values: dict[str, Any], path: str) -> dict[str, Any]:
-    """Trains and evaluates a translation model, unless that is done already.
+    """Trains and evaluates a translation model, unless that is done already; a pre-trained one is validated alone.
 
     Returns:
         run: its directory; inner_parameters: without embeddings; evaluation: of the first test set, the fields of
-        `Evaluation`.
+        `Evaluation`; or validation: the metrics of the last one.
     """
-    run, evaluation = train_and_evaluate(run_config(values), Path(path))
+    config, directory = run_config(values), RunDirectory(path)
+    if config.objective.type != "translation":
+        train_run(config, directory)
+        lines = map(json.loads, directory.metrics.read_text(encoding="utf-8").splitlines())
+        return {"run": path, "validation": [line for line in lines if line["event"] == "valid"][-1]}
+    run, evaluation = train_and_evaluate(config, Path(path))
     return {"run": path, "inner_parameters": count_parameters(run.model)[1], "evaluation": evaluation.to_json()}
 
 

@@ -130,7 +130,7 @@ class JobRunner:
         def job(name: str, seed: int) -> Job:
             config = self.compose([*common, *systems[name], f"seed={seed}"])
             training_config = {key: value for key, value in config.items() if key not in ("decoding", "evaluation")}
-            key = _digest([training_config, code_digest(*TRAINING)])
+            key = digest([training_config, code_digest(*TRAINING)])
             run = self.folder / "runs" / f"{config['model']['name']}-s{config['seed']}-{key}"
             job = partial(self._train, config, str(run))
             if not run.exists():  # removed by the user: its cached facts are stale
@@ -143,8 +143,8 @@ class JobRunner:
         function = f"{job.func.__module__}.{job.func.__qualname__}"
         training = job.func == self._train  # its module holds the whole command
         code = code_digest(*((*TRAINING, *TRANSLATIONS, *SCORES) if training else (job.func.__module__,)))
-        digest = _digest([code, function, job.args, job.keywords])
-        return self.folder / "parts" / f"{job.func.__name__}-{digest}.json"
+        key = digest([code, function, job.args, job.keywords])
+        return self.folder / "parts" / f"{job.func.__name__}-{key}.json"
 
 
 def _run_and_store(job: Job, path: Path) -> None:
@@ -153,5 +153,6 @@ def _run_and_store(job: Job, path: Path) -> None:
     write_json(path, {"seconds": round(time.perf_counter() - start, 1), "result": result})
 
 
-def _digest(values: Any) -> str:
+def digest(values: Any) -> str:
+    """A short hash of JSON values and dataclasses of them."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=asdict).encode()).hexdigest()[:12]

@@ -130,9 +130,25 @@ def equal_parameters(runner: JobRunner, overrides: Sequence[str], reference: Seq
     return min(candidates)[1:]
 
 
+def matched_feedforward(
+    runner: JobRunner, common: Sequence[str], systems: Mapping[str, Sequence[str]], reference: str
+) -> dict[str, list[str]]:
+    """Overrides of each system of blocks, with feed-forward networks that give it the parameters of `reference`."""
+    models = {name: runner.compose([*common, *overrides])["model"] for name, overrides in systems.items()}
+    target, found = inner_parameters(models[reference]), {}
+    for name, model in models.items():
+        sides = [side for side in ("encoder", "decoder") if side in model]
+        layers = sum(model[side]["layers"] for side in sides)
+        each = (inner_parameters(model) - target) / layers  # a unit has 2 E weights and a bias
+        change = round(each / (2 * model["embedding_size"] + 1))
+        widths = {side: max(0, model[side]["feedforward"] - change) for side in sides}
+        found[name] = [*systems[name], *(f"model.{side}.feedforward={width}" for side, width in widths.items())]
+    return found
+
+
 def inner_parameters(model: Mapping[str, Any], encoder: int | None = None, decoder: int | None = None) -> int:
     """Parameters of a `model` section without embeddings and output layer, optionally with other hidden sizes."""
-    sizes = {"encoder": encoder, "decoder": decoder}
-    sections = {name: {**model[name], **({"hidden_size": size} if size else {})} for name, size in sizes.items()}
+    sizes = {name: size for name, size in {"encoder": encoder, "decoder": decoder}.items() if size}
+    sections = {name: {**model[name], "hidden_size": size} for name, size in sizes.items()}
     with shapes_only():
         return count_parameters(build_model({**model, **sections}, 8, 8))[1]
