@@ -325,7 +325,7 @@ class RunConfig:
     evaluation: EvaluationConfig
     seed: Seed
     device: str  # auto, cpu, cuda, cuda:1 …
-    init_from: str | None  # run directory whose weights this run starts from
+    init_from: str | None  # run directory whose tokeniser and weights this run starts from, as far as they fit
     trust: list[str]  # modules of the user's that the model may name
     objective: Objective = Translation("translation", "translation")
     recurrence: Literal["auto", "loop", "bptt", "scan", "torch"] = "auto"  # see s2s.nn.recurrent

@@ -234,6 +234,13 @@ def _convert(hint: Any, value: Any) -> Any:
     return value
 
 
+def value_of(values: Any, *keys: str) -> Any:
+    """A value of nested sections that were not checked yet; None if it is not there."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
 def checked(target: Callable[..., T], values: Mapping[str, Any]) -> T:
     """`target` built from values, after all of them were checked.
 

@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from s2s.commands.console import LineFormatter, overrides, plain
+from s2s.commands.init_from import initial_tokenizer, start_from
 from s2s.commands.precision import decide_precision, warn_if_slow, with_stored_precision
 from s2s.commands.run_names import default_run_dir, earlier_run_dir
 from s2s.commands.validation import TranslationValidation, validation_of
@@ -33,13 +34,13 @@ from s2s.files import read_json, write_json
 from s2s.models import build_model, check_model, count_parameters, outside_classes
 from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import set_recurrence
+from s2s.schema import value_of
 from s2s.training.callbacks import Callback, Progress, TensorBoard
 from s2s.training.checkpoint import RunDirectory, config_differences
 from s2s.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from s2s.training.interrupt import Interrupted
 from s2s.training.step import Updater
 from s2s.training.trainer import Result, Trainer
-from s2s.training.weights import OTHER_CONFIG
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         model.cuda_graphs = config.cuda_graphs
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
-            start_from(RunDirectory(config.init_from), model, tokenizer)
+            start_from(RunDirectory(config.init_from), model, config.model["tie_embeddings"], tokenizer)
         if group.is_main:
             directory.save_config(config.to_dict())  # last: it says that everything before it is there and fits
         make_batch = batch_maker(config.objective, tokenizer, config.data.target_language)
@@ -177,20 +178,13 @@ def run_config(values: dict[str, Any]) -> RunConfig:
     trust = [*given, *dict.fromkeys(module for module in named if module not in given)]
 
     def model_errors(whole: Mapping[str, Any]) -> list[str]:
-        joint = _value(whole, "data", "tokenizer", "joint")
-        objective = _value(whole, "objective", "type") or "translation"
+        joint = value_of(whole, "data", "tokenizer", "joint")
+        objective = value_of(whole, "objective", "type") or "translation"
         return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"), objective)
 
     config = parse(values, model_errors)
     check_scoring(config.evaluation, config.data.target_language)
     return replace(config, trust=trust)
-
-
-def _value(values: Any, *keys: str) -> Any:
-    """A value of nested sections that were not checked yet; None if it is not there."""
-    for key in keys:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values
 
 
 def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
@@ -209,12 +203,9 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     if directory.config.exists():
         check_text(corpus, directory)
         return
-    tokenizer = None
     if config.init_from is not None and config.data.tokenizer.path is None:
-        other = RunDirectory(config.init_from)
-        check_same_tokenizer(config.to_dict(), other.load_config(), other)
-        tokenizer = Tokenizer.load(other.tokenizer)
-    if tokenizer is None:
+        tokenizer = initial_tokenizer(config, RunDirectory(config.init_from), corpus.train)
+    else:
         tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
     tokenize = tokenizer_of(config.data.target_language, config.evaluation)
     summary = summarise(corpus, tokenizer, tokenize, lambda hyp, ref: bleu(hyp, ref, tokenize).value)
@@ -227,45 +218,17 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
     tokenizer.save(directory.tokenizer)
 
 
-def check_same_tokenizer(ours: Mapping[str, Any], theirs: Mapping[str, Any], other: RunDirectory) -> None:
-    """Raises S2SError if a run cannot take over the tokeniser of another one; warns if its languages are others."""
-    settings = [{**(_value(config, "data", "tokenizer") or {}), "path": None} for config in (ours, theirs)]
-    differences = [
-        f"data.tokenizer.{key}={settings[1].get(key)} and not {value}"
-        for key, value in settings[0].items()
-        if settings[1].get(key) != value
-    ]
-    if differences:
-        raise S2SError(
-            f"init_from={other.path}: its tokeniser is taken over, which has {', '.join(differences)}: set the same"
-        )
-    now, before = _languages(ours), _languages(theirs)
-    if before != now and before not in [[language] for language in now]:  # text of one of the languages fits
-        log.warning(
-            "%s %s %s, and its tokeniser and weights are taken over for %s",
-            *(other.path, "translates" if len(before) > 1 else "models", " to ".join(before), " to ".join(now)),
-        )
-
-
-def _languages(config: Mapping[str, Any]) -> list[str]:
-    """Source and target language of a configuration, or the one of its text."""
-    data = _value(config, "data") or {}
-    if "language" in data:
-        return [str(data["language"])]
-    return [str(data.get(f"{side}_language", data.get(side))) for side in ("source", "target")]
-
-
 def check_text(corpus: Corpus, directory: RunDirectory) -> None:
     """Raises S2SError if training or validation text is not that of the run; warns if the run does not know."""
     path = directory.path / "corpus.json"
     if not path.exists():
         log.warning("%s is missing, so it cannot be checked whether the text is that of the run so far", path)
         return
-    known = _value(read_json(path), "splits")
+    known = value_of(read_json(path), "splits")
     if not isinstance(known, Mapping):
         raise S2SError(f"{path} is damaged: put it back, or choose another run_dir")
     for split in (corpus.train, corpus.validation):
-        before, digest = _value(known, split.name, "pairs"), _value(known, split.name, "digest")
+        before, digest = value_of(known, split.name, "pairs"), value_of(known, split.name, "digest")
         if digest is not None and digest != digest_of(split):
             numbers = f"{before} {split.rows_name}, and there are {len(split)} now"
             how = "other text" if before == len(split) else numbers
@@ -273,21 +236,6 @@ def check_text(corpus: Corpus, directory: RunDirectory) -> None:
                 f"{directory.path} was begun with {how} in the {split.name} split: put the data back to resume, or "
                 "choose another run_dir"
             )
-
-
-def start_from(other: RunDirectory, model: Seq2Seq, tokenizer: Tokenizer) -> None:
-    """Initialises the weights from another run of the same shape."""
-    theirs = Tokenizer.load(other.tokenizer)
-    if theirs.vocabularies != tokenizer.vocabularies:
-        raise S2SError(
-            f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
-        )
-    try:
-        other.load_weights(model)
-    except S2SError as error:
-        reason = str(error).removesuffix(f": {OTHER_CONFIG}")
-        raise S2SError(f"init_from={other.path}: {reason}: set the model's options to those of that run") from error
-    log.info("starting from the weights of %s", other.path)
 
 
 @contextmanager

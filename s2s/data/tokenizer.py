@@ -35,7 +35,7 @@ from s2s.errors import S2SError
 from s2s.files import atomic_write, check_regular, read_json, user_path, write_json
 from s2s.schema import Probability, check_call
 
-__all__ = ["BOS", "EOS", "PAD", "UNK", "Tokenizer", "check_coverage", "train_tokenizer"]
+__all__ = ["BOS", "EOS", "PAD", "UNK", "Tokenizer", "check_coverage", "train_subwords", "train_tokenizer"]
 
 log = logging.getLogger(__name__)
 
@@ -160,14 +160,15 @@ def train_tokenizer(config: TokenizerConfig, source: Iterable[str], target: Iter
     if config.path is not None:
         return _load_for(config, user_path(config.path))
     if config.joint:
-        lines = _TrainingLines(source) if target is source else _TrainingLines(source, target)
-        model = Subwords(_train(config, lines, "joint"), "the new joint model")
+        model = train_subwords(config, "joint", *((source,) if target is source else (source, target)))
         return Tokenizer(model, model, config.type, config.sampling)
-    sides = [
-        Subwords(_train(config, _TrainingLines(texts), side), f"the new {side} model")
-        for side, texts in (("source", source), ("target", target))
-    ]
-    return Tokenizer(sides[0], sides[1], config.type, config.sampling)
+    sides = train_subwords(config, "source", source), train_subwords(config, "target", target)
+    return Tokenizer(*sides, config.type, config.sampling)
+
+
+def train_subwords(config: TokenizerConfig, side: str, *texts: Iterable[str]) -> Subwords:
+    """Trains the model of one side, or a joint one, on these texts; raises what `train_tokenizer` raises."""
+    return Subwords(_train(config, _TrainingLines(*texts), side), f"the new {side} model")
 
 
 def check_coverage(tokenizer: Tokenizer, source: Sequence[str], target: Sequence[str]) -> None:

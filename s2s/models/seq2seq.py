@@ -5,13 +5,14 @@ Cho et al. 2014) an encoder has read the source; `s2s.models.decoder_only` has t
 
 Embeddings are scaled by √E (Vaswani et al. 2017, section 3.4), so one matrix has the right scale both as embedding and
 as output layer. `tie_embeddings`: `none`, `output` (target embedding and output layer share a matrix, Press & Wolf
-2017), `all` (the source embedding too; needs a joint tokeniser).
+2017), `all` (the source embedding too; needs a joint tokeniser). A weight file stores a tied tensor once
+(`s2s.training.weights`); `TIED` has all of its names.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -26,6 +27,20 @@ from s2s.nn.loss import projected_cross_entropy, token_log_probs
 from s2s.nn.mixers import Kind
 
 Tie = Literal["none", "output", "all"]
+TIED: dict[str, tuple[str, ...]] = {  # names of the one tensor that they share, by `tie_embeddings`
+    "none": (),
+    "output": ("target_embedding.weight", "output_weight"),
+    "all": ("target_embedding.weight", "source_embedding.weight", "output_weight"),
+}
+# Tensors with one row for each piece of a vocabulary, and the side of that vocabulary: 0 source, 1 target.
+VOCABULARY_SIDE = {"source_embedding.weight": 0, "target_embedding.weight": 1, "output_weight": 1, "output_bias": 1}
+
+
+def with_tied_names(tensors: Mapping[str, Tensor], tie_embeddings: object) -> dict[str, Tensor]:
+    """The tensors of a weight file, a tied one under each of its names."""
+    names = TIED.get(str(tie_embeddings), ())
+    stored = next((tensors[name] for name in names if name in tensors), None)
+    return {**tensors, **({} if stored is None else dict.fromkeys(names, stored))}
 
 
 class Autoregressive(Seq2Seq):

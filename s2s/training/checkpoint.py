@@ -135,9 +135,16 @@ class RunDirectory:
 
     def load_weights(self, model: nn.Module) -> None:
         """Loads `model.safetensors` into `model`; raises what `load_weights` raises."""
+        load_weights(model, self._existing_weights())
+
+    def weight_tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors of `model.safetensors`; raises what `read_tensors` raises."""
+        return read_tensors(self._existing_weights())[0]
+
+    def _existing_weights(self) -> Path:
         if not self.weights.exists():
             raise S2SError(f"{self.path} has no model.safetensors: training has not reached its first validation")
-        load_weights(model, self.weights)
+        return self.weights
 
     def save_state(self, state: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Saves `state` with the tensors of `model` and `optimizer`; the next start resumes from it."""

@@ -167,18 +167,6 @@ def test_a_sweep_goes_on_after_a_bad_job(inside: Callable[..., Done], tmp_path: 
     assert {run.name[-3:] for run in runs} == {"-s1", "-s2"}
 
 
-def test_a_warm_start_takes_the_weights_and_the_vocabulary(
-    trained: Path, inside: Callable[..., Done], tmp_path: Path
-) -> None:
-    warm = [f"init_from={trained}", "run_dir=warm", "training.max_steps=1", "optim.lr=1e-12", "seed=5"]
-    done = inside("train", *SMALL_RECURRENT, *warm, cwd=tmp_path)
-    assert done.code == 0, done.stderr
-    old, new = load(trained), load(tmp_path / "warm")
-    for (name, a), (_, b) in zip(old.model.named_parameters(), new.model.named_parameters(), strict=True):
-        assert (a - b).abs().max() < 1e-6, name
-    assert new.translate(["The dog sleeps."]) == old.translate(["The dog sleeps."])
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,0 +1,179 @@
+"""Initialisation of a run from another one (`init_from`): its tokeniser, and the weights that fit by name and shape.
+
+The two models need not be alike. An encoder may come from a masked language model and a decoder from a language model,
+and a deeper model takes over the layers that the other one has. A tensor with one row for each piece of a vocabulary
+(an embedding, the output layer) fits only if the vocabulary of its side, source or target, is the same.
+
+A monolingual run has `data.language` and one tokeniser model. A run for translation takes over that model for the sides
+in this language and trains a new one for the other side.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2s.config import RunConfig
+from s2s.data.corpus import Split
+from s2s.data.languages import identify
+from s2s.data.subwords import Subwords
+from s2s.data.tokenizer import Tokenizer, train_subwords
+from s2s.errors import S2SError
+from s2s.models.interface import Seq2Seq
+from s2s.models.seq2seq import TIED, VOCABULARY_SIDE, with_tied_names
+from s2s.schema import value_of
+from s2s.training.checkpoint import RunDirectory
+from s2s.training.weights import model_tensors
+
+log = logging.getLogger(__name__)
+
+INNER_PARTS = ("encoder.", "decoder.")  # all but embeddings and output layers
+
+
+def initial_tokenizer(config: RunConfig, other: RunDirectory, train: Split) -> Tokenizer:
+    """The tokeniser of a new run, from that of another run and, where that has no model for a side, from its own text.
+
+    Raises:
+        S2SError: the two do not agree in settings, or the other run has a model for neither language.
+    """
+    ours, theirs = config.to_dict(), other.load_config()
+    language = value_of(theirs, "data", "language")
+    if language is not None and value_of(ours, "data", "language") is None:
+        return _from_monolingual(config, other, train, str(language))
+    _check_settings(ours, theirs, other, ("path",))
+    now, before = _languages(ours), _languages(theirs)
+    if before != now:
+        log.warning(
+            "%s %s %s, and its tokeniser and weights are taken over for %s",
+            *(other.path, "translates" if len(before) > 1 else "models", " to ".join(before), " to ".join(now)),
+        )
+    return Tokenizer.load(other.tokenizer)
+
+
+def _from_monolingual(config: RunConfig, other: RunDirectory, train: Split, language: str) -> Tokenizer:
+    """The tokeniser of a run for translation, from that of a run on text in one language."""
+    ours, theirs = config.to_dict(), other.load_config()
+    languages = _languages(ours)
+    same = [_identity(one) == _identity(language) for one in languages]
+    what = f"init_from={other.path}: its tokeniser is for {language} alone, and the data is {' to '.join(languages)}"
+    if not any(same):
+        raise S2SError(f"{what}: name a run on text in one of these languages, or a tokeniser in data.tokenizer.path")
+    if config.data.tokenizer.joint and not all(same):
+        raise S2SError(
+            f"{what}: set data.tokenizer.joint=false for a second one, or name a joint one in data.tokenizer.path"
+        )
+    _check_settings(ours, theirs, other, ("path", "joint"))
+    tokenizer = Tokenizer.load(other.tokenizer)
+    if config.data.tokenizer.joint:
+        return tokenizer
+
+    def model(side: str, text: Sequence[str], is_same: bool) -> Subwords:
+        log.info("%s tokeniser: %s", side, f"from {other.path}" if is_same else "trained on the text of this run")
+        if is_same:
+            return Subwords(tokenizer.source.proto, str(other.tokenizer))  # a new object: shared by both, it is joint
+        return train_subwords(config.data.tokenizer, side, text)
+
+    source, target = model("source", train.source, same[0]), model("target", train.target, same[1])
+    return Tokenizer(source, target, tokenizer.type, tokenizer.sampling)
+
+
+def _check_settings(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], other: RunDirectory, but: Iterable[str]
+) -> None:
+    """Raises S2SError if tokeniser settings differ, those in `but` aside."""
+    differences = [
+        f"data.tokenizer.{key}={known} and not {value}"
+        for key, value in value_of(ours, "data", "tokenizer").items()
+        if key not in but and (known := value_of(theirs, "data", "tokenizer", key)) != value
+    ]
+    if differences:
+        raise S2SError(
+            f"init_from={other.path}: its tokeniser is taken over, which has {', '.join(differences)}: set the same"
+        )
+
+
+def _languages(config: Mapping[str, Any]) -> list[str]:
+    """The language of a monolingual run, or source and target language."""
+    if (language := value_of(config, "data", "language")) is not None:
+        return [str(language)]
+    return [
+        str(value_of(config, "data", f"{side}_language") or value_of(config, "data", side))
+        for side in ("source", "target")
+    ]
+
+
+def _identity(language: str) -> object:
+    """What two codes of one language have in common, such as de and deu."""
+    known = identify(language)
+    return known if known.code else language
+
+
+def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokenizer: Tokenizer) -> None:
+    """Initialises all weights that fit from those of another run; the log says which ones.
+
+    Raises:
+        S2SError: the vocabularies of both sides differ, or no weight matrix of encoder or decoder fits.
+    """
+    vocabularies = zip(Tokenizer.load(other.tokenizer).vocabularies, tokenizer.vocabularies, strict=True)
+    same = [theirs == ours for theirs, ours in vocabularies]
+    if not any(same):
+        raise S2SError(
+            f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
+        )
+    stored = with_tied_names(other.weight_tensors(), value_of(other.load_config(), "model", "tie_embeddings"))
+    known = {name: t for name, t in stored.items() if name not in VOCABULARY_SIDE or same[VOCABULARY_SIDE[name]]}
+    own = _own_tensors(model, tie_embeddings)
+    fitting = _fitting(own, known, TIED[tie_embeddings])
+    misshapen = [
+        f"{name} has the shape {tuple(known[name].shape)}, here {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in known and name not in fitting
+    ]
+    if not any(name.startswith(INNER_PARTS) and tensor.ndim > 1 for name, tensor in fitting.items()):
+        why = (misshapen or [f"it has {_by_part(stored, stored)}"])[0]
+        raise S2SError(
+            f"init_from={other.path}: no weight matrix of its encoder or decoder fits ({why}): set the model's options "
+            "to those of that run"
+        )
+    with torch.no_grad():
+        for name, tensor in fitting.items():
+            own[name].copy_(tensor)
+    taken = {_part(name) for name in fitting}
+    new = _by_part([name for name in own if _part(name) not in taken], own)
+    log.info("initial weights: %s from %s; new: %s", _by_part(fitting, own), other.path, new or "none")
+    if misshapen:
+        log.warning("%d weights of %s do not fit and stay new (%s)", len(misshapen), other.path, misshapen[0])
+    if unused := _by_part([name for name in stored if name not in own], stored):
+        log.info("weights of %s that this model has no place for: %s", other.path, unused)
+
+
+def _own_tensors(model: Seq2Seq, tie_embeddings: str) -> dict[str, Tensor]:
+    """The model's tensors, each once as in a weight file, but tied embeddings under all of their names."""
+    named = with_tied_names(model_tensors(model), tie_embeddings)
+    return {name: tensor for name, tensor in named.items() if name in model.state_dict()}
+
+
+def _fitting(own: Mapping[str, Tensor], known: Mapping[str, Tensor], tied: Sequence[str]) -> dict[str, Tensor]:
+    """The known tensors that fit by name and shape; for `tied` names, those of one tensor, the first that fits."""
+    fitting = {}
+    for name, tensor in own.items():
+        candidates = [known[one] for one in (tied if name in tied else [name]) if one in known]
+        if candidates := [one for one in candidates if one.shape == tensor.shape]:
+            fitting[name] = candidates[0]
+    return fitting
+
+
+def _part(name: str) -> str:
+    return name.split(".")[0]
+
+
+def _by_part(names: Iterable[str], all_names: Iterable[str]) -> str:
+    """Names of tensors as a list of their top-level parts: `encoder (24 of 36 tensors), source_embedding`."""
+    counts, totals = Counter(map(_part, names)), Counter(map(_part, all_names))
+    sizes = {part: f"{n}" if n == totals[part] else f"{n} of {totals[part]}" for part, n in counts.items()}
+    return ", ".join(part if totals[part] == 1 else f"{part} ({size} tensors)" for part, size in sizes.items())
