@@ -251,6 +251,7 @@ class OptimConfig:
     clip_norm: PositiveFloat | None  # scale the whole gradient down to this Euclidean norm
     clip_value: PositiveFloat | None  # cut each component to [-value, value]
     schedule: ScheduleConfig
+    scale: dict[str, PositiveFloat] | None = None  # factors of the learning rates of parts of the model
 
 
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
@@ -333,6 +334,7 @@ class RunConfig:
     cuda_graphs: bool = True  # on a GPU, see s2s.cuda_graphs
     deterministic: bool = False  # on a GPU, see s2s.devices.set_arithmetic
     tf32: bool = False
+    freeze: list[str] = dataclasses.field(default_factory=list)  # parts of the model that are not trained
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `config.yaml` holds them."""

@@ -60,10 +60,10 @@ Probability = Annotated[float, Bounds(low=0, below=1)]
 Share = Annotated[float, Bounds(low=0, high=1)]
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Known names, nearest to `word` first, as the end of an error message."""
+def nearest(word: str, known: Sequence[str], most: int | None = None) -> str:
+    """Known names, nearest to `word` first and at most so many, as the end of an error message."""
     ordered = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, word, name).ratio(), name))
-    return ", ".join(ordered)
+    return ", ".join(ordered[:most])
 
 
 def check_call(

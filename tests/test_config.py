@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from s2s.commands.console import plain
+from s2s.commands.train import model_errors
 from s2s.config import GrammarData, RunConfig, parse
 from s2s.errors import S2SError
 from s2s.models import check_model
@@ -42,7 +43,7 @@ def _changed(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def _model_errors(values: Any) -> list[str]:
-    return check_model(values["model"], values["data"]["tokenizer"]["joint"], ())
+    return model_errors(values, ())
 
 
 def test_the_default_becomes_typed_sections(composed: dict[str, Any]) -> None:
@@ -99,12 +100,48 @@ def test_all_errors_are_reported_in_one_line(composed: dict[str, Any]) -> None:
         ({"seed": True}, "seed=True must be a whole number"),
         ({"optim__betas": [0.9]}, "optim.betas=[0.9] must have 2 items"),
         ({"optim__betas": [0.9, 1.0]}, "optim.betas[1]=1.0 must be at least 0 and less than 1"),
+        (
+            {"freeze": ["encoder", "decodr"]},
+            "config: freeze: the model has no part 'decodr'; nearest: decoder, encoder, source_embedding, "
+            "target_embedding, output_bias",
+        ),
+        ({"freeze": ["encoder.stack.level"]}, "nearest: encoder.stack.levels, encoder.stack, "),
+        ({"freeze": ["enc"]}, "freeze: the model has no part 'enc'"),  # a part of the name, and not a part of the model
+        ({"freeze": [""]}, "freeze: the model has no part ''"),
+        ({"freeze": ["encoder", 3]}, "freeze[1]=3 must be text"),
+        ({"freeze": "encoder"}, "freeze='encoder' must be a list"),
+        ({"freeze": None}, "freeze=None must be a list"),
+        (
+            {"freeze": ["encoder", "decoder", "source_embedding", "output_weight", "output_bias"]},
+            "leaves no parameter to train",
+        ),
+        ({"optim__scale": {"encoder": 0.3, "encodr": 2}}, "optim.scale: the model has no part 'encodr'"),
+        ({"optim__scale": {"encoder": 0}}, "optim.scale.encoder=0 must be more than 0"),
+        ({"optim__scale": {"encoder": [1]}}, "optim.scale.encoder=[1] must be a number"),
+        ({"optim__scale": {1: 0.5}}, "optim.scale: the model has no part '1'"),
+        ({"optim__scale": ["encoder"]}, "optim.scale=['encoder'] must be a section"),
+        (
+            {"optim__scale": {"target_embedding": 0.5, "output_weight": 2.0}},
+            "optim.scale has several factors for one tied parameter (target_embedding, output_weight): keep one",
+        ),
     ],
 )  # fmt: skip
 def test_one_error(composed: dict[str, Any], changes: dict[str, Any], part: str) -> None:
     with pytest.raises(S2SError) as caught:
         parse(_changed(composed, **changes), _model_errors)
     assert part in str(caught.value)
+
+
+def test_parts_of_a_model(composed: dict[str, Any]) -> None:
+    scale = {"decoder": 0.5, "decoder.readout": 2, "target_embedding": 1.5, "target_embedding.weight": 3, "encoder": 1}
+    changes = {"freeze": ["encoder.stack.levels.0", "source_embedding"], "optim__scale": scale}
+    config = parse(_changed(composed, **changes), _model_errors)
+    assert config.freeze == changes["freeze"]
+    assert config.optim.scale == scale
+    assert parse(_changed(composed, optim__scale={}), _model_errors).optim.scale == {}
+    with pytest.raises(S2SError) as caught:
+        parse(_changed(composed, freeze=["decoder.a.b.c"]), _model_errors)
+    assert str(caught.value).partition("nearest: ")[2].count(", ") == 4  # of dozens
 
 
 @pytest.mark.parametrize(

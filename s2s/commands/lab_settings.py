@@ -14,13 +14,13 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from s2s.commands.console import one_line
+from s2s.commands.train import model_errors
 from s2s.config import parse
 from s2s.data.corpus import check_corpus, without_tests
 from s2s.errors import S2SError
 from s2s.files import user_path
 from s2s.lab.experiment import MAY_BE_EMPTY, Experiment, Overrides, Size, TextOverrides
 from s2s.lab.experiments import EXPERIMENTS
-from s2s.models import check_model
 from s2s.nn.cells import CELLS
 from s2s.schema import build, check_call, nearest, raise_all
 
@@ -93,9 +93,7 @@ def _field_errors(settings: Any, where: str, configuration: Compose) -> list[str
 
 def _override_errors(overrides: list[str], key: str, configuration: Compose, tested: bool) -> list[str]:
     try:
-        config = parse(
-            configuration(overrides), lambda v: check_model(v["model"], v["data"]["tokenizer"]["joint"], v["trust"])
-        )
+        config = parse(configuration(overrides), lambda values: model_errors(values, values["trust"]))
         if tested and not config.data.tests:
             reason = without_tests(config.data)
             raise S2SError(f"{reason}: models are evaluated on the first test set, so choose data with one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from s2s.evaluation.bleu import bleu
 from s2s.evaluation.by_length import check_scoring, tokenizer_of
 from s2s.files import read_json, write_json
 from s2s.models import build_model, check_model, count_parameters, outside_classes
-from s2s.models.interface import Seq2Seq
+from s2s.models.parts import freeze_parts
 from s2s.nn.recurrent import set_recurrence
 from s2s.schema import value_of
 from s2s.training.callbacks import Callback, Progress, TensorBoard
@@ -112,6 +112,11 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         if config.init_from is not None and directory.state_folder() is None:
             start_from(RunDirectory(config.init_from), model, config.model["tie_embeddings"], tokenizer)
+        if config.freeze:
+            tied = freeze_parts(model, config.freeze)
+            frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+            names = ", ".join(config.freeze) + (f"; tied to it: {', '.join(tied)}" if tied else "")
+            log.info("frozen: %s of %s parameters (%s)", f"{frozen:,}", f"{total:,}", names)
         if group.is_main:
             directory.save_config(config.to_dict())  # last: it says that everything before it is there and fits
         make_batch = batch_maker(config.objective, tokenizer, config.data.target_language)
@@ -177,14 +182,17 @@ def run_config(values: dict[str, Any]) -> RunConfig:
     given = trusted if isinstance(trusted := values.get("trust"), list) else []
     trust = [*given, *dict.fromkeys(module for module in named if module not in given)]
 
-    def model_errors(whole: Mapping[str, Any]) -> list[str]:
-        joint = value_of(whole, "data", "tokenizer", "joint")
-        objective = value_of(whole, "objective", "type") or "translation"
-        return check_model(whole["model"], joint, trust, whole.get("recurrence", "auto"), objective)
-
-    config = parse(values, model_errors)
+    config = parse(values, lambda values: model_errors(values, trust))
     check_scoring(config.evaluation, config.data.target_language)
     return replace(config, trust=trust)
+
+
+def model_errors(values: Mapping[str, Any], trust: Sequence[str]) -> list[str]:
+    """Errors of a configuration's model and of settings about its parts; its sections were not checked yet."""
+    joint, scale = value_of(values, "data", "tokenizer", "joint"), value_of(values, "optim", "scale")
+    recurrence, freeze = values.get("recurrence", "auto"), values.get("freeze")
+    objective = value_of(values, "objective", "type") or "translation"
+    return check_model(values["model"], joint, trust, recurrence, objective, freeze, scale)
 
 
 def check_resumable(config: RunConfig, directory: RunDirectory) -> None:

@@ -17,6 +17,7 @@ from s2s.models import blocks, recurrent  # noqa: F401  (they register themselve
 from s2s.models.decoder_only import DecoderOnly, LanguageModel, Prefix
 from s2s.models.interface import DECODERS, ENCODERS, Seq2Seq
 from s2s.models.masked import MaskedLanguageModel
+from s2s.models.parts import check_parts
 from s2s.models.seq2seq import EncoderDecoder, Tie
 from s2s.nn.cells import CELLS
 from s2s.nn.mixers import MIXERS
@@ -66,14 +67,17 @@ def check_model(
     trust: Sequence[str],
     recurrence: Recurrence = "auto",
     objective: str = "translation",
+    freeze: Any = (),
+    scale: Any = None,
 ) -> list[str]:
-    """Errors of a `model` section, found without allocating weights.
+    """Errors of a `model` section, and of settings about its parts, found without allocating weights.
 
     Args:
         joint: whether both languages share one tokeniser; None when not known yet.
         trust: modules outside of s2s that the section may name.
         recurrence: the configured backend of recurrent layers.
         objective: the type of what it is trained for, see `s2s.data.objectives`.
+        freeze, scale: `freeze` and `optim.scale`, whose types may be wrong.
     """
     kind = str(model.get("type", "encoder_decoder"))
     if kind not in CONFIGS:
@@ -101,7 +105,8 @@ def check_model(
     if not errors:
         try:  # errors raised by constructors
             with shapes_only():
-                errors += check_recurrence(build_model(model, 8, 8, objective), recurrence)
+                built = build_model(model, 8, 8, objective)
+                errors += check_recurrence(built, recurrence) + check_parts(built, freeze, scale)
         except S2SError as error:
             errors.append(str(error).removeprefix("config: "))
         except (RuntimeError, OverflowError) as error:  # sizes that no tensor can have

@@ -48,6 +48,8 @@ OLDER: dict[str, Any] = {
     "data.lexicon": "full",
     "objective.name": "translation",
     "objective.type": "translation",
+    "freeze": [],
+    "optim.scale": None,
 }
 
 

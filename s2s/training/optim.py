@@ -11,7 +11,8 @@ then continues, with s = step, w = warmup and N = `training.max_steps`, as
 so the rate depends on the update's number alone; only `plateau` has a state, two integers.
 
 Weight decay applies to weight matrices, not to biases and norm gains (parameters with fewer than two axes) or to
-embedding tables. A parameter shared by two layers counts once.
+embedding tables. A parameter shared by two layers counts once. `optim.scale` multiplies the learning rate of parts of
+the model, see `s2s.models.parts`.
 """
 
 from __future__ import annotations
@@ -25,20 +26,29 @@ from torch import Tensor, nn
 
 from s2s.config import OptimConfig, ScheduleConfig
 from s2s.errors import S2SError
+from s2s.models.parts import rate_factors
 
 FUSED_DEVICES = ("cpu", "cuda")  # torch has fused kernels of its optimisers there
 
 
 def build_optimizer(config: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Returns an optimiser of all trainable parameters of `model`, which must be on its device already."""
+    """Returns an optimiser of all trainable parameters of `model`, which must be on its device already.
+
+    The parameters of a group have one weight decay and one factor of the learning rate, `scale`.
+    """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))}
     trained = [p for p in model.parameters() if p.requires_grad]  # each shared parameter comes once
     if not trained:
         raise S2SError("the model has no parameter to train: every one has requires_grad=False")
+    factors = rate_factors(model, config.scale or {})
     decayed = [p for p in trained if p.ndim >= 2 and id(p) not in tables]
     others = [p for p in trained if p.ndim < 2 or id(p) in tables]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    groups = [
+        {"params": params, "weight_decay": decay, "scale": scale}
+        for members, decay in ((decayed, config.weight_decay), (others, 0.0))
+        for scale in sorted(set(factors.values()))
+        if (params := [p for p in members if factors[p] == scale])
+    ]
     fused = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in trained)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
@@ -94,9 +104,9 @@ class Schedule:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of all parameter groups."""
+    """Sets the learning rate of all parameter groups, multiplied by the factor of each."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["scale"]
 
 
 def clip_gradients(parameters: Iterable[Tensor], norm: float | None, value: float | None) -> Tensor:

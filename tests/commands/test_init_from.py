@@ -323,3 +323,32 @@ def test_a_vocabulary_of_the_same_size_is_not_the_same(
     done = inside("train", *SMALL_RECURRENT, *other, cwd=tmp_path)
     assert (done.code, len(done.errors)) == (2, 1), done.stderr
     assert "its vocabulary differs" in done.errors[0]
+
+
+def test_the_encoder_of_a_monolingual_run_is_frozen(inside: Callable[..., Done], tmp_path: Path) -> None:
+    """The whole way, in a command: one side's tokeniser, a part of the weights, some frozen and some slower."""
+    text = ["data=grammar_text", "data.language=en", "data.train_lines=300", "data.validation_lines=12"]
+    text += ["data.longest=24", "data.tokenizer.vocab_size=300", "training.max_steps=1", "run_dir=run"]
+    done = inside("train", *(one for one in SMALL_RECURRENT if not one.startswith("data.")), *text, cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    other = RunDirectory(tmp_path / "run")
+    settings = [*SMALL_RECURRENT, "data.tokenizer.joint=false", "training.max_steps=2", "training.average=last"]
+    settings += ["init_from=run", "freeze=[encoder,source_embedding]", "optim.scale={decoder: 0.5}", "run_dir=new"]
+    done = inside("train", *settings, cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert re.search(
+        r"initial weights: encoder \(\d+ tensors\), decoder \(\d+ tensors\), source_embedding from ", done.stderr
+    )
+    assert re.search(r"\nfrozen: [\d,]+ of [\d,]+ parameters \(encoder, source_embedding\)\n", done.stderr)
+    new = load(tmp_path / "new")
+    theirs = other.weight_tensors()
+    assert any(name.startswith("encoder.") for name in theirs)
+    for name, tensor in new.model.state_dict().items():
+        frozen = name.startswith(("encoder.", "source_embedding."))
+        if name in theirs:
+            assert (theirs[name].shape == tensor.shape and torch.equal(theirs[name], tensor)) == frozen, name
+    assert new.config.optim.scale == {"decoder": 0.5}
+    settings[-2] = "optim.scale=null"
+    done = inside("train", *settings, cwd=tmp_path)
+    assert (done.code, len(done.errors)) == (2, 1), done.stderr
+    assert "optim.scale.decoder: 0.5 → (not set)" in done.errors[0]

@@ -15,6 +15,7 @@ from s2s.data.batching import pad_with_eos
 from s2s.data.tokenizer import BOS, EOS
 from s2s.decoding.search import length_limit, length_penalty, search
 from s2s.models.interface import Seq2Seq
+from s2s.models.parts import freeze_parts
 from s2s.training.weights import load_weights, model_tensors, write_tensors
 from tests.models.contract import VOCABULARY, batch, by_name, decoding, make, models, sentences, with_garbage
 
@@ -58,6 +59,31 @@ def test_a_small_step_lowers_the_loss_and_weights_determine_the_model(name: str,
     again = make(MODELS[name], seed=17)
     load_weights(again, tmp_path / "model.safetensors")
     assert torch.equal(again.log_probs(whole), model.log_probs(whole))
+
+
+@every_model
+def test_a_frozen_part_changes_no_gradient_of_the_others(name: str) -> None:
+    """Hand-derived backward passes meet inputs and weights that need no gradient."""
+    model = make(MODELS[name])
+    whole = batch(sentences(4, 5, 21), sentences(4, 5, 22))
+
+    def gradients(frozen: list[str]) -> dict[str, Tensor | None]:
+        """By all names of the parameters."""
+        model.requires_grad_(True).zero_grad()
+        freeze_parts(model, frozen)
+        model(whole, 0.1).loss.backward()
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        assert all((p.grad is not None) == p.requires_grad for p in parameters.values())
+        return {key: parameter.grad for key, parameter in parameters.items()}
+
+    expected = gradients([])
+    parts = sorted({key.split(".")[0] for key in expected})
+    for frozen in [*([part] for part in parts), ["encoder", "source_embedding"], ["decoder", "encoder"]]:
+        found = gradients(frozen)
+        assert all(found[key] is None for key in found if key.split(".")[0] in frozen)
+        for key, gradient in found.items():
+            if gradient is not None:
+                torch.testing.assert_close(gradient, expected[key], rtol=1e-9, atol=1e-9)
 
 
 @every_model

@@ -154,6 +154,14 @@ def test_a_key_that_an_older_run_does_not_have() -> None:
     assert config_differences(old, same) == []
     assert config_differences(old, old) == []
     assert config_differences(old, other) == ["data.longest: 60 → 30"]
+    new = {"data": {"size": 1}, "freeze": [], "optim": {"scale": None}}
+    changed = {"data": {"size": 1}, "freeze": ["encoder"], "optim": {"scale": {"encoder.layers.0": 0.5}}}
+    assert config_differences(old, new) == []
+    for before in (old, new):
+        assert config_differences(before, changed) == [
+            "freeze: [] → ['encoder']",
+            "optim.scale.encoder.layers.0: (not set) → 0.5",
+        ]
 
 
 @pytest.mark.parametrize("positions", [None, "sinusoidal", "rotary"])

@@ -16,6 +16,7 @@ from s2s.training.interrupt import Interrupted
 from tests.training.toy import At, events, make_trainer
 
 OPTIONS: dict[str, Any] = {"accumulate": 3, "max_steps": 6, "average": "last", "validate_every": 2, "save_every": 1}
+OPTIONS |= {"freeze": ["hidden.weight"], "scale": {"norm": 0.5}}
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from s2s.errors import S2SError
-from s2s.training.optim import Schedule, build_optimizer, clip_gradients
+from s2s.training.optim import Schedule, build_optimizer, clip_gradients, set_rate
 from tests.training.toy import OPTIM, SCHEDULE, ToyModel
 
 
@@ -139,6 +139,57 @@ def test_updates_are_those_of_torch(name: Any, theirs: Any) -> None:
             model(torch.arange(8.0).view(2, 4) - step).square().sum().backward()
             optimizer.step()
     torch.testing.assert_close(ours_model.weight, theirs_model.weight)
+
+
+def test_an_sgd_update_of_a_part_is_exactly_its_factor_as_long() -> None:
+    """The longest part counts, and any name of a tied one. Powers of 2 and a start at 0 leave nothing to round."""
+    updates = []
+    scale = {"hidden": 8.0, "hidden.bias": 0.5, "norm": 0.25, "output.weight": 2.0}
+    for factors in ({}, scale):
+        model = ToyModel()
+        optimizer = build_optimizer(dataclasses.replace(OPTIM, optimizer="sgd", weight_decay=0.0, scale=factors), model)
+        generator = torch.Generator().manual_seed(1)
+        for parameter in model.parameters():
+            parameter.data.zero_()
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        set_rate(optimizer, 0.3)
+        optimizer.step()
+        updates.append({name: parameter.detach() for name, parameter in model.named_parameters()})
+    plain, scaled = updates
+    factors = {
+        "embedding.weight": 2.0,
+        "hidden.weight": 8.0,
+        "hidden.bias": 0.5,
+        "norm.weight": 0.25,
+        "norm.bias": 0.25,
+    }
+    assert set(factors) == set(plain) - {"output.bias"}
+    for name, update in plain.items():
+        assert update.any()
+        assert torch.equal(scaled[name], update * factors.get(name, 1.0)), name
+
+
+def test_groups_without_factors_are_those_of_weight_decay_alone() -> None:
+    """As before there were factors: the order of parameters and groups decides about the last bits of their norm."""
+    model = ToyModel()
+    for scale in (None, {}, {"hidden": 1.0}):
+        groups = build_optimizer(dataclasses.replace(OPTIM, scale=scale), model).param_groups
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        assert [[names[id(parameter)] for parameter in group["params"]] for group in groups] == [
+            ["hidden.weight"],
+            ["embedding.weight", "hidden.bias", "norm.weight", "norm.bias", "output.bias"],
+        ]
+        assert [(group["weight_decay"], group["scale"]) for group in groups] == [(OPTIM.weight_decay, 1), (0, 1)]
+
+
+def test_weight_decay_is_that_of_the_parameter_whatever_its_factor() -> None:
+    model = ToyModel()
+    config = dataclasses.replace(OPTIM, weight_decay=0.3, scale={"hidden": 0.5, "norm.bias": 0.5})
+    groups = build_optimizer(config, model).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    settings = {names[id(p)]: (group["weight_decay"], group["scale"]) for group in groups for p in group["params"]}
+    expected = dict.fromkeys(names.values(), (0.0, 1.0))
+    assert settings == expected | {"hidden.weight": (0.3, 0.5), "hidden.bias": (0.0, 0.5), "norm.bias": (0.0, 0.5)}
 
 
 def test_a_frozen_model_is_refused() -> None:

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from s2s.models.interface import Seq2Seq
-from tests.training.toy import At, assert_same_run, events, make_trainer, validate
+from tests.training.toy import At, ToyModel, assert_same_run, events, make_trainer, validate
 
 ROOT = Path(__file__).parents[2]
 # The test of all kill points is slow: each is a process that is killed, and another one that resumes.
@@ -61,6 +64,37 @@ def test_raising_max_steps_equals_a_longer_run(tmp_path: Path) -> None:
     assert (result.steps, result.already_finished) == (12, False)
     make_trainer(tmp_path / "whole", max_steps=12).fit()
     assert_same_run(tmp_path / "raised", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_frozen_parts_keep_their_bits_and_a_resumed_run_has_those_of_a_whole_one(
+    tmp_path: Path, optimizer: str
+) -> None:
+    """The exported weights are a mean of checkpoints, and a frozen name stands for the whole tied tensor."""
+    options: dict[str, Any] = {
+        "freeze": ["hidden", "output.weight"],
+        "scale": {"output.bias": 0.3},
+        "optimizer": optimizer,
+    }
+    options |= {"average": "last", "average_checkpoints": 3, "momentum": 0.9, "clip_norm": 0.1}
+    options |= {"validate": lambda model: {"valid_loss": 1.0}}  # the mean is as good as each of them
+
+    class DiedError(Exception):
+        pass
+
+    def die() -> None:
+        raise DiedError
+
+    result = make_trainer(tmp_path / "whole", **options).fit()
+    assert result.from_steps == [4, 8, 12]
+    with pytest.raises(DiedError):
+        make_trainer(tmp_path / "cut", callbacks=[At(7, die)], **options).fit()
+    make_trainer(tmp_path / "cut", **options).fit()
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+    start, weights = ToyModel().state_dict(), load_file(tmp_path / "whole" / "model.safetensors")
+    same = {name for name, tensor in weights.items() if torch.equal(tensor, start[name])}
+    assert same == {"embedding.weight", "hidden.weight", "hidden.bias"}
+    assert set(weights) == {*same, "norm.weight", "norm.bias", "output.bias", "seen"}
 
 
 def test_time_and_tokens_add_up_over_resumed_parts(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from s2s.config import OptimConfig, ScheduleConfig, TrainingConfig
 from s2s.data.batching import Batch, collate
 from s2s.models.interface import LossSums, Seq2Seq
+from s2s.models.parts import freeze_parts
 from s2s.training.callbacks import Callback
 from s2s.training.checkpoint import RunDirectory
 from s2s.training.step import Updater
@@ -110,7 +111,7 @@ def validate(model: Seq2Seq) -> dict[str, float]:
 
 
 def make_trainer(path: Path, **options: Any) -> Trainer:
-    """Returns a trainer of the toy; options are fields of the configuration's sections, or arguments of the classes."""
+    """Returns a trainer of the toy; options are fields of the configuration, or arguments of the classes."""
     arguments = {"model", "data", "validate", "callbacks", "seed", "group", "graphed"}
     own = {key: options.pop(key) for key in arguments & set(options)}
 
@@ -119,10 +120,12 @@ def make_trainer(path: Path, **options: Any) -> Trainer:
         return dataclasses.replace(section, **{key: options.pop(key) for key in names & set(options)})
 
     training = override(TRAINING)
+    frozen = options.pop("freeze", ())
     schedule = ScheduleConfig(**{**dataclasses.asdict(SCHEDULE), **options.pop("schedule", {})})
     optim = dataclasses.replace(override(OPTIM), schedule=schedule)
     assert not options, options
     model, device = own.pop("model", None) or ToyModel(), torch.device("cpu")
+    freeze_parts(model, frozen)
     data, evaluation = own.pop("data", None) or ToyData(), own.pop("validate", None) or validate
     callbacks, seed = own.pop("callbacks", ()), own.pop("seed", 3)
     updater = Updater(model, RunDirectory(path), training, optim, seed, device, **own)
