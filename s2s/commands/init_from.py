@@ -125,7 +125,11 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
         raise S2SError(
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
-    stored = with_tied_names(other.weight_tensors(), value_of(other.load_config(), "model", "tie_embeddings"))
+    theirs = other.load_config()
+    tied = value_of(theirs, "model", "tie_embeddings")
+    if value_of(theirs, "objective", "type") == "causal_lm" and tied == "output":
+        tied = "all"  # a language model reads and writes with one embedding
+    stored = with_tied_names(other.weight_tensors(), tied)
     known = {name: t for name, t in stored.items() if name not in VOCABULARY_SIDE or same[VOCABULARY_SIDE[name]]}
     own = _own_tensors(model, tie_embeddings)
     fitting = _fitting(own, known, TIED[tie_embeddings])

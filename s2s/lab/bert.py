@@ -52,12 +52,12 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
     """Test BLEU by system, seed and number of pairs, and the accuracy of the pre-trained models on masked tokens."""
     whole = runner.compose([*settings.data, *settings.training, *_size(runner, settings, settings.pairs[-1])])
     folder = str(runner.folder / "texts" / digest([whole["data"], settings.pairs[0]]))  # that of this text alone
-    lines = runner.run({"text": partial(write_text, whole, settings.pairs[0], folder)})["text"]
+    text = runner.run({"text": partial(write_text, whole, settings.pairs[0], folder)})["text"]
     tokenizer = f"{folder}/tokenizer"
     base = [
         *settings.training,
         *settings.pretraining,
-        *("objective=masked_lm", "data=text", f"data.language={lines['language']}"),
+        *("objective=masked_lm", "data=text", f"data.language={text['language']}"),
         *(f"data.tokenizer.{key}={whole['data']['tokenizer'][key]}" for key in ("type", "vocab_size", "byte_fallback")),
         f"data.tokenizer.path={tokenizer}/source.model",
     ]
@@ -65,7 +65,7 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
         system: [f"data.{split}={folder}/{file}.{split}" for split in ("train", "validation")]
         for system, file in FILES.items()
     }
-    pretrained = runner.train(texts, base, settings.seeds)
+    pretrained = runner.train(texts, [*base, *texts[TEXT]], settings.seeds)
     common = [*settings.data, *settings.training, "data.tokenizer.joint=false", f"data.tokenizer.path={tokenizer}"]
     bleu: dict[str, list[list[float]]] = {system: [] for system in (NONE, TEXT, SHUFFLED)}
     for number, seed in enumerate(settings.seeds):
@@ -80,7 +80,8 @@ def measure(settings: Settings, runner: JobRunner) -> Numbers:
             runs = [results[f"{system}, {pairs:,} pairs"][0] for pairs in settings.pairs]
             bleu[system].append([run["evaluation"]["bleu"] for run in runs])
     accuracy = {system: [run["validation"]["valid_accuracy"] for run in runs] for system, runs in pretrained.items()}
-    return {"pairs": [min(n, lines["pairs"]) for n in settings.pairs], **lines, "bleu": bleu, "accuracy": accuracy}
+    pairs = [min(n, text["pairs"]) for n in settings.pairs]
+    return {"pairs": pairs, "lines": text["lines"], "bleu": bleu, "accuracy": accuracy}
 
 
 def _size(runner: JobRunner, settings: Settings, pairs: int) -> list[str]:

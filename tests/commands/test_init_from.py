@@ -329,6 +329,7 @@ def test_the_encoder_of_a_monolingual_run_is_frozen(inside: Callable[..., Done],
     """The whole way, in a command: one side's tokeniser, a part of the weights, some frozen and some slower."""
     text = ["data=grammar_text", "data.language=en", "data.train_lines=300", "data.validation_lines=12"]
     text += ["data.longest=24", "data.tokenizer.vocab_size=300", "training.max_steps=1", "run_dir=run"]
+    text.append("objective=denoising")
     done = inside("train", *(one for one in SMALL_RECURRENT if not one.startswith("data.")), *text, cwd=tmp_path)
     assert done.code == 0, done.stderr
     other = RunDirectory(tmp_path / "run")

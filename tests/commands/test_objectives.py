@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
 from s2s import load
@@ -75,6 +76,34 @@ def test_validation_says_what_fits(inside: Callable[..., Done], tmp_path: Path) 
         assert {key for key in valid if key.startswith("valid_")} == expected
         assert valid["valid_ppl"] == pytest.approx(math.exp(valid["valid_loss"]))
         assert 0 <= valid.get("valid_accuracy", 0) <= 1
+
+
+def test_a_translation_starts_from_a_pre_trained_encoder(
+    inside: Callable[..., Done], bert: Path, tmp_path: Path
+) -> None:
+    """The encoder and the source embedding come from the run, the rest is new."""
+    arguments = ["model=transformer", *SMALL, *MODEL, "model.encoder.layers=2", "data.tokenizer.joint=false"]
+    frozen = ["freeze=[encoder,source_embedding]", "training.max_steps=2", "training.validate_every=2"]
+    done = inside("train", *arguments, *frozen, f"init_from={bert}", "run_dir=run", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "encoder" in done.stderr.split("new:")[0]
+    old, new = load(bert).model.state_dict(), load(tmp_path / "run").model.state_dict()
+    taken = [name for name in new if name.startswith(("encoder.", "source_embedding."))]
+    assert taken
+    assert all(torch.equal(new[name], old[name]) for name in taken)
+
+
+def test_a_translation_starts_from_a_language_model(inside: Callable[..., Done], tmp_path: Path) -> None:
+    """All of a decoder-only model comes from the run where source and target have its vocabulary."""
+    assert inside("train", *GPT, "run_dir=lm", cwd=tmp_path).code == 0
+    arguments = ["model=gpt", *SMALL, *MODEL, "data.tokenizer.joint=true", "data.tokenizer.path=lm/tokenizer"]
+    more = ["training.max_steps=1", "training.validate_every=1", "optim.lr=1e-12"]
+    done = inside("train", *arguments, *more, "init_from=lm", "run_dir=run", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "new: none" in done.stderr
+    old, new = load(tmp_path / "lm").model.state_dict(), load(tmp_path / "run").model.state_dict()
+    assert old.keys() == new.keys()
+    assert all((new[name] - old[name]).abs().max() < 1e-6 for name in new)
 
 
 def test_a_line_is_continued(inside: Callable[..., Done], tmp_path: Path) -> None:
