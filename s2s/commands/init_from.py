@@ -125,14 +125,11 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
         raise S2SError(
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
-    theirs = other.load_config()
-    tied = value_of(theirs, "model", "tie_embeddings")
-    if value_of(theirs, "objective", "type") == "causal_lm" and tied == "output":
-        tied = "all"  # a language model reads and writes with one embedding
-    stored = with_tied_names(other.weight_tensors(), tied)
+    tensors = other.weight_tensors()
+    stored = with_tied_names(tensors, value_of(other.load_config(), "model", "tie_embeddings"))
     known = {name: t for name, t in stored.items() if name not in VOCABULARY_SIDE or same[VOCABULARY_SIDE[name]]}
     own = _own_tensors(model, tie_embeddings)
-    fitting = _fitting(own, known, TIED[tie_embeddings])
+    fitting = _fitting(own, known)
     misshapen = [
         f"{name} has the shape {tuple(known[name].shape)}, here {tuple(tensor.shape)}"
         for name, tensor in own.items()
@@ -152,21 +149,22 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
     log.info("initial weights: %s from %s; new: %s", _by_part(fitting, own), other.path, new or "none")
     if misshapen:
         log.warning("%d weights of %s do not fit and stay new (%s)", len(misshapen), other.path, misshapen[0])
-    if unused := _by_part([name for name in stored if name not in own], stored):
+    if unused := _by_part([name for name in tensors if name not in own], tensors):
         log.info("weights of %s that this model has no place for: %s", other.path, unused)
 
 
 def _own_tensors(model: Seq2Seq, tie_embeddings: str) -> dict[str, Tensor]:
     """The model's tensors, each once as in a weight file, but tied embeddings under all of their names."""
-    named = with_tied_names(model_tensors(model), tie_embeddings)
-    return {name: tensor for name, tensor in named.items() if name in model.state_dict()}
+    named, names = with_tied_names(model_tensors(model), tie_embeddings), model.state_dict().keys()
+    return {name: tensor for name, tensor in named.items() if name in names}
 
 
-def _fitting(own: Mapping[str, Tensor], known: Mapping[str, Tensor], tied: Sequence[str]) -> dict[str, Tensor]:
-    """The known tensors that fit by name and shape; for `tied` names, those of one tensor, the first that fits."""
+def _fitting(own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The known tensors that fit by name and shape; for a tied tensor, that of the first of its names that fits."""
     fitting = {}
     for name, tensor in own.items():
-        candidates = [known[one] for one in (tied if name in tied else [name]) if one in known]
+        names = [one for one in TIED["all"] if own.get(one) is tensor] or [name]
+        candidates = [known[one] for one in names if one in known]
         if candidates := [one for one in candidates if one.shape == tensor.shape]:
             fitting[name] = candidates[0]
     return fitting

@@ -34,13 +34,17 @@ TIED: dict[str, tuple[str, ...]] = {  # names of the one tensor that they share,
 }
 # Tensors with one row for each piece of a vocabulary, and the side of that vocabulary: 0 source, 1 target.
 VOCABULARY_SIDE = {"source_embedding.weight": 0, "target_embedding.weight": 1, "output_weight": 1, "output_bias": 1}
+VOCABULARY_SIDE |= {"head_bias": 0}  # of a masked language model
 
 
 def with_tied_names(tensors: Mapping[str, Tensor], tie_embeddings: object) -> dict[str, Tensor]:
     """The tensors of a weight file, a tied one under each of its names."""
     names = TIED.get(str(tie_embeddings), ())
     stored = next((tensors[name] for name in names if name in tensors), None)
-    return {**tensors, **({} if stored is None else dict.fromkeys(names, stored))}
+    named = {**tensors, **({} if stored is None else dict.fromkeys(names, stored))}
+    if "target_embedding.weight" in named:  # a language model, whatever it ties, has one embedding for both sides
+        named.setdefault("source_embedding.weight", named["target_embedding.weight"])
+    return named
 
 
 class Autoregressive(Seq2Seq):

@@ -31,6 +31,7 @@ from tests.models import contract
 TIES = ("none", "output", "all")
 ENGLISH = ["the dog sleeps", "a cat runs", "the old man reads a book"]
 GERMAN = ["der Hund schläft", "eine Katze rennt", "der alte Mann liest ein Buch"]
+OTHER = [line.translate(str.maketrans("aeo", "xyz")) for line in ENGLISH]  # as many pieces, but others
 SETTINGS = TokenizerConfig(
     type="char", vocab_size=40, joint=False, byte_fallback=False, sampling=0.0, normalization="identity", path=None
 )
@@ -41,10 +42,10 @@ def tokenizer(source: Sequence[str] = ENGLISH, target: Sequence[str] = GERMAN, j
     return train_tokenizer(config, source, target)
 
 
-def make(section: dict[str, Any], subwords: Tokenizer, seed: int) -> Seq2Seq:
+def make(section: dict[str, Any], subwords: Tokenizer, seed: int, objective: str = "translation") -> Seq2Seq:
     """A model whose weights all differ from those of another seed."""
     torch.manual_seed(seed)
-    model = build_model(section, subwords.source_size, subwords.target_size)
+    model = build_model(section, subwords.source_size, subwords.target_size, objective)
     for parameter in model.parameters():
         nn.init.normal_(parameter)
     return model
@@ -85,8 +86,59 @@ def test_tied_embeddings_come_from_any_others(tmp_path: Path, their_tie: str, ou
     assert (ours.output_weight is ours.target_embedding.weight) == (our_tie != "none")
 
 
+@pytest.mark.parametrize("our_tie", TIES)
+@pytest.mark.parametrize("their_tie", TIES)
+def test_a_language_model_has_one_embedding_for_both_sides(tmp_path: Path, their_tie: str, our_tie: str) -> None:
+    subwords = tokenizer(joint=True)
+    language_model = make(contract.decoder_only("attention", tie=their_tie), subwords, 1, "causal_lm")
+    section = contract.decoder_only("attention", tie=our_tie)
+    ours = make(section, subwords, 2)
+    run = saved(tmp_path / "lm", language_model, subwords, their_tie)
+    start_from(run, ours, our_tie, subwords)
+    embedding = language_model.target_embedding.weight
+    assert equal(ours.decoder, language_model.decoder)
+    assert torch.equal(ours.source_embedding.weight, embedding)
+    assert torch.equal(ours.target_embedding.weight, embedding)
+    assert torch.equal(ours.output_weight, language_model.output_weight if our_tie == "none" else embedding)
+
+    theirs, ours = make(section, subwords, 3), make(section, subwords, 4, "causal_lm")
+    start_from(saved(tmp_path / "translation", theirs, subwords, our_tie), ours, our_tie, subwords)
+    assert ours.source_embedding is ours.target_embedding
+    assert torch.equal(ours.target_embedding.weight, theirs.target_embedding.weight)
+    assert torch.equal(ours.output_weight, theirs.output_weight)
+
+
+def test_a_masked_language_model_gives_its_encoder_and_embedding(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known, new = tokenizer(ENGLISH, ENGLISH, joint=True), tokenizer(ENGLISH, GERMAN)
+    section = contract.transformer()
+    theirs, ours = make(section, known, 1, "masked_lm"), make(section, new, 2)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        start_from(saved(tmp_path, theirs, known), ours, "output", new)
+    assert equal(ours.encoder, theirs.encoder)
+    assert torch.equal(ours.source_embedding.weight, theirs.source_embedding.weight)
+    assert caplog.messages[1].endswith(": head (4 tensors), head_bias")
+
+
+def test_a_masked_language_model_from_one_of_other_pieces(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As many source pieces, but others; no target embedding in either, whatever is tied."""
+    known, new = tokenizer(), tokenizer(OTHER, GERMAN)
+    section = contract.transformer() | {"tie_embeddings": "all"}
+    theirs, ours = make(section, known, 1, "masked_lm"), make(section, new, 2, "masked_lm")
+    run = saved(tmp_path, theirs, known, "all")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        start_from(run, ours, "all", new)
+    (line,) = caplog.messages
+    assert (
+        line
+        == f"initial weights: encoder (30 tensors), head (4 tensors) from {tmp_path}; new: head_bias, source_embedding"
+    )
+
+
 def test_vocabularies_are_compared_by_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    other = [line.translate(str.maketrans("aeo", "xyz")) for line in ENGLISH]  # as many pieces, but others
     section = contract.transformer() | {"tie_embeddings": "none"}
     known = tokenizer()
     theirs = make(section, known, 1)
@@ -94,7 +146,7 @@ def test_vocabularies_are_compared_by_side(tmp_path: Path, caplog: pytest.LogCap
     same = {"source_embedding": theirs.source_embedding.weight, "target_embedding": theirs.target_embedding.weight}
     same |= {"output_weight": theirs.output_weight, "output_bias": theirs.output_bias}
     for new, fitting in (
-        (tokenizer(other, GERMAN), {"target_embedding", "output_weight", "output_bias"}),
+        (tokenizer(OTHER, GERMAN), {"target_embedding", "output_weight", "output_bias"}),
         (tokenizer(ENGLISH, GERMAN[:2]), {"source_embedding"}),
         (tokenizer(ENGLISH, GERMAN), set(same)),
     ):
@@ -112,7 +164,7 @@ def test_vocabularies_are_compared_by_side(tmp_path: Path, caplog: pytest.LogCap
         for name, tensor in weights.items():
             expected = same[name.split(".")[0]] if name.split(".")[0] in fitting else before.state_dict()[name]
             assert torch.equal(tensor, expected), name
-    new = tokenizer(other, GERMAN[:2])
+    new = tokenizer(OTHER, GERMAN[:2])
     with pytest.raises(S2SError, match=r"its vocabulary differs; leave data\.tokenizer\.path out"):
         start_from(run, make(section, new, 2), "none", new)
 
@@ -327,9 +379,8 @@ def test_a_vocabulary_of_the_same_size_is_not_the_same(
 
 def test_the_encoder_of_a_monolingual_run_is_frozen(inside: Callable[..., Done], tmp_path: Path) -> None:
     """The whole way, in a command: one side's tokeniser, a part of the weights, some frozen and some slower."""
-    text = ["data=grammar_text", "data.language=en", "data.train_lines=300", "data.validation_lines=12"]
+    text = ["objective=denoising", "data=grammar_text", "data.train_lines=300", "data.validation_lines=12"]
     text += ["data.longest=24", "data.tokenizer.vocab_size=300", "training.max_steps=1", "run_dir=run"]
-    text.append("objective=denoising")
     done = inside("train", *(one for one in SMALL_RECURRENT if not one.startswith("data.")), *text, cwd=tmp_path)
     assert done.code == 0, done.stderr
     other = RunDirectory(tmp_path / "run")
