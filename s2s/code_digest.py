@@ -13,7 +13,10 @@ PACKAGE = Path(__file__).parent
 
 
 # What makes trained weights, translations of a run, and scores; a user's own modules join the first two.
-TRAINING = ("s2s.training.trainer", "s2s.models", "s2s.data.batching", "s2s.data.corpus", "s2s.data.tokenizer")
+TRAINING = (
+    *("s2s.training.trainer", "s2s.models", "s2s.data.batching", "s2s.data.objectives", "s2s.data.corpus"),
+    "s2s.data.tokenizer",
+)
 TRANSLATIONS = ("s2s.runs",)
 SCORES = ("s2s.evaluation.by_length",)
 DRAWING = ("s2s.lab.plots", "s2s.lab.page", "s2s.lab.results", "s2s.evaluation.report")  # makes no number

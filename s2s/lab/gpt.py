@@ -28,8 +28,8 @@ from s2s.lab.translation import (
 )
 from s2s.schema import PositiveInt
 
-TWO, ONE = "Transformer (encoder–decoder)", "self-attention, decoder-only"
-TWO_LSTM, ONE_LSTM = "LSTM blocks, encoder–decoder with attention", "LSTM blocks, decoder-only"
+TWO, ONE = "Transformer", "self-attention, one stack"
+TWO_LSTM, ONE_LSTM = "LSTMs, two stacks", "LSTMs, one stack"
 ENOUGH = 0.9  # share of the Transformer's BLEU at which one stack is enough
 
 

@@ -12,6 +12,7 @@ from s2s.lab.runner import JobRunner
 from tests.lab.small import copy_task, measured, text
 
 
+@pytest.mark.slow  # trains four networks
 def test_encoder_and_decoder_have_the_size(runner: JobRunner, tmp_path: Path) -> None:
     numbers = measured(bottleneck, runner, sizes=[8, 16], bins=[4, 5], training=copy_task(tmp_path, 4, 5, 2), seeds=[1])
     models = [OmegaConf.load(path).model for path in runner.folder.glob("runs/*/config.yaml")]

@@ -73,6 +73,7 @@ def test_large_weights_shut_and_open_all_gates() -> None:
     assert shares[-1] > 0.9
 
 
+@pytest.mark.slow  # trains two networks
 def test_trained_networks_beside_untrained_ones(runner: JobRunner) -> None:
     numbers = measured(experiment, runner, train=SMALL, sentences=8, seeds=[1])
     layers = ["encoder forward", "encoder backward", "decoder"]

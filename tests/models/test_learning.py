@@ -62,15 +62,14 @@ def _blocks(encoder: str, decoder: str, norm: str = "pre", positions: str = "sin
     return model | sides
 
 
-def _decoder_only(mixer: str, positions: str, prefix: str = "causal") -> dict[str, Any]:
-    model = decoder_only(mixer, positions=positions, prefix=prefix) | {"embedding_size": 32, "dropout": 0.0}
+def _decoder_only(mixer: str, positions: str) -> dict[str, Any]:
+    model = decoder_only(mixer, positions=positions) | {"embedding_size": 32, "dropout": 0.0}
     return model | {"decoder": model["decoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}}
 
 
 # One of each family that learns quickly.
 FAST = {
     "lstm-fixed": _model("lstm", "fixed"),
-    "transformer-pre": _blocks("attention", "attention"),
     "convolution-into-ssru": _blocks("convolution", "ssru"),
 }
 # Together with `FAST`: each kind of cell and of attention.
@@ -105,7 +104,6 @@ SLOW = (
     }
     | {
         "gpt-attention-rotary": _decoder_only("attention", "rotary"),
-        "gpt-full": _decoder_only("attention", "sinusoidal", "full"),
         "gpt-lstm": _decoder_only("lstm", "none"),  # whose state is the fixed-length context vector
     }
 )

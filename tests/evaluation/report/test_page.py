@@ -296,6 +296,7 @@ def test_several_seeds_are_named(make_system, test_set: TestSet, tmp_path: Path)
         assert f"{interval(one.estimate('bleu'), 1)} seeds {min(scores):.1f}–{max(scores):.1f}" in text
 
 
+@pytest.mark.slow
 def test_the_table_of_attention_names_differing_cells(make_system, test_set: TestSet, tmp_path: Path) -> None:
     fixed, transformer = make_system("gru", "fixed", 0.05), make_system("transformer", "self-attention", 0.002)
     mine = make_system("mine", "attention", 0.004)
