@@ -83,23 +83,19 @@ class Mixer(nn.Module):
         Returns:
             (N, T, D), to be ignored at padding; the rows after the real tokens of each.
         """
-        lengths = mask.sum(1).tolist() if lengths is None else lengths
-        outputs, rows, order = [], [], []
-        for length in sorted(set(lengths)):
-            index = torch.tensor([n for n, one in enumerate(lengths) if one == length], device=x.device)
-            part = x.index_select(0, index)[:, :length]
-            output, row = self.extend(part, self.start(part))
-            outputs.append(F.pad(output, (0, 0, 0, x.size(1) - length)))
-            rows.append(row)
-            order.append(index)
-        back = torch.cat(order).argsort()
-        try:
-            joined = {name: torch.cat([row[name] for row in rows]).index_select(0, back) for name in rows[0]}
-        except RuntimeError as error:
-            raise S2SError(
-                f"the rows of mixer {type(self).__name__} grow with the sequence: it needs a method `prefix` of its own"
-            ) from error
-        return torch.cat(outputs).index_select(0, back), joined
+        rows, outputs = self.start(x), []
+        for position, real in zip(x.split(1, dim=1), mask.unbind(1), strict=True):  # type: ignore[no-untyped-call]
+            output, new = self.extend(position, rows)
+            for name, row in rows.items():
+                if new[name].shape != row.shape:
+                    raise S2SError(
+                        f"the rows of mixer {type(self).__name__} grow with the sequence: it needs a method `prefix` "
+                        "of its own"
+                    )
+                new[name] = torch.where(real.view(-1, *[1] * (row.dim() - 1)), new[name], row)
+            rows = new
+            outputs.append(output)
+        return torch.cat(outputs, dim=1), rows
 
 
 MIXERS = Registry("mixer", Mixer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
 from s2s import devices
+from s2s.data.batching import Batch
+from s2s.models import build_model
+from s2s.models.interface import Seq2Seq
 from s2s.nn.recurrent import RecurrentLayer
 from tests.gpu.rules import by_name, lay_out
-from tests.models.contract import batch, make, models, sentences
+from tests.models.contract import VOCABULARY, batch, decoder_only, make, models, recurrent, sentences, transformer
 
 READS = (DataDependentOutputException, DynamicOutputShapeException)
 
@@ -24,8 +28,32 @@ READS = (DataDependentOutputException, DynamicOutputShapeException)
 @pytest.mark.parametrize(("layout", "fixed"), [("packed", False), ("auto", False), ("auto", True)])
 @by_name
 def test_a_training_step(name: str, layout: str, fixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    _assert_no_read(make(models()[name]), batch(sentences(4, 7, 1), sentences(4, 7, 2)), layout, fixed, monkeypatch)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(
+    ("objective", "section"),
+    [
+        ("masked_lm", transformer()),
+        ("masked_lm", recurrent("lstm", "fixed")),
+        ("causal_lm", decoder_only("attention", positions="rotary")),
+        ("causal_lm", decoder_only("lstm", positions="none")),
+    ],
+)
+def test_a_training_step_of_an_objective(
+    objective: str, section: dict[str, Any], fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = batch(sentences(4, 7, 1), sentences(4, 7, 2))
+    if objective == "masked_lm":
+        chosen = data.source_mask & (torch.arange(data.source.size(1)) % 3 == 0)
+        data = Batch(data.source, data.source_mask, data.source, data.source, chosen, data.index)
+    _assert_no_read(build_model(section, VOCABULARY, VOCABULARY, objective), data, "auto", fixed, monkeypatch)
+
+
+def _assert_no_read(model: Seq2Seq, data: Batch, layout: str, fixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "on_gpu", lambda tensor: True)
-    model, data = make(models()[name]).float().train(), batch(sentences(4, 7, 1), sentences(4, 7, 2))
+    model = model.float().train()
     lay_out(model, layout)
     for layer in (module for module in model.modules() if isinstance(module, RecurrentLayer)):
         layer.recurrence = "scan"  # as on a GPU, for the cells that have it
