@@ -1,7 +1,8 @@
 """Attention weights for the page: pieces merged into words, weights in whole percent, one byte each.
 
 The weights of the source pieces of a word are summed, and those of its target pieces are averaged, so rows still sum to
-1. Languages written without spaces keep their pieces. Several heads are preceded by their mean.
+1, or to the share of the source in a decoder-only model. Languages written without spaces keep their pieces. Several
+heads are preceded by their mean.
 """
 
 from __future__ import annotations
