@@ -104,9 +104,9 @@ class Schedule:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of all parameter groups, multiplied by the factor of each."""
+    """Sets the learning rate of all parameter groups, multiplied by the factor of those that have one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
+        group["lr"] = rate * group.get("scale", 1.0)
 
 
 def clip_gradients(parameters: Iterable[Tensor], norm: float | None, value: float | None) -> Tensor:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from s2s.commands.console import plain
 from s2s.commands.evaluate import test_sets as evaluated_sets
-from s2s.commands.train import check_same_tokenizer, check_text
+from s2s.commands.train import check_text
 from s2s.config import GrammarData, GrammarTextData, MonolingualData, TextData, parse
 from s2s.data import batching, grammar
 from s2s.data import tokenizer as tokenizer_module
@@ -308,22 +308,6 @@ def test_a_run_resumes_with_the_same_text_alone(tmp_path: Path, corpus: Corpus) 
     changed = [*fewer, "changed"]
     with pytest.raises(S2SError, match="was begun with other text in the train split"):
         check_text(Corpus("en", "en", Split("train", changed, changed), corpus.validation, {}), directory)
-
-
-def test_weights_of_one_language_may_start_a_run_of_two(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    english = {"data": {"language": "en"}}
-    pairs = {"data": {"source_language": "en", "target_language": "de"}}
-    built_in = {"data": {"source": "en", "target": "de"}}
-    for ours in (pairs, built_in, english):
-        check_same_tokenizer(ours, english, RunDirectory(tmp_path))
-    check_same_tokenizer(built_in, pairs, RunDirectory(tmp_path))
-    assert not caplog.messages
-    check_same_tokenizer(pairs, {"data": {"language": "fr"}}, RunDirectory(tmp_path))
-    check_same_tokenizer(english, pairs, RunDirectory(tmp_path))
-    assert caplog.messages == [
-        f"{tmp_path} models fr, and its tokeniser and weights are taken over for en to de",
-        f"{tmp_path} translates en to de, and its tokeniser and weights are taken over for en",
-    ]
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
