@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from s2s.commands import console
-from tests.commands.conftest import SMALL, SMALL_RECURRENT, Done
+from tests.commands.conftest import SMALL_RECURRENT, Done
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,7 +97,12 @@ def test_training_returns_its_validation_score(
     monkeypatch.setattr(console._Job, "__call__", lambda job, config: returned.append(call(job, config)))
     for metric in ("bleu", "loss"):
         done = inside(
-            "train", *SMALL, "model=transformer", f"training.metric={metric}", f"run_dir={metric}", cwd=tmp_path
+            "train",
+            *SMALL_RECURRENT,
+            "training.max_steps=6",
+            f"training.metric={metric}",
+            f"run_dir={metric}",
+            cwd=tmp_path,
         )
         assert done.code == 0, done.stderr
         lines = [json.loads(line) for line in (tmp_path / metric / "metrics.jsonl").read_text().splitlines()]

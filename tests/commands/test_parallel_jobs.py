@@ -27,7 +27,13 @@ def fail(folder: Path, name: str, message: str) -> None:
     raise S2SError(message)
 
 
-@pytest.mark.parametrize(("messages", "lines"), [(("bad data", "bad data"), 1), (("first alone", "second alone"), 2)])
+@pytest.mark.parametrize(
+    ("messages", "lines"),
+    [
+        pytest.param(("bad data", "bad data"), 1, marks=pytest.mark.slow),
+        pytest.param(("first alone", "second alone"), 2, marks=pytest.mark.slow),
+    ],
+)
 def test_an_error_is_said_once(
     messages: tuple[str, str], lines: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

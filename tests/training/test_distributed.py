@@ -48,6 +48,7 @@ def process(rank: int, port: int, folder: Path) -> None:
     leave_process_group()
 
 
+@pytest.mark.slow  # starts two processes
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
     """Updates take 3 micro-batches, and 2 at the end of an epoch: the ranks never have equal tokens."""
     spawn(process, (free_port(), tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
