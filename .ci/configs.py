@@ -37,7 +37,7 @@ def main() -> None:
         for model in names("model"):
             decoder_only = compose("train", [f"model={model}"])["model"].get("type") == "decoder_only"
             of_text = ["causal_lm" if decoder_only else "masked_lm", "denoising"]
-            for data in names("data"):
+            for data in names("data") if model == "transformer" else ("grammar", "grammar_text"):
                 for objective in of_text if data in TEXT_TYPES else ["translation"]:
                     check([f"objective={objective}", f"model={model}", f"data={data}", *needed.get(data, [])])
                     composed += 1

@@ -10,7 +10,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,10 @@ class InProcessPool:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the measured work within this process."""
-    for module in (toolkits, scaling):
+    for module in (toolkits, scaling, gpu):
         monkeypatch.setattr(module, "Program", InProcessProgram)
-    monkeypatch.setattr(data_pipeline, "ProcessPoolExecutor", InProcessPool)
+    for module in (data_pipeline, gpu):
+        monkeypatch.setattr(module, "ProcessPoolExecutor", InProcessPool)
 
 
 @pytest.fixture(params=["in_process", pytest.param("processes", marks=pytest.mark.slow)])
@@ -293,31 +294,45 @@ GPU = [
 ]
 
 
+def _gpu_rows(folder: Path, parts: Sequence[str]) -> dict[str, Any]:
+    """The rows of parts that came to their end."""
+    files = {part: json.loads((folder / "gpu" / f"{part}.json").read_text()) for part in parts}
+    assert {part: content["ended_early"] for part, content in files.items()} == dict.fromkeys(parts)
+    assert all(content["machine"]["torch"] for content in files.values())
+    return {part: content["rows"] for part, content in files.items()}
+
+
 @pytest.mark.slow
-def test_gpu(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    """Runs all parts at a toy size on a CPU; an unknown model ends no part."""
+def test_gpu_parts_that_run_scripts(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """At a toy size on a CPU; an unknown model ends no part."""
+    parts = ("models", "compare", "deterministic")
     command = [sys.executable, str(root / "scripts" / "benchmark.py"), *GPU, "gpu.models=[gru,nosuch]", "output=gpu"]
+    command.append(f"gpu.parts=[{','.join(parts)}]")
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "device=cpu is no GPU" in done.stderr
-    parts = ("models", "train", "cells", "decode", "compare", "deterministic")
-    files = {part: json.loads((tmp_path / "gpu" / f"{part}.json").read_text()) for part in parts}
-    assert {part: content["ended_early"] for part, content in files.items()} == dict.fromkeys(parts)
-    rows = {part: content["rows"] for part, content in files.items()}
-    assert all(content["machine"]["torch"] for content in files.values())
+    rows = _gpu_rows(tmp_path, parts)
     codes = {(row["model"], row["cuda_graphs"]): row["code"] for row in rows["models"]}
     assert codes == {("gru", False): 0, ("nosuch", False): 2}
     assert all(row["translate_code"] == 0 for row in rows["models"] if not row["code"])
     assert all("nosuch" in row["said"] for row in rows["models"] if row["code"])
+    assert rows["compare"][0]["code"] == 0
+    assert 0 < rows["compare"][0]["first_page_seconds"] < rows["compare"][0]["seconds"]
+    assert all(row["repeated_equal"] and row["resumed_equal"] for row in rows["deterministic"])
+    assert all(f"\n{part} " in done.stdout for part in parts)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_gpu_parts_that_run_programs(inside: Callable[..., Done], tmp_path: Path) -> None:
+    parts = ("train", "cells", "decode")
+    done = inside("benchmark", *GPU, f"gpu.parts=[{','.join(parts)}]", "output=gpu", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    rows = _gpu_rows(tmp_path, parts)
     trained = {(row["model"], row["program"]): row for row in rows["train"][1:]}
     assert set(trained) == {(m, p) for m in ("lstm_feeding", "transformer_base") for p in ("s2s steps", "torch")}
     assert all(row["share"] > 0 and row["tokens_per_s"] > 0 for row in trained.values())
     assert {"lstm bptt packed", "lstm bptt padded", "lstm torch padded"} < set(rows["cells"][0]["seconds"])
     assert all(row["sentences_per_s"] > 0 for row in rows["decode"])
-    assert rows["compare"][0]["code"] == 0
-    assert 0 < rows["compare"][0]["first_page_seconds"] < rows["compare"][0]["seconds"]
-    assert [row.get("resumed_equal") for row in rows["deterministic"]] == [True, None]
-    assert all(row["repeated_equal"] for row in rows["deterministic"])
     assert all(f"\n{part} " in done.stdout for part in parts)
 
 

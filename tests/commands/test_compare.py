@@ -117,7 +117,6 @@ def test_the_page_is_there_from_the_first_model_on(compared: Compared, tmp_path:
     assert (tmp_path / "out" / "report" / "index.html").read_text() == pages[-1]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("one_by_one")
 def test_what_is_there_is_not_made_again(compared: Compared, inside: Callable[..., Done], tmp_path: Path) -> None:
     report = tmp_path / "out" / "report"

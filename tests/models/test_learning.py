@@ -80,7 +80,6 @@ SLOW = (
             ("rnn", "bahdanau"),
             ("gru", "bahdanau-current"),
             ("lstm", "none"),
-            ("lstm", "bahdanau"),
             ("gru", "fixed"),
             ("gru", "bahdanau-feeding"),
             ("mgu", "bahdanau"),
@@ -94,10 +93,8 @@ SLOW = (
     | {
         "-".join(case): _blocks(*case)
         for case in (
-            ("attention", "attention", "post", "sinusoidal"),
-            ("attention", "attention", "pre", "rotary"),
+            ("attention", "attention", "post", "rotary"),
             ("convolution", "convolution", "none", "sinusoidal"),
-            ("lstm", "lstm", "post", "none"),
             ("attention", "minlstm", "pre", "sinusoidal"),
             ("mingru", "convolution", "pre", "recurrent"),
         )
