@@ -377,6 +377,7 @@ def test_a_vocabulary_of_the_same_size_is_not_the_same(
     assert "its vocabulary differs" in done.errors[0]
 
 
+@pytest.mark.slow  # in small steps above
 def test_the_encoder_of_a_monolingual_run_is_frozen(inside: Callable[..., Done], tmp_path: Path) -> None:
     """The whole way, in a command: one side's tokeniser, a part of the weights, some frozen and some slower."""
     text = ["objective=denoising", "data=grammar_text", "data.train_lines=300", "data.validation_lines=12"]

@@ -47,12 +47,21 @@ def traps(folder: Path) -> list[Path]:
     return paths
 
 
-def test_a_run_that_somebody_sent_runs_no_code(copied: Path, script: Script) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments", "code"),
+    [
+        ("translate", [], 0),
+        pytest.param(
+            *("evaluate", ["evaluation.tokenize=ja-mecab", "evaluation.force=true"], 2), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_run_that_somebody_sent_runs_no_code(
+    copied: Path, script: Script, name: str, arguments: list[str], code: int
+) -> None:
     traps(copied)
-    done = script("translate", "run=.", cwd=copied, stdin=LINE)
-    assert done.returncode == 0, done.stderr.decode()
-    done = script("evaluate", "run=.", "evaluation.tokenize=ja-mecab", "evaluation.force=true", cwd=copied)
-    assert done.returncode == 2, done.stderr.decode()
+    done = script(name, "run=.", *arguments, cwd=copied, stdin=LINE)
+    assert done.returncode == code, done.stderr.decode()
     assert list(copied.rglob("*.ran")) == []
 
 

@@ -79,6 +79,7 @@ def test_a_byte_order_mark_is_no_part_of_a_sentence(copied: Path, inside: Callab
     assert one == two
 
 
+@pytest.mark.slow  # starts many processes
 def test_streams_that_are_closed_or_full(
     trained: Path, environment: dict[str, str], root: Path, tmp_path: Path
 ) -> None:

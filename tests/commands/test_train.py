@@ -114,7 +114,9 @@ def _interrupt(metrics: Path, number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_same_command_resumes(
     inside: Callable[..., Done], tmp_path: Path, number: int, code: int
 ) -> None:
@@ -157,6 +159,7 @@ def test_two_processes_do_not_train_in_one_directory(inside: Callable[..., Done]
     assert inside("train", *SMALL_RECURRENT, "run_dir=run", "training.max_steps=1", cwd=tmp_path).code == 0
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_bad_job(inside: Callable[..., Done], tmp_path: Path) -> None:
     done = inside("train", "-m", *SMALL_RECURRENT, "training.max_steps=2", "seed=1,2", "optim.lr=1e-3,-1", cwd=tmp_path)
     assert done.code == 2

@@ -67,10 +67,9 @@ def _decoder_only(mixer: str, positions: str) -> dict[str, Any]:
     return model | {"decoder": model["decoder"] | {"heads": 4, "feedforward": 64, "dropout": 0.0}}
 
 
-# One of each family that learns quickly.
+# Quick, beside the texts of `test_learns_a_text_without_surprises`.
 FAST = {
     "lstm-fixed": _model("lstm", "fixed"),
-    "convolution-into-ssru": _blocks("convolution", "ssru"),
 }
 # Together with `FAST`: each kind of cell and of attention.
 SLOW = (
