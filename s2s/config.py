@@ -24,6 +24,7 @@ from s2s.schema import (
     build,
     check_call,
     raise_all,
+    value_of,
 )
 
 # ---------------------------------------------------------------------------------------------------------- data
@@ -384,13 +385,13 @@ def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[s
         found.append("data.tokenizer.joint=false is for two languages: text of one language needs joint=true")
     if (pair := get("optim.schedule", "training.max_steps")) and pair[0]["type"] == "cosine" and pair[1] is None:
         found.append("optim.schedule.type=cosine needs training.max_steps, the length of the cosine")
-    objective = _section_type(values, "objective") or "translation"
-    if _section_type(values, "data") in TEXT_TYPES and objective == "translation":
+    objective, data = value_of(values, "objective", "type") or "translation", value_of(values, "data", "type")
+    if data in TEXT_TYPES and objective == "translation":
         found.append(
             "objective=translation needs pairs of sentences, and this data set has one language: choose "
             "objective=causal_lm, masked_lm or denoising"
         )
-    if _section_type(values, "data") not in TEXT_TYPES and objective in ("causal_lm", "masked_lm", "denoising"):
+    if data not in TEXT_TYPES and objective in ("causal_lm", "masked_lm", "denoising"):
         found.append(f"objective={objective} learns from text of one language: use data=text or data=grammar_text")
     if objective != "translation" and get("training.metric") == ["bleu"]:
         found.append(f"training.metric=bleu scores translations, and objective={objective} has none: use loss")
@@ -403,11 +404,6 @@ def _check_relations(values: Mapping[str, Any], errors: Sequence[str]) -> list[s
     if (one := get("evaluation.bins")) and any(b <= a for a, b in itertools.pairwise(one[0])):
         found.append(f"evaluation.bins={list(one[0])} must rise")
     return found
-
-
-def _section_type(values: Mapping[str, Any], name: str) -> str | None:
-    section = values.get(name)
-    return str(section.get("type")) if isinstance(section, Mapping) else None
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from s2s.devices import pick_device
 from s2s.errors import S2SError
 from s2s.models import build_model, check_model
 from s2s.models.interface import Seq2Seq
-from s2s.schema import build, check_call, raise_all
+from s2s.schema import build, check_call, raise_all, value_of
 from s2s.training.checkpoint import RunDirectory
 
 
@@ -79,7 +79,8 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> R
     directory = RunDirectory(path)
     values = directory.load_config()
     try:
-        config = parse(values, extra_checks=lambda v: check_model(v["model"], None, trust, objective=_objective(v)))
+        objective = value_of(values, "objective", "type") or "translation"  # the key is younger than some runs
+        config = parse(values, extra_checks=lambda v: check_model(v["model"], None, trust, objective=objective))
     except S2SError as error:
         raise S2SError(f"{directory.config}: {error}") from error
     tokenizer = Tokenizer.load(directory.tokenizer)
@@ -89,12 +90,6 @@ def load(path: str | Path, device: str = "auto", trust: Sequence[str] = ()) -> R
     directory.load_weights(model)
     model.cuda_graphs = config.cuda_graphs
     return Run(directory, config, tokenizer, model.to(pick_device(device)).eval())
-
-
-def _objective(values: Mapping[str, Any]) -> str:
-    """The type of the objective in a configuration that was not checked yet; the key is younger than some runs."""
-    section = values.get("objective")
-    return str(section.get("type")) if isinstance(section, Mapping) else "translation"
 
 
 def changed(section: Any, values: Mapping[str, Any], name: str) -> Any:

@@ -109,10 +109,16 @@ class Translator:
         config: strategy, limits, batch size and precision.
 
     Raises:
-        S2SError: `n_best` exceeds the beam width, or the device does not support the precision.
+        S2SError: the model writes no text, `n_best` exceeds the beam width, or the device does not support the
+            precision.
     """
 
     def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, config: DecodingConfig) -> None:
+        if not model.writes_text:
+            raise S2SError(
+                "a model trained with objective=masked_lm writes no text: train a translation model that starts from "
+                "it (init_from=RUN)"
+            )
         self.width = beam_width(config)
         self.model, self.tokenizer, self.config = decoding_model(model, config.precision), tokenizer, config
         graphed = self.model.cuda_graphs and self.model.device.type == "cuda"

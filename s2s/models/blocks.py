@@ -132,8 +132,10 @@ class Block(nn.Module):
         mixed, new = self.mixer.extend(inner, rows)
         x = self.around_mixer.after(x, mixed)
         if self.cross_attention is None or self.around_cross is None or memory is None or bias is None:
-            looks = return_weights and isinstance(self.mixer, SelfAttention)
-            return self._feed_forward(x), new, self.mixer.weights(inner, rows) if looks else None  # type: ignore[operator]
+            weights = None
+            if return_weights and isinstance(self.mixer, SelfAttention):
+                weights = self.mixer.weights(inner, rows)
+            return self._feed_forward(x), new, weights
         # The hypotheses of a sentence stand side by side in time here, so that its keys serve all of them.
         inner = self.around_cross.before(x).reshape(memory.keys.size(0), -1, x.size(-1))
         x = self.around_cross.after(x, self.cross_attention(inner, memory, bias).reshape(x.shape))

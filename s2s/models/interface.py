@@ -155,6 +155,7 @@ class Seq2Seq(nn.Module):
     """The interface of a whole model; `s2s.models` builds those that there are."""
 
     cuda_graphs = True  # whether search may record its steps on a GPU, see `s2s.decoding.graphs`
+    writes_text: ClassVar[bool] = True  # whether it predicts a target from left to right: `start` and `step`
     continues_source: ClassVar[bool] = False  # whether its output goes on where the source ends, as one text
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:

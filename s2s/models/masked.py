@@ -9,7 +9,6 @@ a run takes over its encoder and its embedding; the head is for the pre-training
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,16 @@ from torch.nn import functional as F
 
 from s2s.data.batching import Batch
 from s2s.data.subwords import PAD
-from s2s.errors import S2SError
-from s2s.models.interface import DecodeState, Encoder, LossSums, Seq2Seq
+from s2s.models.interface import Encoder, LossSums, Seq2Seq
+from s2s.models.seq2seq import at_target_tokens
 from s2s.nn.dropout import Dropout
 from s2s.nn.loss import projected_cross_entropy, token_log_probs
 
 
 class MaskedLanguageModel(Seq2Seq):
     """Any encoder with a head over the source vocabulary; the dropout is that of embeddings."""
+
+    writes_text = False
 
     def __init__(self, encoder: Encoder, source_size: int, embedding_size: int, dropout: float) -> None:
         super().__init__()
@@ -39,11 +40,7 @@ class MaskedLanguageModel(Seq2Seq):
         self.head_bias = nn.Parameter(torch.zeros(source_size))
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        hidden, target, mask = self._encoded(batch).flatten(0, 1), batch.target.flatten(), None
-        if batch.target_positions is None:
-            mask = batch.target_mask.flatten()
-        else:
-            hidden, target = (part.index_select(0, batch.target_positions) for part in (hidden, target))
+        hidden, target, mask = at_target_tokens(self._encoded(batch), batch)
         weight, bias = self.source_embedding.weight, self.head_bias
         loss, nll = projected_cross_entropy(self._head(hidden), weight, bias, target, label_smoothing, mask)
         return LossSums(loss, nll.detach(), batch.target_mask.sum())
@@ -58,12 +55,6 @@ class MaskedLanguageModel(Seq2Seq):
         chosen = self._head(self._encoded(batch)[batch.target_mask])
         best = F.linear(chosen, self.source_embedding.weight, self.head_bias).argmax(-1)
         return (best == batch.target[batch.target_mask]).sum()
-
-    def start(self, src: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> DecodeState:
-        raise S2SError(
-            "this run was trained with objective=masked_lm and writes no text: train a translation model that starts "
-            "from it (init_from=RUN)"
-        )
 
     def _encoded(self, batch: Batch) -> Tensor:
         """(B, S, D) the encoder's output."""

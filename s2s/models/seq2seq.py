@@ -47,6 +47,14 @@ def with_tied_names(tensors: Mapping[str, Tensor], tie_embeddings: object) -> di
     return named
 
 
+def at_target_tokens(hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Hidden vectors (N, D) and targets (N,) of the tokens in the loss; of a fixed shape all, with a mask of these."""
+    hidden, target = hidden.flatten(0, 1), batch.target.flatten()
+    if batch.target_positions is None:
+        return hidden, target, batch.target_mask.flatten()
+    return hidden.index_select(0, batch.target_positions), target.index_select(0, batch.target_positions), None
+
+
 class Autoregressive(Seq2Seq):
     """Base class of models with a decoder, for vocabularies of these sizes; the dropout is that of embeddings.
 
@@ -108,11 +116,7 @@ class Autoregressive(Seq2Seq):
         return self.decoder(self._embed(self.target_embedding, batch.target_input), state)[0]  # type: ignore[no-any-return]
 
     def _losses(self, hidden: Tensor, batch: Batch, label_smoothing: float) -> LossSums:
-        hidden, target, mask = hidden.flatten(0, 1), batch.target.flatten(), None
-        if batch.target_positions is None:
-            mask = batch.target_mask.flatten()
-        else:
-            hidden, target = (part.index_select(0, batch.target_positions) for part in (hidden, target))
+        hidden, target, mask = at_target_tokens(hidden, batch)
         loss, nll = projected_cross_entropy(hidden, self.output_weight, self.output_bias, target, label_smoothing, mask)
         return LossSums(loss, nll.detach(), batch.target_mask.sum())
 

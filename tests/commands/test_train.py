@@ -62,17 +62,19 @@ RANDOM = [
 ]
 
 
-def test_a_resumed_run_ends_in_the_same_bits(inside: Callable[..., Done], tmp_path: Path) -> None:
-    def train(run: str, steps: int) -> None:
-        done = inside("train", *SMALL_RECURRENT, *RANDOM, f"run_dir={run}", f"training.max_steps={steps}", cwd=tmp_path)
-        assert done.code == 0, done.stderr
-
-    train("whole", 12)
-    for steps in (4, 12):
-        train("broken", steps)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+def assert_resumes_in_the_same_bits(inside: Callable[..., Done], folder: Path, arguments: list[str]) -> None:
+    """A run of 12 updates in two parts ends as one in a single part."""
+    for run, parts in {"whole": [12], "broken": [4, 12]}.items():
+        for steps in parts:
+            done = inside("train", *arguments, f"run_dir={run}", f"training.max_steps={steps}", cwd=folder)
+            assert done.code == 0, done.stderr
+    whole, broken = folder / "whole", folder / "broken"
     assert (whole / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
     assert [row for row in _metrics(broken) if row["step"] > 4] == [row for row in _metrics(whole) if row["step"] > 4]
+
+
+def test_a_resumed_run_ends_in_the_same_bits(inside: Callable[..., Done], tmp_path: Path) -> None:
+    assert_resumes_in_the_same_bits(inside, tmp_path, [*SMALL_RECURRENT, *RANDOM])
 
 
 def _killed_and_resumed(

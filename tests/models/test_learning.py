@@ -6,7 +6,9 @@ tests: they take hundreds of updates each.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,7 @@ from s2s.data.batching import Batch, collate, pad_with_eos
 from s2s.data.objectives import batch_maker
 from s2s.decoding.search import search
 from s2s.models import build_model
+from s2s.models.interface import Seq2Seq
 from tests.models.contract import ATTENTIONS, CELLS, blocks, decoder_only, decoding
 
 SYMBOLS = 8
@@ -105,6 +108,28 @@ SLOW = (
 )
 
 
+def _learn(
+    model: Seq2Seq, batches: Callable[[], Batch], held_out: Batch, enough: float, most: int
+) -> tuple[float, int]:
+    """Trains until the held-out loss, in nats a token, is below `enough`; returns it and the number of updates."""
+    optimizer, loss = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98)), float("inf")
+    for step in range(1, most + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = 5e-3 * min(step / 50, (300 / max(step, 300)) ** 0.5)
+        sums = model(batches())
+        (sums.loss / sums.tokens).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 50 == 0:
+            with torch.no_grad():
+                measured = model(held_out)
+            loss = (measured.nll / measured.tokens).item()
+            if loss < enough:
+                return loss, step
+    return loss, most
+
+
 @pytest.mark.parametrize(
     "section",
     [
@@ -117,23 +142,8 @@ def test_learns_to_copy(section: dict[str, Any]) -> None:
     model = build_model(section, VOCABULARY, VOCABULARY)
     lengths = (1, 8) if model.reads != "fixed" else (4, 4)
     generator = torch.Generator().manual_seed(2)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
     held_out = _batch(100, lengths, torch.Generator().manual_seed(3))
-    loss = float("inf")
-    for step in range(1, 2001):
-        for group in optimizer.param_groups:
-            group["lr"] = 5e-3 * min(step / 50, (300 / max(step, 300)) ** 0.5)
-        sums = model(_batch(64, lengths, generator))
-        (sums.loss / sums.tokens).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step % 50 == 0:
-            with torch.no_grad():
-                measured = model(held_out)
-            loss = (measured.nll / measured.tokens).item()
-            if loss < 0.02:
-                break
+    loss, step = _learn(model, lambda: _batch(64, lengths, generator), held_out, 0.02, 2000)
     assert loss < 0.02, f"{loss:.3f} nats a token after {step} updates"
     model.eval()
     references = [row[:n].tolist() for row, n in zip(held_out.target, held_out.target_mask.sum(1) - 1, strict=True)]
@@ -168,18 +178,6 @@ def test_learns_a_text_without_surprises(objective: str, encoder: str, decoder: 
         ]
         return make_batch(rows, rows, np.arange(size), [seed])
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
-    loss = float("inf")
-    for step in range(1, 401):
-        sums = model(batch(64, step))
-        (sums.loss / sums.tokens).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step % 50 == 0:
-            with torch.no_grad():
-                measured = model(batch(200, 0))
-            loss = (measured.nll / measured.tokens).item()
-            if loss < entropy + 0.05:
-                break
+    seeds = itertools.count(1)
+    loss, step = _learn(model, lambda: batch(64, next(seeds)), batch(200, 0), entropy + 0.05, 400)
     assert entropy - 0.05 < loss < entropy + 0.05, f"{loss:.3f} nats a token after {step} updates"
