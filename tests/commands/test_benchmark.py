@@ -184,6 +184,7 @@ SCALING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_cost_by_length(measure: Measure, tmp_path: Path) -> None:
     content, done = measure(*SCALING)
@@ -322,6 +323,7 @@ def test_gpu_parts_that_run_scripts(root: Path, environment: dict[str, str], tmp
     assert all(f"\n{part} " in done.stdout for part in parts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_gpu_parts_that_run_programs(inside: Callable[..., Done], tmp_path: Path) -> None:
     parts = ("train", "cells", "decode")

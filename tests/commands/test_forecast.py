@@ -23,6 +23,7 @@ CPU = torch.device("cpu")
 times = st.dictionaries(st.text(max_size=3), st.none() | st.floats(0, 100), max_size=7)
 
 
+@pytest.mark.slow
 @given(seconds=times, at_once=st.integers(1, 4))
 def test_every_job_begins_once_and_the_longest_first(seconds: dict[str, float | None], at_once: int) -> None:
     found = order(seconds, at_once)

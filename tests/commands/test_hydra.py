@@ -61,6 +61,7 @@ def test_data_changes_neither_training_nor_optimiser(root: Path) -> None:
             assert "experiment=grammar" in compose("compare", ["data=grammar"]).ladder[size].all
 
 
+@pytest.mark.slow
 def test_what_trains_on_the_built_in_corpus_has_its_settings(root: Path) -> None:
     """All that the lab's experiments train there, and the ladder."""
     checked = 0

@@ -87,6 +87,7 @@ def test_a_translation_starts_from_a_pre_trained_encoder(
     assert all(torch.equal(new[name], old[name]) for name in taken)
 
 
+@pytest.mark.slow
 def test_a_translation_starts_from_a_language_model(inside: Callable[..., Done], tmp_path: Path) -> None:
     """All of a decoder-only model comes from the run where source and target have its vocabulary."""
     assert inside("train", *GPT, "run_dir=lm", cwd=tmp_path).code == 0

@@ -51,6 +51,7 @@ def test_others_see_everything(mixer: str) -> None:
     assert last_path(relative_influence(model(mixer), torch.randint(4, 11, (3, 14)))) == 12
 
 
+@pytest.mark.slow
 def test_from_text_to_a_picture(runner: JobRunner) -> None:
     numbers = measured(
         experiment, runner, text=["data=grammar", "data.train_pairs=60"], kernel=2, layers=[1, 2], distance=5, lines=2,

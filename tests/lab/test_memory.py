@@ -67,6 +67,7 @@ def test_a_plain_rnn_does_not() -> None:
     assert lstm["right"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_better_of_two_rates_counts(runner: JobRunner) -> None:
     budget = {"hidden": 16, "batch": 32, "updates": 150, "examples": 300}
     rates = {"rnn": [0.003], "lstm": [0.01, 0.0001]}

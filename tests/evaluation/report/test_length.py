@@ -22,6 +22,7 @@ def systems(make_system) -> list[SystemScores]:
     return [SystemScores(*one[:2], make_system(*one).trainings[0].evaluation) for one in plan]
 
 
+@pytest.mark.slow
 def test_the_picture_is_large_and_repeats_byte_for_byte(systems: list[SystemScores], tmp_path: Path) -> None:
     for number in (1, 2):
         length_picture(systems, tmp_path / f"{number}.png")
