@@ -43,7 +43,7 @@ def train() -> list[tuple[str, str]]:
 def raw() -> list[tuple[str, str]]:
     """Sentences before duplicates are removed."""
     grammar = Grammar(5)
-    return [grammar.sentence(3 + int(grammar.random() ** 1.5 * 58)) for _ in range(15_000)]
+    return [grammar.sentence(3 + int(grammar.random() ** 1.5 * 58)) for _ in range(30_000)]
 
 
 # ------------------------------------------------------------------------------- the corpus as a whole
