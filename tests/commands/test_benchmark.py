@@ -127,6 +127,7 @@ TOOLKITS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("where")
 def test_training_beside_plain_torch(measure: Measure) -> None:
     content, done = measure("task=train", "peer=torch", *TOOLKITS)

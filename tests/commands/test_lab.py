@@ -112,7 +112,7 @@ def test_an_error_of_all_experiments_is_reported_once(inside: Callable[..., Done
         assert done.errors[0].count(message) == 1
 
 
-@pytest.mark.parametrize("size", ["quick", "full"])
+@pytest.mark.parametrize("size", ["quick", pytest.param("full", marks=pytest.mark.slow)])
 def test_every_experiment_has_both_sizes(root: Path, size: str) -> None:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         values = plain(compose("lab", [f"lab.size={size}"]))

@@ -66,8 +66,7 @@ COVERING = (
     *("transformer-into-gru", "gru-into-transformer", "rotary-transformer-into-gru", "tied-all", "untied"),
     *("attention-into-ssru-post-none", "convolution-into-convolution-none-none"),
     *("ssru-into-convolution-none-sinusoidal", "mingru-into-mingru-none-sinusoidal"),
-    *("gpt-attention-pre-rotary", "gpt-full-sinusoidal", "gpt-convolution-post-sinusoidal"),
-    *("gpt-average-none-sinusoidal", "gpt-lstm-post-none"),
+    *("gpt-attention-pre-rotary", "gpt-full-sinusoidal", "gpt-average-none-sinusoidal", "gpt-lstm-post-none"),
 )
 
 

@@ -138,7 +138,9 @@ def _translations(model: Seq2Seq, sources: list[list[int]], size: int, **options
 
 
 @every_model
-@pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
+@pytest.mark.parametrize(
+    "strategy", ["beam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("greedy", "sample"))]
+)
 def test_batch_size_changes_no_translation(name: str, strategy: str) -> None:
     model = make(MODELS[name])
     sources = sentences(12, 6, 9)
@@ -183,7 +185,7 @@ def _exhaustive_search(model: Seq2Seq, ids: list[int], longest: int, alpha: floa
     return max(walk(model.start(source, mask), BOS, [], 0.0), key=lambda scored: scored[1])
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("alpha", [0.6, *(pytest.param(alpha, marks=pytest.mark.slow) for alpha in (0.0, 1.0))])
 @pytest.mark.parametrize(
     "name",
     [
@@ -193,6 +195,7 @@ def _exhaustive_search(model: Seq2Seq, ids: list[int], longest: int, alpha: floa
         "transformer-pre",
         "attention-into-ssru-post-none",
         "ssru-into-convolution-none-sinusoidal",
+        "gpt-full-sinusoidal",
     ],
 )
 def test_a_wide_beam_finds_the_best_translation_of_all(name: str, alpha: float) -> None:
