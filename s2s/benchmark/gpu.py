@@ -4,7 +4,7 @@ Each of the six parts runs in its own processes and is written row by row, so th
 loses earlier results:
 
 - `models`: every model is trained for some updates by `train.py`, as CUDA graphs and eagerly, validated, and used by
-  `translate.py`; then the tests marked `gpu` run;
+  `translate.py`, several at once; then the tests marked `gpu` run;
 - `train`: target tokens a second, share of the measured GEMM throughput, and memory, at batches that grow until the GPU
   is full, beside the same models written plainly with torch's modules;
 - `cells`: every cell with every backend and layout, beside cuDNN through torch's modules;
@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -63,6 +63,7 @@ class GpuConfig:
     models: list[str]
     small: list[str]
     lines: PositiveInt
+    jobs: PositiveInt
     tests: bool
     shapes: dict[str, RecurrentShape | TransformerShape]
     precision: Dtype
@@ -139,9 +140,9 @@ def measure(
 
 def _script(bench: Bench, name: str, *arguments: str, watch: Path | None = None) -> Row:
     """Runs a script; returns `code`, `seconds`, the last line of a failed one, and when `watch` appeared."""
-    start, row, stderr = time.monotonic(), Row(), bench.folder / "stderr"
+    start, row = time.monotonic(), Row()
     command = [sys.executable, str(SCRIPTS / f"{name}.py"), *arguments, f"device={bench.device}"]
-    with stderr.open("wb") as file:
+    with tempfile.TemporaryFile() as file:
         process = subprocess.Popen(command, cwd=bench.folder, stdout=subprocess.DEVNULL, stderr=file)
         try:
             while process.poll() is None:
@@ -153,10 +154,12 @@ def _script(bench: Bench, name: str, *arguments: str, watch: Path | None = None)
         finally:
             process.kill()
             process.wait()
-    row |= {"code": process.returncode, "seconds": time.monotonic() - start}
-    if process.returncode:
-        lines = [line for line in stderr.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        row["said"] = lines[-1] if lines else ""
+        row |= {"code": process.returncode, "seconds": time.monotonic() - start}
+        if process.returncode:
+            file.seek(0)
+            lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+            log.warning("%s ended with %d:\n%s", " ".join(command), process.returncode, "\n".join(lines[-40:]))
+            row["said"] = lines[-1] if lines else ""
     return row
 
 
@@ -173,19 +176,27 @@ def _train_small(bench: Bench, model: str, run: str, *overrides: str) -> Row:
     return row
 
 
+def _model(bench: Bench, model: str, graphs: bool, text: Path) -> Row:
+    """Trains a model and translates the lines of `text` with it."""
+    run = f"{model}-{graphs}"
+    row = {"model": model, "cuda_graphs": graphs}
+    row |= _train_small(bench, model, run, f"cuda_graphs={str(graphs).lower()}")
+    if not row["code"]:
+        output = f"output={run}.txt"
+        result = _script(bench, "translate", f"run={run}", f"input={text}", output, "decoding.beam=5")
+        row["translate_code"], row["translate_seconds"] = result["code"], result["seconds"]
+        row |= {"said": result["said"]} if "said" in result else {}
+    return row
+
+
 def _models(bench: Bench) -> Iterator[Row]:
     text = bench.folder / "lines.txt"
     text.write_text("A dog runs in the old garden.\n" * bench.config.lines, encoding="utf-8")
-    for model in bench.config.models:
-        for graphs in (True, False) if bench.device.type == "cuda" else (False,):
-            run = f"{model}-{graphs}"
-            row = {"model": model, "cuda_graphs": graphs}
-            row |= _train_small(bench, model, run, f"cuda_graphs={str(graphs).lower()}")
-            if not row["code"]:
-                result = _script(bench, "translate", f"run={run}", f"input={text}", "output=out.txt", "decoding.beam=5")
-                row["translate_code"], row["translate_seconds"] = result["code"], result["seconds"]
-                row |= {"said": result["said"]} if "said" in result else {}
-            yield row
+    ways = (True, False) if bench.device.type == "cuda" else (False,)
+    with ThreadPoolExecutor(bench.config.jobs) as pool:  # most of the time is the start of processes
+        settings = [(model, graphs) for model in bench.config.models for graphs in ways]
+        for work in as_completed([pool.submit(_model, bench, *setting, text) for setting in settings]):
+            yield work.result()
     if bench.config.tests:
         pytest = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "gpu", "-p", "no:cacheprovider"]
         pytest.append(str(SCRIPTS.parent / "tests" / "gpu"))
