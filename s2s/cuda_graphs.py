@@ -4,7 +4,7 @@ A recurrent network needs some twenty operations for each word, each of a few mi
 longer than that to launch one. A graph holds them all, with their memory, for inputs of one shape (Nguyen et al. 2021,
 "Accelerating PyTorch with CUDA Graphs"). `s2s.training.graphs` captures training steps, `s2s.decoding.graphs` decoder
 steps. Both run a shape eagerly when it first comes and capture it when it comes again. Where capture fails, they log a
-line and stay eager.
+line and are eager from then on.
 """
 
 from __future__ import annotations
@@ -36,9 +36,18 @@ def capture(run: Callable[[], T], pool: object) -> tuple[Callable[[], None], T]:
     Raises:
         RuntimeError: the work cannot be captured.
     """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):  # type: ignore[arg-type]
-        result = run()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        # thread_local: other threads may work with the GPU meanwhile; batches are built and pinned in one.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):  # type: ignore[arg-type]
+            result = run()
+    except RuntimeError as error:
+        # torch stays on the stream of the capture, and its random numbers wait for the end of it.
+        torch.cuda.set_stream(stream)
+        generator = torch.cuda.default_generators[stream.device.index]
+        generator.graphsafe_set_state(generator.clone_state())
+        cause = error.__context__  # of `run`; the error that ends the capture only says that there was one
+        raise (cause if isinstance(cause, RuntimeError) else error) from None
     return graph.replay, result
 
 
@@ -66,8 +75,10 @@ class GraphCache(Generic[T]):
         Args:
             make: captures the graph into a memory pool.
         """
-        if self._by_shape.get(shape) is not None or self._failed:
-            return self._by_shape.get(shape)
+        if self._failed:
+            return None
+        if self._by_shape.get(shape) is not None:
+            return self._by_shape[shape]
         if shape not in self._by_shape:
             if len(self._by_shape) < MAX_GRAPHS:
                 self._by_shape[shape] = None
@@ -77,8 +88,9 @@ class GraphCache(Generic[T]):
             self._by_shape[shape] = make(self._pool)
         except RuntimeError as error:
             self._failed = True
+            self._by_shape.clear()  # they would draw the random numbers of before
             log.warning("CUDA graphs are off for %s: %s", self.purpose, str(error).splitlines()[0])
-        return self._by_shape[shape]
+        return self._by_shape.get(shape)
 
 
 def round_up(size: int) -> int:

@@ -272,16 +272,18 @@ def _train(bench: Bench) -> Iterator[Row]:
     if bench.device.type == "cuda":
         programs = {"s2s graphs": ("s2s", {"graphs": True}), **programs}
     for model, shape in config.shapes.items():
+        batches, tokens = random_batches(config, min(config.batch_tokens))  # the lengths are alike in all sizes
+        work: Row = {"task": "train", "shape": asdict(shape)}
+        count = _run_program(bench, "s2s", batches, count=True, recurrence="bptt", **work).get("operations", np.nan)
+        operations = count / tokens
         for batch_tokens in config.batch_tokens:
             batches, tokens = random_batches(config, batch_tokens)
-            work: Row = {"batches": batches, "task": "train", "shape": asdict(shape)}
-            operations = _run_program(bench, "s2s", count=True, recurrence="bptt", **work).get("operations", np.nan)
             for name, (program, options) in programs.items():
                 row: Row = {"model": model, "program": name, "batch_tokens": batch_tokens}
-                row |= _run_program(bench, program, **work, **options)
+                row |= _run_program(bench, program, batches, **work, **options)
                 if "seconds" in row:
                     row["tokens_per_s"] = tokens / row["seconds"]
-                    row["share"] = operations / row["seconds"] / rate
+                    row["share"] = operations * row["tokens_per_s"] / rate
                 yield row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,61 @@ def test_graphs_of_training_steps(name: str, dtype: torch.dtype | None, caplog: 
             results.append((run().cpu(), _gradients(model)))
         torch.testing.assert_close(*results, rtol=2e-2 if dtype else 1e-4, atol=2e-2 if dtype else 1e-4)
     assert not caplog.records
+
+
+def test_batches_are_built_while_a_step_is_captured(caplog: pytest.LogCaptureFixture) -> None:
+    """Another thread pins memory at every moment of the captures."""
+    model = make(models()["lstm-fixed-bi-1"]).float().train().cuda()
+    graphed = GraphedStep(lambda data, tokens: _step(model, None, data, tokens), torch.device("cuda"))
+    captured, errors = threading.Event(), []
+
+    def build() -> None:
+        size = 1 << 10
+        try:
+            while not captured.is_set():
+                torch.empty(size).pin_memory()
+                size += 1 << 10
+        except RuntimeError as error:
+            errors.append(error)
+
+    builder = threading.Thread(target=build)
+    builder.start()
+    try:
+        for length in (7, 15, 23, 31):
+            data = pad_to_captured_shape(batch(sentences(5, length, 1), sentences(5, length, 2)))
+            for _ in range(3):
+                graphed(data.pinned(), 7.0)
+    finally:
+        captured.set()
+        builder.join()
+    assert not errors
+    assert not caplog.records
+
+
+def test_what_cannot_be_captured_is_computed_eagerly(caplog: pytest.LogCaptureFixture) -> None:
+    """Also with the random numbers of a seed, which a failed capture had its hands on; captured shapes are, too."""
+    model = make(models()["lstm-fixed-bi-1"]).float().train().cuda()
+    waits = [False]
+
+    def step(data: Batch, tokens: Tensor) -> Tensor:
+        sums = _step(model, None, data, tokens)
+        if waits[0]:
+            sums.tolist()
+        return sums
+
+    graphed, stream = GraphedStep(step, torch.device("cuda")), torch.cuda.current_stream()
+    good, bad = (pad_to_captured_shape(batch(sentences(5, n, 1), sentences(5, n, 2))) for n in (7, 15))
+    for data, waiting in ((good, False), (bad, True)):
+        waits[0] = waiting
+        for _ in range(3):
+            graphed(data.pinned(), 7.0)
+    assert [record.message.startswith("CUDA graphs are off for training: ") for record in caplog.records] == [True]
+    assert torch.cuda.current_stream() == stream
+    for data in (bad, good):
+        torch.manual_seed(1)
+        found = graphed(data.pinned(), 7.0).cpu()
+        torch.manual_seed(1)
+        torch.testing.assert_close(found, step(data.to("cuda"), torch.tensor(7.0, device="cuda")).cpu())
 
 
 @by_name

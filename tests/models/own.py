@@ -50,5 +50,5 @@ class Average(Mixer):
 
     def extend(self, x: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
         sums = rows["sum"].unsqueeze(1) + (x**self.power).cumsum(dim=1)
-        counts = rows["count"] + torch.arange(1, x.size(1) + 1)
+        counts = rows["count"] + torch.arange(1, x.size(1) + 1, device=x.device)
         return self.output(sums / counts.unsqueeze(-1)), {"sum": sums[:, -1], "count": counts[:, -1:].to(x.dtype)}
