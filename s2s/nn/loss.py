@@ -19,11 +19,55 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s2s import devices
 from s2s.nn.kernels.function import Function, compute_dtype
+from s2s.nn.kernels.triton_modules import triton_module
 
-# Largest number of logits in a chunk. Below it a chunk has as many rows as W has columns, which balances the passes
-# over the logits against those over W's gradient.
+# Largest number of logits in a chunk. On a CPU, a chunk below it has as many rows as W has columns, which balances the
+# passes over the logits against those over W's gradient. A GPU needs large multiplications and few passes over W's
+# gradient; the buffers of a chunk have up to 12 bytes for each logit, 0.8 GB.
 _CHUNK = 1 << 22
+_GPU_CHUNK = 1 << 26
+
+
+class _Softmax:
+    """Softmax of a chunk's logits with torch's functions; all chunks share its buffers.
+
+    Allocation would cost more than the computation.
+
+    Args:
+        raw: (rows, V) of the largest chunk's logits, in the compute dtype.
+        exact: dtype of the results' sums.
+    """
+
+    def __init__(self, raw: Tensor, exact: torch.dtype) -> None:
+        self.logits = torch.empty_like(raw, dtype=exact)
+        self.softmax, self.rounded = torch.empty_like(self.logits), torch.empty_like(raw)
+
+    def __call__(self, z: Tensor, log_sums: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Fills log_sums (N,) from logits (N, V); counts (N, 1) are factors of the rows.
+
+        Returns:
+            p (N, V), exact and in the compute dtype.
+        """
+        logits = self.logits[: len(z)].copy_(z)
+        probabilities = torch.softmax(logits, dim=1, out=self.softmax[: len(z)])
+        log_sums.copy_(logits.amax(dim=1) - probabilities.amax(dim=1).log())
+        if counts is not None:
+            probabilities.mul_(counts)
+        return probabilities, self.rounded[: len(z)].copy_(probabilities)
+
+
+class _FusedSoftmax:
+    """The same in the logits' memory, by one GPU kernel."""
+
+    def __init__(self, kernels: Any, like: Tensor) -> None:
+        self.kernels, self.ones = kernels, torch.ones_like(like)
+
+    def __call__(self, z: Tensor, log_sums: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+        weights = self.ones[: len(z)] if counts is None else counts[:, 0]
+        p = self.kernels.softmax_(z, log_sums, weights)
+        return p, p
 
 
 class _ProjectedCrossEntropy(Function):
@@ -46,24 +90,20 @@ class _ProjectedCrossEntropy(Function):
         b = w.new_zeros(classes) if bias is None else bias.to(compute)
         log_sums = torch.empty(tokens, dtype=exact, device=hidden.device)
         grads = [log_sums.new_zeros(shape) for shape in (h.shape, w.shape, (classes,))] if needs_grad else None
-        # All chunks share these buffers: allocation would cost more than the computation.
-        rows = max(1, min(tokens, max(32, min(h.size(1), _CHUNK // classes))))
-        raw, logits = h.new_empty(rows, classes), h.new_empty(rows, classes, dtype=exact)
-        softmax, p = torch.empty_like(logits), torch.empty_like(raw)
-        for start in range(0, tokens, rows):
-            chunk = h[start : start + rows]
-            n = len(chunk)
-            z = logits[:n].copy_(torch.addmm(b, chunk, w.T, out=raw[:n]))
-            probabilities = torch.softmax(z, dim=1, out=softmax[:n])
-            log_sums[start : start + n] = z.amax(dim=1) - probabilities.amax(dim=1).log()
+        rows = _GPU_CHUNK // classes if devices.on_gpu(h) else min(h.size(1), _CHUNK // classes)
+        raw = h.new_empty(max(1, min(tokens, max(32, rows))), classes)
+        kernels = triton_module("triton_softmax", raw)
+        softmax = _Softmax(raw, exact) if kernels is None else _FusedSoftmax(kernels, log_sums[: len(raw)])
+        for start in range(0, tokens, len(raw)):
+            chunk = h[start : start + len(raw)]
+            at = slice(start, start + len(chunk))
+            z = torch.addmm(b, chunk, w.T, out=raw[: len(chunk)])
+            probabilities, p = softmax(z, log_sums[at], None if counts is None else counts[at])
             if grads is not None:
                 grad_h, grad_w, grad_b = grads
-                if counts is not None:
-                    probabilities.mul_(counts[start : start + n])
-                rounded = p[:n].copy_(probabilities)
-                grad_h[start : start + n] = rounded @ w
-                grad_w += rounded.T @ chunk
-                grad_b += probabilities.sum(dim=0)
+                grad_h[at] = p @ w
+                grad_w += p.T @ chunk
+                grad_b += probabilities.sum(dim=0, dtype=exact)
 
         h, w, b = h.to(exact), w.to(exact), b.to(exact)
         mean_w, mean_b = w.mean(dim=0), b.mean()

@@ -14,6 +14,8 @@ from s2s.decoding.graphs import GraphedDecoder
 from s2s.decoding.search import search
 from s2s.devices import set_arithmetic
 from s2s.models.interface import Seq2Seq
+from s2s.nn.kernels.attention import StoredScores
+from s2s.nn.kernels.triton_modules import triton_module
 from s2s.training.graphs import GraphedStep, pad_to_captured_shape
 from tests.gpu.rules import lay_out
 from tests.models.contract import COVERING, batch, decoding, make, models, sentences
@@ -191,3 +193,41 @@ def test_an_update_that_is_not_finite_leaves_the_weights(tmp_path: Path) -> None
     assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
     with pytest.raises(Exception, match="not finite at update 1"):
         updater.flush_metrics({})
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 2, 5, 7), (2, 3, 17, 130), (4, 5, 40, 256)])
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_fused_scores(sizes: tuple[int, ...], compute: torch.dtype) -> None:
+    """Those of torch's functions, and their gradients, for sizes that fill no block, one, and several."""
+    steps, sentences, positions, width = sizes
+    torch.manual_seed(1)
+    v, des = torch.randn(width, device="cuda"), torch.randn(steps, sentences, positions, device="cuda")
+    keys, queries = (torch.randn(n, sentences, width, device="cuda", dtype=compute) for n in (positions, steps))
+    module, results = triton_module("triton_scores", v), []
+    if module is None:
+        pytest.skip("Triton does not run here")
+    for scores in (module.FusedScores, StoredScores):
+        forward, backward = scores(v, compute), scores(v, compute)
+        backward.begin_backward(*forward.begin_forward(keys.transpose(0, 1), steps))
+        found = torch.stack([forward.forward(t, queries[t]) for t in range(steps)])
+        dqueries = torch.stack(
+            [backward.backward(t, des[t], queries.new_empty(queries.shape[1:])) for t in range(steps)]
+        )
+        results.append((found, dqueries.float(), *(d.float() for d in backward.gradients(des))))
+    for one, other in zip(*results, strict=True):
+        assert (one - other).norm() <= (2e-2 if compute is torch.bfloat16 else 1e-5) * other.norm()
+
+
+@pytest.mark.parametrize("classes", [1, 5, 2048, 5000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_softmax(classes: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    logits, weights = 9 * torch.randn(7, classes, device="cuda"), torch.rand(7, device="cuda")
+    logits, log_sums = logits.to(dtype), torch.empty(7, device="cuda")
+    module = triton_module("triton_softmax", logits)
+    if module is None:
+        pytest.skip("Triton does not run here")
+    expected = logits.float().softmax(dim=1) * weights.unsqueeze(1), logits.float().logsumexp(dim=1)
+    found = module.softmax_(logits, log_sums, weights)
+    torch.testing.assert_close(found, expected[0].to(dtype), rtol=1e-5 if dtype is torch.float32 else 1e-2, atol=1e-6)
+    torch.testing.assert_close(log_sums, expected[1])

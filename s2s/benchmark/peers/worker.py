@@ -31,16 +31,15 @@ def anonymous_memory() -> float:
 
 
 def peak_memory(run: Callable[[], object], baseline: float, device: str = "cpu") -> float | None:
-    """Returns the peak MiB during `run`: torch's allocations on a GPU, else the process's memory less `baseline`.
+    """Returns the peak MiB of a pass: torch's allocations on a GPU, else the process's memory less `baseline`.
 
-    A thread samples the latter, as the kernel keeps no record of peak *anonymous* memory. None if the system does
+    On a GPU it is that of the passes so far, as a CUDA graph allocates only when it is captured. A thread samples the
+    memory of a process, as the kernel keeps no record of peak *anonymous* memory. None if the system does
     not report it.
     """
     if device.startswith("cuda"):
         import torch
 
-        torch.cuda.reset_peak_memory_stats(device)
-        run()
         return torch.cuda.max_memory_allocated(device) / 2**20
     if not STATUS.exists():
         return None

@@ -27,14 +27,15 @@ computes all W s in one matrix multiplication.
 The sums over t without a recursion (δh, δW, δW_a, δC, δv) are one matrix multiplication each at the end. p is stored as
 q = σ(2 (W s + U h)) = (p + 1) / 2, because torch's σ is ten times as fast as its tanh on CPUs. Then
 1 - p² = 4 q (1 - q). Softmax ignores a constant and the δe of a row sum to 0, so e = 2 v · q and δv = 2 Σ δe q. q of
-all steps is most of the memory of the backward pass, so it is saved in the compute dtype.
+all steps is most of the memory of the backward pass, so it is saved in the compute dtype (`StoredScores`); on a GPU it
+is computed a second time instead (`s2s.nn.kernels.triton_scores`).
 
 T target steps, B sentences, S source positions, D memory width, A attention width, H hidden.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ from torch.autograd.function import once_differentiable
 from s2s.nn.kernels.bptt import copy_projections
 from s2s.nn.kernels.function import Function
 from s2s.nn.kernels.stepping import StepKernel, tanh_, weight_gradient
+from s2s.nn.kernels.triton_modules import triton_module
 
 Query = Literal["previous", "current"]
 
@@ -55,6 +57,63 @@ class StepForm(NamedTuple):
     compute: torch.dtype  # of matrix multiplications
 
 
+class Scores(Protocol):
+    """Scores e = 2 v · q of attention, step by step, and their gradients."""
+
+    def begin_forward(self, keys: Tensor, steps: int) -> tuple[Tensor, ...]:
+        """(B, S, A) keys -> the tensors to save for the backward pass."""
+
+    def forward(self, t: int, query: Tensor) -> Tensor:
+        """(B, A) 2 W s -> (B, S) scores."""
+
+    def begin_backward(self, *saved: Tensor) -> None:
+        """Takes what `begin_forward` of another instance returned."""
+
+    def backward(self, t: int, de: Tensor, out: Tensor) -> Tensor:
+        """(B, S) δe -> (B, A) δ(W s), in `out`."""
+
+    def gradients(self, des: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, B, S) δe -> δ of keys (B, S, A) and v (1, A)."""
+
+
+class StoredScores:
+    """`Scores` with torch's functions; q of all steps is stored.
+
+    Args:
+        v: (A,), in the states' dtype.
+        compute: of matrix multiplications and of what is stored.
+    """
+
+    def __init__(self, v: Tensor, compute: torch.dtype) -> None:
+        self.v, self.compute = v, compute
+
+    def begin_forward(self, keys: Tensor, steps: int) -> tuple[Tensor, ...]:
+        self.twice_keys, self.twice_v = 2 * keys.to(self.v.dtype), 2 * self.v
+        self.qs = keys.new_empty(steps, *keys.shape, dtype=self.compute)
+        self.q = self.v.new_empty(keys.shape)
+        return (self.qs,)
+
+    def forward(self, t: int, query: Tensor) -> Tensor:
+        q = torch.add(self.twice_keys, query.unsqueeze(1), out=self.q).sigmoid_()
+        self.qs[t].copy_(q)
+        return q.view(-1, q.size(2)).mv(self.twice_v).view(q.shape[:2])
+
+    def begin_backward(self, *saved: Tensor) -> None:
+        (self.qs,) = saved
+        self.q, self.grad_q, self.dkeys = (self.v.new_zeros(self.qs.shape[1:]) for _ in range(3))
+        self.factor = 4 * self.v
+
+    def backward(self, t: int, de: Tensor, out: Tensor) -> Tensor:
+        q = self.q.copy_(self.qs[t])
+        torch.addcmul(q, q, q, value=-1, out=self.grad_q)  # σ' = q (1 - q)
+        self.dkeys.addcmul_(de.unsqueeze(2), self.grad_q)
+        return out.copy_(torch.bmm(de.unsqueeze(1), self.grad_q).squeeze(1).mul_(self.factor))
+
+    def gradients(self, des: Tensor) -> tuple[Tensor, Tensor]:
+        dv = 2 * des.to(self.compute).view(1, -1) @ self.qs.view(-1, self.qs.size(3))
+        return self.dkeys.mul_(self.factor), dv
+
+
 class _AttentionSteps:
     """Forward and backward steps of attention, with the buffers for a whole sequence.
 
@@ -65,18 +124,17 @@ class _AttentionSteps:
     """
 
     def __init__(self, memory: Tensor, w: Tensor, v: Tensor, like: Tensor) -> None:
-        self.memory, self.compute = memory, memory.dtype
-        self.w, self.v = w.to(self.compute), v.squeeze(0).to(like.dtype)
+        self.memory, self.compute, self.like = memory, memory.dtype, like
+        self.w = w.to(self.compute)
+        self.scores = scores_of(v.squeeze(0).to(like.dtype), self.compute)
 
     def begin_forward(self, keys: Tensor, mask: Tensor, steps: int) -> tuple[Tensor, ...]:
-        """The tensors to save for the backward pass: q and α of all steps."""
-        batch, source, width = keys.shape
-        self.twice_keys, self.twice_w, self.twice_v = 2 * keys.to(self.v.dtype), 2 * self.w.T, 2 * self.v
-        self.bias = self.v.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
-        self.qs = self.memory.new_empty(steps, batch, source, width)
-        self.q = self.v.new_empty(batch, source, width)
-        self.alphas = self.v.new_empty(steps, batch, source)
-        return self.qs, self.alphas
+        """The tensors to save for the backward pass: α of all steps, and those of the scores."""
+        batch, source, _ = keys.shape
+        self.twice_w = 2 * self.w.T
+        self.bias = self.like.new_zeros(batch, source).masked_fill_(~mask, -torch.inf)
+        self.alphas = self.like.new_empty(steps, batch, source)
+        return self.alphas, *self.scores.begin_forward(keys, steps)
 
     def project_query(self, queries: Tensor) -> Tensor:
         """(…, H) in the compute dtype -> 2 W s, (…, A)."""
@@ -85,39 +143,40 @@ class _AttentionSteps:
     def attend(self, t: int, query: Tensor) -> Tensor:
         """The projected query (B, A) -> the context, (B, D) in the compute dtype."""
         alpha = self.alphas[t]
-        q = torch.add(self.twice_keys, query.unsqueeze(1), out=self.q).sigmoid_()
-        self.qs[t].copy_(q)
-        scores = q.view(-1, q.size(2)).mv(self.twice_v).view(alpha.shape)
-        torch.softmax(scores.add_(self.bias), dim=1, out=alpha)
+        torch.softmax(self.scores.forward(t, query).add_(self.bias), dim=1, out=alpha)
         return torch.bmm(alpha.to(self.compute).unsqueeze(1), self.memory).squeeze(1)
 
-    def begin_backward(self, qs: Tensor, alphas: Tensor) -> None:
-        self.qs, self.alphas = qs, alphas
-        self.q, self.grad_q, self.dkeys = (self.v.new_zeros(qs.shape[1:]) for _ in range(3))
-        self.dqueries = self.memory.new_empty(*qs.shape[:2], qs.size(3))
+    def begin_backward(self, alphas: Tensor, *saved: Tensor) -> None:
+        self.alphas = alphas
+        self.scores.begin_backward(*saved)
+        self.dqueries = self.memory.new_empty(*alphas.shape[:2], self.w.size(0))
         self.des = torch.empty_like(alphas)
-        self.dcontexts = self.memory.new_empty(*qs.shape[:2], self.memory.size(2))
-        self.factor = 4 * self.v
+        self.dcontexts = self.memory.new_empty(*alphas.shape[:2], self.memory.size(2))
 
     def step_backward(self, t: int, dcontext: Tensor) -> Tensor:
         """δc (B, D) -> δ(W s) (B, A), in the compute dtype."""
-        q, alpha, de, dquery = self.q.copy_(self.qs[t]), self.alphas[t], self.des[t], self.dqueries[t]
+        alpha, de = self.alphas[t], self.des[t]
         dcontext = self.dcontexts[t].copy_(dcontext)
         dalpha = torch.bmm(self.memory, dcontext.unsqueeze(2)).squeeze(2)
         product = alpha * dalpha
         torch.addcmul(product, alpha, product.sum(1, keepdim=True), value=-1, out=de)
-        torch.addcmul(q, q, q, value=-1, out=self.grad_q)  # σ' = q (1 - q)
-        self.dkeys.addcmul_(de.unsqueeze(2), self.grad_q)
-        return dquery.copy_(torch.bmm(de.unsqueeze(1), self.grad_q).squeeze(1).mul_(self.factor))
+        return self.scores.backward(t, de, out=self.dqueries[t])
 
     def gradients(self, queries: Tensor) -> tuple[Tensor, ...]:
         """δ of values, keys, w and v, from all queries (T·B, H)."""
+        dkeys, dv = self.scores.gradients(self.des)
         return (
             torch.bmm(self.alphas.to(self.compute).permute(1, 2, 0), self.dcontexts.transpose(0, 1)),
-            self.dkeys.mul_(self.factor),
+            dkeys,
             weight_gradient(self.dqueries.flatten(0, 1), queries),
-            2 * self.des.to(self.compute).view(1, -1) @ self.qs.view(-1, self.qs.size(3)),
+            dv,
         )
+
+
+def scores_of(v: Tensor, compute: torch.dtype) -> Scores:
+    """Scores of attention for this v (A,)."""
+    module = triton_module("triton_scores", v)
+    return StoredScores(v, compute) if module is None else module.FusedScores(v, compute)
 
 
 class AttentionSequence(Function):
@@ -243,7 +302,7 @@ class AttentionOverTime(Function):
 
     queries (B, T, H), values (B, S, D), keys (B, S, A), mask (B, S), W (A, H), v (1, A).
 
-    It runs step by step, so that the (B, S, A) numbers of a step stay in the cache; of all steps, only q is saved.
+    It runs step by step, so that the (B, S, A) numbers of a step stay in the cache.
 
     Returns:
         (B, T, D) contexts, in the compute dtype.
