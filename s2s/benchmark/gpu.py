@@ -5,8 +5,8 @@ loses earlier results:
 
 - `models`: every model is trained for some updates by `train.py`, as CUDA graphs and eagerly, validated, and used by
   `translate.py`, several at once; then the tests marked `gpu` run;
-- `train`: target tokens a second, share of the measured GEMM throughput, and memory, at batches that grow until the GPU
-  is full, beside the same models written plainly with torch's modules;
+- `train`: target tokens a second, share of the measured GEMM throughput, memory and (in the file) a profile, at batches
+  that grow until the GPU is full, beside the same models written plainly with torch's modules;
 - `cells`: every cell with every backend and layout, beside cuDNN through torch's modules;
 - `decode`: sentences a second, greedy and with beam search, at several batch sizes, as CUDA graphs and eagerly;
 - `compare`: README's first command, until its first and its last page;
@@ -52,6 +52,7 @@ Part = Literal["models", "train", "cells", "decode", "compare", "deterministic"]
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
 # Keys that identify a row, with and without their name in the table; the other keys are numbers.
 NAMES = ("model", "program")
+ONLY_IN_FILES = ("profile",)
 SETTINGS = ("batch_tokens", "beam", "batch", "graphs", "cuda_graphs", "deterministic")
 
 
@@ -247,8 +248,13 @@ def random_batches(config: GpuConfig, batch_tokens: int) -> tuple[list[Arrays], 
     return batches, tokens
 
 
-def _run_program(bench: Bench, program: str, batches: list[Arrays], count: bool = False, **values: Any) -> Row:
-    """Returns median seconds and memory of a program's pass over the batches, alone on the GPU; or its operations."""
+def _run_program(
+    bench: Bench, program: str, batches: list[Arrays], count: bool = False, profiled: bool = False, **values: Any
+) -> Row:
+    """Returns median seconds and memory of a program's pass over the batches, alone on the GPU, and its profile.
+
+    Or, with `count`, the number of its operations.
+    """
     file = bench.folder / "batches.npz"
     write_batches(file, batches)
     values = {"vocabulary": bench.config.vocabulary, "precision": bench.config.precision, **bench.sections, **values}
@@ -259,7 +265,8 @@ def _run_program(bench: Bench, program: str, batches: list[Arrays], count: bool 
             if count:
                 return {"operations": process.operations()}
             seconds = float(np.median([process.run() for _ in range(bench.repetitions)]))
-            return {"seconds": seconds, "memory": process.memory()}
+            row = {"seconds": seconds, "memory": process.memory()}
+            return {**row, "profile": process.profile()} if profiled else row
     except S2SError as error:
         return {"error": str(error)}
 
@@ -280,7 +287,8 @@ def _train(bench: Bench) -> Iterator[Row]:
             batches, tokens = random_batches(config, batch_tokens)
             for name, (program, options) in programs.items():
                 row: Row = {"model": model, "program": name, "batch_tokens": batch_tokens}
-                row |= _run_program(bench, program, batches, **work, **options)
+                profiled = name == "s2s steps" and batch_tokens == max(config.batch_tokens)
+                row |= _run_program(bench, program, batches, profiled=profiled, **work, **options)
                 if "seconds" in row:
                     row["tokens_per_s"] = tokens / row["seconds"]
                     row["share"] = operations * row["tokens_per_s"] / rate
@@ -336,7 +344,7 @@ def table(results: Mapping[str, Sequence[Row]]) -> list[list[str]]:
             continue
         for row in rows:
             setting = [str(row[key]) if key in NAMES else f"{key} {row[key]}" for key in row if key in NAMES + SETTINGS]
-            numbers = {key: value for key, value in row.items() if key not in NAMES + SETTINGS}
+            numbers = {key: value for key, value in row.items() if key not in NAMES + SETTINGS + ONLY_IN_FILES}
             texts = [f"{key} {v:,.4g}" if isinstance(v, float) else f"{key} {v}" for key, v in numbers.items()]
             lines.append([part, ", ".join(setting), ", ".join(texts)])
     return lines

@@ -148,6 +148,10 @@ class Program:
         """
         return int(self._request("operations"))
 
+    def profile(self) -> list[dict[str, Any]]:
+        """Makes an untimed pass of s2s and returns the operations that take most time: name, milliseconds, calls."""
+        return list(self._request("profile"))
+
     def close(self) -> None:
         self._process.kill()
         self._process.wait()

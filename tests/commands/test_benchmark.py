@@ -34,7 +34,7 @@ class InProcessProgram:
         spec = json.loads(json.dumps({**spec, "memory": None}))
         arrays = read_batches(str(batches))
         self._pass, self.facts = getattr(peer, spec["task"])(spec, arrays)
-        self._operations = getattr(peer, "operations", None)
+        self._peer = peer
         self._seconds = 0.01 * sum(batch["source"].shape[1] for batch in arrays)
 
     def run(self) -> float:
@@ -46,8 +46,10 @@ class InProcessProgram:
         return 1.0
 
     def operations(self) -> int:
-        assert self._operations is not None
-        return int(self._operations(self._pass))
+        return int(self._peer.operations(self._pass))
+
+    def profile(self) -> list[dict[str, Any]]:
+        return list(self._peer.profile(self._pass))
 
     def close(self) -> None:
         pass
@@ -334,6 +336,10 @@ def test_gpu_parts_that_run_programs(inside: Callable[..., Done], tmp_path: Path
     trained = {(row["model"], row["program"]): row for row in rows["train"][1:]}
     assert set(trained) == {(m, p) for m in ("lstm_feeding", "transformer_base") for p in ("s2s steps", "torch")}
     assert all(row["share"] > 0 and row["tokens_per_s"] > 0 for row in trained.values())
+    profiles = {key: row["profile"] for key, row in trained.items() if "profile" in row}
+    assert set(profiles) == {key for key in trained if key[1] == "s2s steps"}
+    assert all(operation["ms"] > 0 and operation["calls"] > 0 for row in profiles.values() for operation in row)
+    assert all(any(operation["name"].startswith("aten::") for operation in row) for row in profiles.values())
     assert {"lstm bptt packed", "lstm bptt padded", "lstm torch padded"} < set(rows["cells"][0]["seconds"])
     assert all(row["sentences_per_s"] > 0 for row in rows["decode"])
     assert all(f"\n{part} " in done.stdout for part in parts)

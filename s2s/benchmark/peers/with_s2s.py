@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2s.benchmark.machine import system_file
@@ -77,6 +79,23 @@ def operations(run: Callable[[], None]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops())
+
+
+def profile(run: Callable[[], None]) -> list[dict[str, Any]]:
+    """Returns the operations of a pass that take most time on the device: name, milliseconds in all, and calls."""
+    activities, on_gpu = [ProfilerActivity.CPU], torch.cuda.is_available()
+    with torch.profiler.profile(activities=activities + [ProfilerActivity.CUDA] * on_gpu) as profiler:
+        run()
+    rows = [
+        {
+            "name": event.key,
+            "ms": (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000,
+            "calls": event.count,
+        }
+        for event in profiler.key_averages()
+        if event.device_type == DeviceType.CPU  # torch's operations, not the kernels that they start
+    ]
+    return sorted(rows, key=lambda row: -row["ms"])[:20]
 
 
 def _sentences(ids: Any) -> list[list[int]]:

@@ -2,8 +2,9 @@
 
     python worker.py MODULE SPEC.json BATCHES.npz
 
-The line names the quantity to measure: `seconds`, `memory` (the peak during the pass) or `operations` (of the matrix
-multiplications, s2s only). Each answer is a line of JSON on stdout; the peer's own output goes to stderr.
+The line names the quantity to measure: `seconds`, `memory` (the peak during the pass), and of s2s alone `operations`
+(of the matrix multiplications) and `profile` (the operations that take most time). Each answer is a line of JSON on
+stdout; the peer's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ def main() -> None:
             answer = {"memory": peak_memory(run, baseline, spec["device"])}
         elif line.strip() == "operations":
             answer = {"operations": peer.operations(run)}
+        elif line.strip() == "profile":
+            answer = {"profile": peer.profile(run)}
         else:
             start = time.perf_counter()
             run()
