@@ -113,8 +113,11 @@ def _identity(language: str) -> object:
     return known if known.code else language
 
 
-def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokenizer: Tokenizer) -> None:
+def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokenizer: Tokenizer) -> set[str]:
     """Initialises all weights that fit from those of another run; the log says which ones.
+
+    Returns:
+        The names of these weights, all of them for tied ones.
 
     Raises:
         S2SError: the vocabularies of both sides differ, or no weight matrix of encoder or decoder fits.
@@ -136,7 +139,7 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
         if name in known and name not in fitting
     ]
     if not any(name.startswith(INNER_PARTS) and tensor.ndim > 1 for name, tensor in fitting.items()):
-        why = (misshapen or [f"it has {_by_part(stored, stored)}"])[0]
+        why = (misshapen or [f"it has {by_part(stored, stored)}"])[0]
         raise S2SError(
             f"init_from={other.path}: no weight matrix of its encoder or decoder fits ({why}): set the model's options "
             "to those of that run"
@@ -145,12 +148,13 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
         for name, tensor in fitting.items():
             own[name].copy_(tensor)
     taken = {_part(name) for name in fitting}
-    new = _by_part([name for name in own if _part(name) not in taken], own)
-    log.info("initial weights: %s from %s; new: %s", _by_part(fitting, own), other.path, new or "none")
+    new = by_part([name for name in own if _part(name) not in taken], own)
+    log.info("initial weights: %s from %s; new: %s", by_part(fitting, own), other.path, new or "none")
     if misshapen:
         log.warning("%d weights of %s do not fit and stay new (%s)", len(misshapen), other.path, misshapen[0])
-    if unused := _by_part([name for name in tensors if name not in own], tensors):
+    if unused := by_part([name for name in tensors if name not in own], tensors):
         log.info("weights of %s that this model has no place for: %s", other.path, unused)
+    return set(fitting)
 
 
 def _own_tensors(model: Seq2Seq, tie_embeddings: str) -> dict[str, Tensor]:
@@ -174,7 +178,7 @@ def _part(name: str) -> str:
     return name.split(".")[0]
 
 
-def _by_part(names: Iterable[str], all_names: Iterable[str]) -> str:
+def by_part(names: Iterable[str], all_names: Iterable[str]) -> str:
     """Names of tensors as a list of their top-level parts: `encoder (24 of 36 tensors), source_embedding`."""
     counts, totals = Counter(map(_part, names)), Counter(map(_part, all_names))
     sizes = {part: f"{n}" if n == totals[part] else f"{n} of {totals[part]}" for part, n in counts.items()}

@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from s2s.commands.console import LineFormatter, overrides, plain
-from s2s.commands.init_from import initial_tokenizer, start_from
+from s2s.commands.init_from import by_part, initial_tokenizer, start_from
 from s2s.commands.precision import decide_precision, warn_if_slow, with_stored_precision
 from s2s.commands.run_names import default_run_dir, earlier_run_dir
 from s2s.commands.validation import TranslationValidation, validation_of
@@ -32,7 +32,7 @@ from s2s.evaluation.bleu import bleu
 from s2s.evaluation.by_length import check_scoring, tokenizer_of
 from s2s.files import read_json, write_json
 from s2s.models import build_model, check_model, count_parameters, outside_classes
-from s2s.models.parts import freeze_parts
+from s2s.models.parts import freeze_parts, parameter_names
 from s2s.nn.recurrent import set_recurrence
 from s2s.schema import value_of
 from s2s.training.callbacks import Callback, Progress, TensorBoard
@@ -110,13 +110,17 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         set_recurrence(model, config.recurrence, device, config.layout)
         model.cuda_graphs = config.cuda_graphs
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
-        if config.init_from is not None and directory.state_folder() is None:
-            start_from(RunDirectory(config.init_from), model, config.model["tie_embeddings"], tokenizer)
+        begins, taken = directory.state_folder() is None, set[str]()
+        if config.init_from is not None and begins:
+            taken = start_from(RunDirectory(config.init_from), model, config.model["tie_embeddings"], tokenizer)
         if config.freeze:
             tied = freeze_parts(model, config.freeze)
             frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
             names = ", ".join(config.freeze) + (f"; tied to it: {', '.join(tied)}" if tied else "")
             log.info("frozen: %s of %s parameters (%s)", f"{frozen:,}", f"{total:,}", names)
+            random = [n[0] for p, n in parameter_names(model) if not p.requires_grad and taken.isdisjoint(n)]
+            if begins and random:
+                log.warning("frozen with random weights, not from init_from: %s", by_part(random, random))
         if group.is_main:
             directory.save_config(config.to_dict())  # last: it says that everything before it is there and fits
         make_batch = batch_maker(config.objective, tokenizer, config.data.target_language)

@@ -386,13 +386,15 @@ def test_the_encoder_of_a_monolingual_run_is_frozen(inside: Callable[..., Done],
     assert done.code == 0, done.stderr
     other = RunDirectory(tmp_path / "run")
     settings = [*SMALL_RECURRENT, "data.tokenizer.joint=false", "training.max_steps=2", "training.average=last"]
-    settings += ["init_from=run", "freeze=[encoder,source_embedding]", "optim.scale={decoder: 0.5}", "run_dir=new"]
+    settings += ["init_from=run", "optim.scale={decoder: 0.5}", "run_dir=new"]
+    settings.append("freeze=[encoder,source_embedding,output_bias]")
     done = inside("train", *settings, cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert re.search(
         r"initial weights: encoder \(\d+ tensors\), decoder \(\d+ tensors\), source_embedding from ", done.stderr
     )
-    assert re.search(r"\nfrozen: [\d,]+ of [\d,]+ parameters \(encoder, source_embedding\)\n", done.stderr)
+    assert re.search(r"\nfrozen: [\d,]+ of [\d,]+ parameters \(encoder, source_embedding, output_bias\)\n", done.stderr)
+    assert "\nwarning: frozen with random weights, not from init_from: output_bias\n" in done.stderr
     new = load(tmp_path / "new")
     theirs = other.weight_tensors()
     assert any(name.startswith("encoder.") for name in theirs)
@@ -401,7 +403,7 @@ def test_the_encoder_of_a_monolingual_run_is_frozen(inside: Callable[..., Done],
         if name in theirs:
             assert (theirs[name].shape == tensor.shape and torch.equal(theirs[name], tensor)) == frozen, name
     assert new.config.optim.scale == {"decoder": 0.5}
-    settings[-2] = "optim.scale=null"
+    settings[settings.index("optim.scale={decoder: 0.5}")] = "optim.scale=null"
     done = inside("train", *settings, cwd=tmp_path)
     assert (done.code, len(done.errors)) == (2, 1), done.stderr
     assert "optim.scale.decoder: 0.5 → (not set)" in done.errors[0]
