@@ -11,12 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from s2s import devices
 from s2s.errors import S2SError
 from s2s.nn.kernels.dot_product import DotProduct
 from s2s.nn.kernels.function import compute_dtype
 from s2s.nn.positions import CosSin, rotate
+
+# Without cuDNN's, which torch prefers on new GPUs: it needs up to half a second to plan each new shape of a batch, and
+# nearly every batch has one.
+_GPU_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class KeysValues(NamedTuple):
@@ -71,7 +76,8 @@ class MultiHeadAttention(nn.Module):
         query = self._heads(self.query(x), cos_sin)
         # The backward pass of torch's function adds in any order.
         if devices.on_gpu(x) and not torch.are_deterministic_algorithms_enabled():
-            output = F.scaled_dot_product_attention(query, *memory, attn_mask=bias)
+            with sdpa_kernel(_GPU_KERNELS):
+                output = F.scaled_dot_product_attention(query, *memory, attn_mask=bias)
         else:
             output = DotProduct.apply(query, *memory, bias)  # type: ignore[no-untyped-call]
         return self.output(output.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

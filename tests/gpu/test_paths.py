@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from s2s import cuda_graphs, devices
 from s2s.data.batching import Batch
@@ -133,6 +134,22 @@ def test_a_gpu_takes_similar_lengths_padded(as_on_gpu: None, monkeypatch: pytest
     assert laid_out(x, mask, "packed").padding is None
     monkeypatch.setattr(devices, "on_gpu", lambda tensor: False)
     assert laid_out(x, mask, "auto", (8, 7)).padding is None
+
+
+def test_attention_plans_no_kernel_for_each_shape(as_on_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cuDNN does, for longer than the batch takes."""
+    allowed, attention = [], F.scaled_dot_product_attention
+
+    def watched(*args: Any, **options: Any) -> Tensor:
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return attention(*args, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    make(models()["gpt-attention-pre-rotary"])(_data())
+    assert allowed
+    assert not any(allowed)
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
 
 
 class _Recorder:
