@@ -168,7 +168,7 @@ def test_another_seed_goes_beside_the_one_that_is_there(inside: Callable[..., Do
 
 @pytest.mark.slow
 def test_in_processes_of_their_own(script: Script, tmp_path: Path) -> None:
-    done = script("compare", *LADDER, "models=[lstm,transformer]", cwd=tmp_path)
+    done = script("compare", *LADDER, cwd=tmp_path)
     stderr = done.stderr.decode()
     assert done.returncode == 0, stderr
     for model in ("lstm", "transformer"):
