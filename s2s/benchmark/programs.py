@@ -137,7 +137,8 @@ class Program:
     def memory(self) -> float | None:
         """Makes an untimed pass and returns its peak memory in MiB, less the memory before the model was built.
 
-        On a GPU it is the peak of torch's allocations there. None if the system does not report it.
+        On a GPU it is the peak of torch's allocations there, in all passes so far. None if the system does not report
+        it.
         """
         return self._request("memory")  # type: ignore[no-any-return]
 

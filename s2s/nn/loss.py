@@ -42,20 +42,16 @@ class _Softmax:
 
     def __init__(self, raw: Tensor, exact: torch.dtype) -> None:
         self.logits = torch.empty_like(raw, dtype=exact)
-        self.softmax, self.rounded = torch.empty_like(self.logits), torch.empty_like(raw)
+        self.softmax = torch.empty_like(self.logits)
 
-    def __call__(self, z: Tensor, log_sums: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Fills log_sums (N,) from logits (N, V); counts (N, 1) are factors of the rows.
-
-        Returns:
-            p (N, V), exact and in the compute dtype.
-        """
+    def __call__(self, z: Tensor, log_sums: Tensor, counts: Tensor | None) -> Tensor:
+        """Fills log_sums (N,) from logits (N, V) and returns p (N, V); counts (N, 1) are factors of its rows."""
         logits = self.logits[: len(z)].copy_(z)
         probabilities = torch.softmax(logits, dim=1, out=self.softmax[: len(z)])
         log_sums.copy_(logits.amax(dim=1) - probabilities.amax(dim=1).log())
         if counts is not None:
             probabilities.mul_(counts)
-        return probabilities, self.rounded[: len(z)].copy_(probabilities)
+        return probabilities
 
 
 class _FusedSoftmax:
@@ -64,10 +60,9 @@ class _FusedSoftmax:
     def __init__(self, kernels: Any, like: Tensor) -> None:
         self.kernels, self.ones = kernels, torch.ones_like(like)
 
-    def __call__(self, z: Tensor, log_sums: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(self, z: Tensor, log_sums: Tensor, counts: Tensor | None) -> Tensor:
         weights = self.ones[: len(z)] if counts is None else counts[:, 0]
-        p = self.kernels.softmax_(z, log_sums, weights)
-        return p, p
+        return self.kernels.softmax_(z, log_sums, weights)  # type: ignore[no-any-return]
 
 
 class _ProjectedCrossEntropy(Function):
@@ -98,9 +93,10 @@ class _ProjectedCrossEntropy(Function):
             chunk = h[start : start + len(raw)]
             at = slice(start, start + len(chunk))
             z = torch.addmm(b, chunk, w.T, out=raw[: len(chunk)])
-            probabilities, p = softmax(z, log_sums[at], None if counts is None else counts[at])
+            probabilities = softmax(z, log_sums[at], None if counts is None else counts[at])
             if grads is not None:
                 grad_h, grad_w, grad_b = grads
+                p = z.copy_(probabilities)  # rounded to the compute dtype, in the logits' memory
                 grad_h[at] = p @ w
                 grad_w += p.T @ chunk
                 grad_b += probabilities.sum(dim=0, dtype=exact)
