@@ -69,5 +69,5 @@ def shapes(runs: Sequence[RunConfig]) -> Iterator[Shape]:
     for run in runs:
         size = run.data.tokenizer.vocab_size
         with shapes_only():
-            model = build_model(run.model, size, size)
+            model = build_model(run.model, size, size, run.objective.type)
         yield from ((p.shape[0], p.shape[1]) for p in model.parameters() if p.dim() == 2)

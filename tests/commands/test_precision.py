@@ -16,6 +16,7 @@ from s2s.commands import precision as in_commands
 from s2s.commands.console import plain
 from s2s.commands.precision import decide_precision
 from s2s.commands.train import run_config
+from s2s.config import RunConfig
 from s2s.dtype_choice import Rates
 from tests.commands.conftest import SMALL_RECURRENT, Done
 
@@ -97,10 +98,14 @@ def test_a_dtype_that_is_slow_here_is_named(
     assert all(line.startswith("warning: training.precision=bf16 is slow here: ") for line in _slow(done))
 
 
-def test_models_that_are_compared_get_the_same_one(root: Path, measured: Measured) -> None:
+def _composed(root: Path, *given: str) -> RunConfig:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        values = [plain(compose("train", [f"model={model}"])) for model in ("lstm", "transformer")]
-    runs = [run_config({key: value for key, value in one.items() if key != "run_dir"}) for one in values]
+        values = plain(compose("train", [*given]))
+    return run_config({key: value for key, value in values.items() if key != "run_dir"})
+
+
+def test_models_that_are_compared_get_the_same_one(root: Path, measured: Measured) -> None:
+    runs = [_composed(root, f"model={model}") for model in ("lstm", "transformer")]
     shapes_measured = measured(1, 2)
     cpu = torch.device("cpu")
     assert [run.training.precision for run in decide_precision(runs, cpu)] == ["bf16", "bf16"]
@@ -110,3 +115,12 @@ def test_models_that_are_compared_get_the_same_one(root: Path, measured: Measure
     assert {(2500, width), (inner, width), (of_lstm, width)} <= {*shapes}, "of both, with the configured vocabulary"
     stored = runs[1].with_precision("fp32")  # of a run that is there already
     assert [run.training.precision for run in decide_precision([runs[0], stored], cpu)] == ["fp32", "fp32"]
+
+
+def test_the_model_of_the_objective_is_measured(root: Path, measured: Measured) -> None:
+    run = _composed(root, "model=gru", "objective=masked_lm", "data=grammar_text", "training.metric=loss")
+    shapes_measured = measured(1, 2)
+    decide_precision([run], torch.device("cpu"))
+    (shapes,) = shapes_measured
+    width, vocabulary = run.model["embedding_size"], run.data.tokenizer.vocab_size
+    assert shapes.count((vocabulary, width)) == 1, "one embedding: no target, no decoder"
