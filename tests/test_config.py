@@ -102,12 +102,12 @@ def test_all_errors_are_reported_in_one_line(composed: dict[str, Any]) -> None:
         ({"optim__betas": [0.9, 1.0]}, "optim.betas[1]=1.0 must be at least 0 and less than 1"),
         (
             {"freeze": ["encoder", "decodr"]},
-            "config: freeze: the model has no part 'decodr'; nearest: decoder, encoder, source_embedding, "
+            "config: freeze: model=lstm_attention has no part 'decodr'; nearest: decoder, encoder, source_embedding, "
             "target_embedding, output_bias",
         ),
         ({"freeze": ["encoder.stack.level"]}, "nearest: encoder.stack.levels, encoder.stack, "),
-        ({"freeze": ["enc"]}, "freeze: the model has no part 'enc'"),  # a part of the name, and not a part of the model
-        ({"freeze": [""]}, "freeze: the model has no part ''"),
+        ({"freeze": ["enc"]}, "freeze: model=lstm_attention has no part 'enc'"),  # part of a name
+        ({"freeze": [""]}, "freeze: model=lstm_attention has no part ''"),
         ({"freeze": ["encoder", 3]}, "freeze[1]=3 must be text"),
         ({"freeze": "encoder"}, "freeze='encoder' must be a list"),
         ({"freeze": None}, "freeze=None must be a list"),
@@ -115,10 +115,14 @@ def test_all_errors_are_reported_in_one_line(composed: dict[str, Any]) -> None:
             {"freeze": ["encoder", "decoder", "source_embedding", "output_weight", "output_bias"]},
             "leaves no parameter to train",
         ),
-        ({"optim__scale": {"encoder": 0.3, "encodr": 2}}, "optim.scale: the model has no part 'encodr'"),
+        ({"optim__scale": {"encoder": 0.3, "encodr": 2}}, "optim.scale: model=lstm_attention has no part 'encodr'"),
         ({"optim__scale": {"encoder": 0}}, "optim.scale.encoder=0 must be more than 0"),
         ({"optim__scale": {"encoder": [1]}}, "optim.scale.encoder=[1] must be a number"),
-        ({"optim__scale": {1: 0.5}}, "optim.scale: the model has no part '1'"),
+        (
+            {"freeze": ["encoder"], "optim__scale": {"encoder.stack": 0.3, "decoder": 0.5}},
+            "optim.scale: encoder.stack is frozen, so that it has no rate: take it out of optim.scale or of freeze",
+        ),
+        ({"optim__scale": {1: 0.5}}, "optim.scale: model=lstm_attention has no part '1'"),
         ({"optim__scale": ["encoder"]}, "optim.scale=['encoder'] must be a section"),
         (
             {"optim__scale": {"target_embedding": 0.5, "output_weight": 2.0}},

@@ -23,7 +23,7 @@ from s2s.commands.console import compose_values, key_of, overrides, plain
 from s2s.commands.forecast import order, schedule, training_seconds
 from s2s.commands.parallel_jobs import SIGNAL, run_parallel_jobs
 from s2s.commands.precision import decide_precision, with_stored_precision
-from s2s.commands.train import check_resumable, run_config, train_run
+from s2s.commands.train import check_start, run_config, train_run
 from s2s.config import RunConfig
 from s2s.data.corpus import check_corpus, without_tests
 from s2s.decoding.translator import check_precision
@@ -70,7 +70,7 @@ def compare(config: DictConfig) -> None:
     scaling = None if own.scaling is None else read_scaling(user_path(own.scaling))
     device = pick_device(values["device"])
     for one in planned:  # all mistakes are found before the first model trains for minutes
-        check_resumable(one.config, RunDirectory(output / one.folder))
+        check_start(one.config, RunDirectory(output / one.folder))
         if not one.config.data.tests:
             reason = without_tests(one.config.data)
             raise S2SError(f"{reason}: compare.py evaluates all models on the first test set, so choose data with one")

@@ -42,6 +42,11 @@ OmegaConf.register_new_resolver(
     replace=True,
 )
 
+# For conf/hparams_search/optuna.yaml: the better score is the higher BLEU, or the lower loss.
+OmegaConf.register_new_resolver(
+    "direction", lambda metric: "minimize" if metric == "loss" else "maximize", replace=True
+)
+
 
 class LineFormatter(logging.Formatter):
     """The message, with its level if that is a warning or an error."""

@@ -5,7 +5,7 @@ and a deeper model takes over the layers that the other one has. A tensor with o
 (an embedding, the output layer) fits only if the vocabulary of its side, source or target, is the same.
 
 A monolingual run has `data.language` and one tokeniser model. A run for translation takes over that model for the sides
-in this language and trains a new one for the other side.
+in this language and trains a new one for the other side. A monolingual run takes over the model of its language.
 """
 
 from __future__ import annotations
@@ -35,51 +35,79 @@ log = logging.getLogger(__name__)
 INNER_PARTS = ("encoder.", "decoder.")  # all but embeddings and output layers
 
 
+def check_initial(config: RunConfig) -> None:
+    """What the configurations of a new run and of the one it starts from tell before any data is read.
+
+    Raises:
+        S2SError: `init_from` is no run; the tokeniser that is to be taken over has other settings, or a model for
+            neither language.
+    """
+    if config.init_from is None:
+        return
+    other = RunDirectory(config.init_from)
+    try:
+        theirs = other.load_config()
+    except S2SError as error:
+        raise S2SError(f"init_from: {error}") from error
+    if config.data.tokenizer.path is None:
+        _taken_over(config.to_dict(), theirs, other)
+
+
 def initial_tokenizer(config: RunConfig, other: RunDirectory, train: Split) -> Tokenizer:
     """The tokeniser of a new run, from that of another run and, where that has no model for a side, from its own text.
 
     Raises:
-        S2SError: the two do not agree in settings, or the other run has a model for neither language.
+        S2SError: as `check_initial`.
     """
     ours, theirs = config.to_dict(), other.load_config()
-    language = value_of(theirs, "data", "language")
-    if language is not None and value_of(ours, "data", "language") is None:
-        return _from_monolingual(config, other, train, str(language))
-    _check_settings(ours, theirs, other, ("path",))
+    taken, tokenizer = _taken_over(ours, theirs, other), Tokenizer.load(other.tokenizer)
+    if taken is None:
+        now, before = _languages(ours), _languages(theirs)
+        if before != now:
+            log.warning(
+                "%s %s %s, and its tokeniser and weights are taken over for %s",
+                *(other.path, "translates" if len(before) > 1 else "models", " to ".join(before), " to ".join(now)),
+            )
+        return tokenizer
+
+    def model(side: str, text: Sequence[str], theirs: str | None) -> Subwords:
+        log.info("%s tokeniser: %s", side, f"from {other.path}" if theirs else "trained on the text of this run")
+        if theirs is None:
+            return train_subwords(config.data.tokenizer, side, text)
+        proto = (tokenizer.source if theirs == "source" else tokenizer.target).proto
+        return Subwords(proto, str(other.tokenizer))  # a new object: one that both sides share is a joint model
+
+    if config.data.tokenizer.joint:
+        source = target = model("joint", train.source, taken[0])
+    else:
+        source, target = model("source", train.source, taken[0]), model("target", train.target, taken[1])
+    return Tokenizer(source, target, tokenizer.type, tokenizer.sampling)
+
+
+def _taken_over(ours: Mapping[str, Any], theirs: Mapping[str, Any], other: RunDirectory) -> list[str | None] | None:
+    """For each side of a new run, the side of the other run whose tokeniser model it takes over, if any.
+
+    None if the whole tokeniser is taken over.
+
+    Raises:
+        S2SError: settings differ, or no model is for a language of the new run.
+    """
     now, before = _languages(ours), _languages(theirs)
-    if before != now:
-        log.warning(
-            "%s %s %s, and its tokeniser and weights are taken over for %s",
-            *(other.path, "translates" if len(before) > 1 else "models", " to ".join(before), " to ".join(now)),
-        )
-    return Tokenizer.load(other.tokenizer)
-
-
-def _from_monolingual(config: RunConfig, other: RunDirectory, train: Split, language: str) -> Tokenizer:
-    """The tokeniser of a run for translation, from that of a run on text in one language."""
-    ours, theirs = config.to_dict(), other.load_config()
-    languages = _languages(ours)
-    same = [_identity(one) == _identity(language) for one in languages]
-    what = f"init_from={other.path}: its tokeniser is for {language} alone, and the data is {' to '.join(languages)}"
-    if not any(same):
+    if len(now) == len(before):
+        _check_settings(ours, theirs, other, ("path",))
+        return None
+    sides = {_identity(language): side for language, side in zip(before, ("source", "target"), strict=False)}
+    taken = [sides.get(_identity(language)) for language in now]
+    alone = f"{before[0]} alone" if len(before) == 1 else " and ".join(before)
+    what = f"init_from={other.path}: its tokeniser is for {alone}, and the data is {' to '.join(now)}"
+    if not any(taken):
         raise S2SError(f"{what}: name a run on text in one of these languages, or a tokeniser in data.tokenizer.path")
-    if config.data.tokenizer.joint and not all(same):
+    if value_of(ours, "data", "tokenizer", "joint") and not all(taken):
         raise S2SError(
             f"{what}: set data.tokenizer.joint=false for a second one, or name a joint one in data.tokenizer.path"
         )
     _check_settings(ours, theirs, other, ("path", "joint"))
-    tokenizer = Tokenizer.load(other.tokenizer)
-    if config.data.tokenizer.joint:
-        return tokenizer
-
-    def model(side: str, text: Sequence[str], is_same: bool) -> Subwords:
-        log.info("%s tokeniser: %s", side, f"from {other.path}" if is_same else "trained on the text of this run")
-        if is_same:
-            return Subwords(tokenizer.source.proto, str(other.tokenizer))  # a new object: shared by both, it is joint
-        return train_subwords(config.data.tokenizer, side, text)
-
-    source, target = model("source", train.source, same[0]), model("target", train.target, same[1])
-    return Tokenizer(source, target, tokenizer.type, tokenizer.sampling)
+    return taken
 
 
 def _check_settings(
@@ -113,8 +141,11 @@ def _identity(language: str) -> object:
     return known if known.code else language
 
 
-def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokenizer: Tokenizer) -> set[str]:
+def start_from(other: RunDirectory, model: Seq2Seq, section: Mapping[str, Any], tokenizer: Tokenizer) -> set[str]:
     """Initialises all weights that fit from those of another run; the log says which ones.
+
+    Args:
+        section: the configuration's `model`.
 
     Returns:
         The names of these weights, all of them for tied ones.
@@ -129,9 +160,10 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
             f"init_from={other.path}: its vocabulary differs; leave data.tokenizer.path out to take over its own"
         )
     tensors = other.weight_tensors()
-    stored = with_tied_names(tensors, value_of(other.load_config(), "model", "tie_embeddings"))
+    theirs = value_of(other.load_config(), "model")
+    stored = with_tied_names(tensors, value_of(theirs, "tie_embeddings"))
     known = {name: t for name, t in stored.items() if name not in VOCABULARY_SIDE or same[VOCABULARY_SIDE[name]]}
-    own = _own_tensors(model, tie_embeddings)
+    own = _own_tensors(model, section["tie_embeddings"])
     fitting = _fitting(own, known)
     misshapen = [
         f"{name} has the shape {tuple(known[name].shape)}, here {tuple(tensor.shape)}"
@@ -152,9 +184,32 @@ def start_from(other: RunDirectory, model: Seq2Seq, tie_embeddings: str, tokeniz
     log.info("initial weights: %s from %s; new: %s", by_part(fitting, own), other.path, new or "none")
     if misshapen:
         log.warning("%d weights of %s do not fit and stay new (%s)", len(misshapen), other.path, misshapen[0])
+    if differences := _differences(section, theirs, taken):
+        log.warning(
+            "weights of %s were trained with %s: they compute something else now", other.path, ", ".join(differences)
+        )
     if unused := by_part([name for name in tensors if name not in own], tensors):
         log.info("weights of %s that this model has no place for: %s", other.path, unused)
     return set(fitting)
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], parts: Iterable[str]) -> list[str]:
+    """Options in which these parts differ, such as `model.encoder.norm=pre (here post)`."""
+    pairs = {part: (_options(value_of(ours, part)), _options(value_of(theirs, part))) for part in sorted(parts)}
+    return [
+        f"model.{part}.{key}={before} (here {own[key]})"
+        for part, (own, other) in pairs.items()
+        for key, before in other.items()
+        if key in own and own[key] != before and not {"dropout", "layers"} & {*key.split(".")}
+    ]
+
+
+def _options(section: Any, prefix: str = "") -> dict[str, Any]:
+    """The options of a section and of those within it, by dotted key."""
+    if not isinstance(section, Mapping):
+        return {prefix[:-1]: section} if prefix else {}
+    nested = [_options(value, f"{prefix}{key}.") for key, value in section.items()]
+    return {key: value for one in nested for key, value in one.items()}
 
 
 def _own_tensors(model: Seq2Seq, tie_embeddings: str) -> dict[str, Tensor]:

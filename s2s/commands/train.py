@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from s2s.commands.console import LineFormatter, overrides, plain
-from s2s.commands.init_from import by_part, initial_tokenizer, start_from
+from s2s.commands.init_from import by_part, check_initial, initial_tokenizer, start_from
 from s2s.commands.precision import decide_precision, warn_if_slow, with_stored_precision
 from s2s.commands.run_names import default_run_dir, earlier_run_dir
 from s2s.commands.validation import TranslationValidation, validation_of
@@ -56,7 +56,7 @@ def train(config: DictConfig) -> float:
     run = run_config(values)
     directory = RunDirectory(_usual_run_dir(run) if named is None else named)
     run = with_stored_precision(run, directory)
-    check_resumable(run, directory)
+    check_start(run, directory)
     device = pick_device(run.device)
     if int(os.environ.get("RANK", "0")) == 0:
         warn_if_slow(run.training.precision, [run], device)
@@ -87,7 +87,7 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         Interrupted: by a signal; the state is saved.
     """
     config = with_stored_precision(config, directory)
-    check_resumable(config, directory)
+    check_start(config, directory)
     device = pick_device(config.device)
     group = join_process_group(device)
     if not group.is_main:
@@ -112,7 +112,7 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
         log.info("model %s: %s parameters, %s without embeddings", config.model["name"], f"{total:,}", f"{inner:,}")
         begins, taken = directory.state_folder() is None, set[str]()
         if config.init_from is not None and begins:
-            taken = start_from(RunDirectory(config.init_from), model, config.model["tie_embeddings"], tokenizer)
+            taken = start_from(RunDirectory(config.init_from), model, config.model, tokenizer)
         if config.freeze:
             tied = freeze_parts(model, config.freeze)
             frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
@@ -136,7 +136,7 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
             100 * data.padding_waste(0),
         )
         for reason, count in data.filtered.items():
-            log.warning("filtered %s training examples %s (training.batch_tokens)", f"{count:,}", reason)
+            log.warning("filtered %s training examples %s", f"{count:,}", reason)
         keep_freed_memory()
         callbacks: list[Callback] = [Progress()]
         if config.training.tensorboard:
@@ -187,7 +187,8 @@ def run_config(values: dict[str, Any]) -> RunConfig:
     trust = [*given, *dict.fromkeys(module for module in named if module not in given)]
 
     config = parse(values, lambda values: model_errors(values, trust))
-    check_scoring(config.evaluation, config.data.target_language)
+    if config.objective.type == "translation":
+        check_scoring(config.evaluation, config.data.target_language)
     return replace(config, trust=trust)
 
 
@@ -199,15 +200,15 @@ def model_errors(values: Mapping[str, Any], trust: Sequence[str]) -> list[str]:
     return check_model(values["model"], joint, trust, recurrence, objective, freeze, scale)
 
 
-def check_resumable(config: RunConfig, directory: RunDirectory) -> None:
-    """Raises S2SError if the directory holds a run of another configuration."""
-    if directory.config.exists():
-        differences = config_differences(directory.load_config(), config.to_dict())
-        if differences:
-            raise S2SError(
-                f"{directory.path} is a run of another configuration ({'; '.join(differences)}): choose another "
-                "run_dir, or take back these changes to resume"
-            )
+def check_start(config: RunConfig, directory: RunDirectory) -> None:
+    """Raises S2SError if the directory holds a run of another configuration; for a new run, as `check_initial`."""
+    if not directory.config.exists():
+        check_initial(config)
+    elif differences := config_differences(directory.load_config(), config.to_dict()):
+        raise S2SError(
+            f"{directory.path} is a run of another configuration ({'; '.join(differences)}): choose another "
+            "run_dir, or take back these changes to resume"
+        )
 
 
 def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
@@ -219,8 +220,11 @@ def prepare(config: RunConfig, directory: RunDirectory, corpus: Corpus) -> None:
         tokenizer = initial_tokenizer(config, RunDirectory(config.init_from), corpus.train)
     else:
         tokenizer = train_tokenizer(config.data.tokenizer, corpus.train.source, corpus.train.target)
-    tokenize = tokenizer_of(config.data.target_language, config.evaluation)
-    summary = summarise(corpus, tokenizer, tokenize, lambda hyp, ref: bleu(hyp, ref, tokenize).value)
+    if config.objective.type == "translation":
+        tokenize = tokenizer_of(config.data.target_language, config.evaluation)
+        summary = summarise(corpus, tokenizer, tokenize, lambda hyp, ref: bleu(hyp, ref, tokenize).value)
+    else:
+        summary = summarise(corpus, tokenizer, None, None)
     for line in summary.lines():
         log.info("%s", line)
     for line in summary.warnings():

@@ -33,6 +33,7 @@ Ids = Sequence[int] | NDArray[np.integer]
 Index = NDArray[np.int64]
 
 EVALUATION = 0x65766C  # begins the seeds of evaluation batches
+NO_TOKENS = "no line has tokens after normalization: check the text, and data.tokenizer.normalization"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Target tokens that count in the loss, </s> included."""
+        """Target tokens that count in the loss: all with </s>, or the chosen ones of a masked language model."""
         return sum(self.target_lengths)
 
     def to(self, device: torch.device | str) -> Batch:
@@ -249,6 +250,12 @@ class EncodedSplit:
             self.target = encode(split.target, tokenizer.target, tokenizer.sample_target, 1)
         self.source_lengths, self.target_lengths = self.source.lengths + 1, self.target.lengths + 1
         self.longest = np.maximum(self.source_lengths, self.target_lengths)  # (N,) the longer side of each pair
+        # (N,) pairs with tokens on both sides: normalisation may remove all of a line that is not empty
+        self.has_tokens = np.minimum(self.source_lengths, self.target_lengths) > 1
+
+    def that_fit(self, batch_tokens: int) -> Index:
+        """The positions of the pairs that have tokens, and at most so many."""
+        return np.flatnonzero(self.has_tokens & (self.longest <= batch_tokens))
 
     def batch(self, index: Index, make_batch: MakeBatch, seed: Sequence[int]) -> Batch:
         """Returns the pairs `index` as a batch."""
@@ -286,7 +293,7 @@ class TrainingData:
         filtered: number of filtered pairs by reason.
 
     Raises:
-        S2SError: no pair fits into a batch.
+        S2SError: no pair has tokens and fits into a batch.
     """
 
     def __init__(
@@ -301,14 +308,20 @@ class TrainingData:
         self.split, self.tokenizer, self.batch_tokens, self.seed = split, tokenizer, batch_tokens, seed
         self.batch_sentences, self.make_batch = batch_sentences, make_batch
         self._ids = EncodedSplit(split, tokenizer)
-        self._kept: Index = np.flatnonzero(self._ids.longest <= batch_tokens)
+        self._kept = self._ids.that_fit(batch_tokens)
+        has_tokens = self._ids.has_tokens
+        if not has_tokens.any():
+            raise S2SError(f"split {split.name}: {NO_TOKENS}")
         if not len(self._kept):
             raise S2SError(
                 f"no training example fits into training.batch_tokens={batch_tokens}: the shortest needs "
-                f"{self._ids.longest.min(initial=2**31 - 1)}; raise training.batch_tokens"
+                f"{self._ids.longest[has_tokens].min()}; raise training.batch_tokens"
             )
-        too_long = len(split) - len(self._kept)
-        self.filtered = {"longer than a batch": too_long} if too_long else {}
+        reasons = {
+            "without tokens after normalization": int((~has_tokens).sum()),
+            "longer than training.batch_tokens": int(has_tokens.sum()) - len(self._kept),
+        }
+        self.filtered = {reason: count for reason, count in reasons.items() if count}
         self._sampler = self._ids.sampler(self._kept, batch_tokens, seed, batch_sentences)
         self._epoch: _Epoch | None = None
 
@@ -341,7 +354,7 @@ class TrainingData:
             ids, kept, sampler = self._ids, self._kept, self._sampler
             if self.tokenizer.sampling:
                 ids = EncodedSplit(self.split, self.tokenizer, sampling=(self.seed, epoch))
-                kept = np.flatnonzero(ids.longest <= self.batch_tokens)
+                kept = ids.that_fit(self.batch_tokens)
                 sampler = ids.sampler(kept, self.batch_tokens, self.seed, self.batch_sentences)
             self._epoch = _Epoch(epoch, ids, kept, sampler, sampler.epoch(epoch))
         return self._epoch
@@ -350,13 +363,20 @@ class TrainingData:
 class EvaluationBatches:
     """Batches of a whole split, from the longest pair to the shortest, the same in every run.
 
-    A pair that exceeds the budget is a batch of its own. The batches are made on access.
+    A pair that exceeds the budget is a batch of its own; one that the tokenizer leaves without tokens is left out. The
+    batches are made on access.
+
+    Raises:
+        S2SError: no pair has tokens.
     """
 
     def __init__(self, split: Split, tokenizer: Tokenizer, batch_tokens: int, make_batch: MakeBatch) -> None:
         self._ids, self._make_batch = EncodedSplit(split, tokenizer), make_batch
-        difference = self._ids.source_lengths - self._ids.target_lengths
-        self._batches = token_batches(self._ids.longest, batch_tokens, difference)
+        kept = np.flatnonzero(self._ids.has_tokens)
+        if not len(kept):
+            raise S2SError(f"split {split.name}: {NO_TOKENS}")
+        difference = self._ids.source_lengths[kept] - self._ids.target_lengths[kept]
+        self._batches = [kept[batch] for batch in token_batches(self._ids.longest[kept], batch_tokens, difference)]
 
     def __len__(self) -> int:
         return len(self._batches)

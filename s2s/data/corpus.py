@@ -26,6 +26,7 @@ from s2s.data.reading import digest
 from s2s.errors import S2SError
 
 ROLES = ("train", "validation")  # of the splits that a run is made with; no test set has such a name
+TOO_LONG = "longer than max_length"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def load_corpus(config: DataConfig, splits: Sequence[str] | None = None) -> Corp
         split = Split(name, source, target)
         if not len(split):
             why = "; filtered: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items()) if reasons else ""
-            raise S2SError(f"split {name} of data {config.name} has no {split.rows_name}{why}")
+            what = f"; raise data.max_length={config.max_length}" if TOO_LONG in reasons else ""
+            raise S2SError(f"split {name} of data {config.name} has no {split.rows_name}{why}{what}")
         return split
 
     tests = {name: split for name in reader.tests if (split := load(name)) is not None}
@@ -181,8 +183,8 @@ def _filter(
             why = {"empty source": first == 0, "empty target": (second == 0) & (first > 0)}
         fits = (first > 0) & (second > 0)
         if limit is not None:
-            why["longer than max_length"] = fits & (np.maximum(first, second) > limit)
-            fits &= ~why["longer than max_length"]
+            why[TOO_LONG] = fits & (np.maximum(first, second) > limit)
+            fits &= ~why[TOO_LONG]
         return fits, why
 
     # A small part of a huge corpus may suffice: all rows are measured only if its beginning does not hold that part.

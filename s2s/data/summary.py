@@ -60,7 +60,7 @@ class SplitSummary:
     """Statistics of a split.
 
     `ceiling`, BLEU of the references after encoding and decoding, and overlap are None for the training split, overlap
-    also if that is missing.
+    also if that is missing, and the ceiling where nothing is scored.
     """
 
     pairs: int
@@ -87,7 +87,7 @@ class Summary:
     joint: bool
     source_vocabulary: int
     target_vocabulary: int
-    bleu_tokenizer: str
+    bleu_tokenizer: str | None
     splits: dict[str, SplitSummary]
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +103,9 @@ class Summary:
         """An aligned table and remarks."""
         sizes = f"{self.source_vocabulary}" if self.joint else f"{self.source_vocabulary} + {self.target_vocabulary}"
         kind = "joint" if self.joint else "separate"
-        numbers = ["mean", "median", "95 %", "max", "subwords/word", "unknown", "BLEU ceiling"]
+        numbers = ["mean", "median", "95 %", "max", "subwords/word", "unknown"]
+        if self.bleu_tokenizer is not None:
+            numbers.append("BLEU ceiling")
         rows = [["split", "lines" if self.monolingual else "pairs", "side", *numbers]]
         for name, split in self.splits.items():
             for side in split.sides:
@@ -120,7 +122,7 @@ class Summary:
                         str(side.lengths.max),
                         f"{side.subwords_per_word:.2f}",
                         f"{side.unknown:.2%}",
-                        ceiling,
+                        *([] if self.bleu_tokenizer is None else [ceiling]),
                     ]
                 )
         return [f"tokenizer: {self.tokenizer}, {kind}, {sizes} subwords", *_aligned(rows), *self._remarks()]
@@ -143,8 +145,7 @@ class Summary:
                 what = "lines" if self.monolingual else "pairs"
                 yield f"{name}: subword statistics are of the first {split.sampled} {what}"
         if any(split.ceiling is not None for split in self.splits.values()):
-            what = "text" if self.monolingual else "references"
-            yield f"BLEU ceiling: BLEU of the {what} after encoding and decoding by the tokenizer"
+            yield "BLEU ceiling: BLEU of the references after encoding and decoding by the tokenizer"
 
     def warnings(self) -> Iterator[str]:
         """Sides whose language is unknown, or probably another one than the configuration says."""
@@ -166,13 +167,18 @@ class Summary:
 
 
 def summarise(
-    corpus: Corpus, tokenizer: Tokenizer, bleu_tokenizer: str, bleu: Score, filtered: dict[str, int] | None = None
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    bleu_tokenizer: str | None,
+    bleu: Score | None,
+    filtered: dict[str, int] | None = None,
 ) -> Summary:
     """Returns the statistics of all loaded splits.
 
     Args:
         corpus, tokenizer: those of a run.
-        bleu_tokenizer, bleu: the name of BLEU's tokeniser for the target language, and the score with it.
+        bleu_tokenizer, bleu: the name of BLEU's tokeniser for the target language, and the score with it; None: no
+            ceiling.
         filtered: further filtered training pairs by reason, such as `TrainingData.filtered`.
 
     Raises:
@@ -201,7 +207,7 @@ def summarise(
             source=source,
             target=target,
             digest=digest_of(split),
-            ceiling=_ceiling(split.target[:SAMPLE], tokenizer, bleu) if held_out else None,
+            ceiling=_ceiling(split.target[:SAMPLE], tokenizer, bleu) if held_out and bleu is not None else None,
             pairs_in_train=overlap[0],
             sources_in_train=overlap[1],
         )

@@ -301,9 +301,11 @@ def _load_for(config: TokenizerConfig, path: Path) -> Tokenizer:
     else:
         raise S2SError(f"data.tokenizer.path={path} does not exist: name a tokenizer folder, a .model file, or null")
     if tokenizer.joint != config.joint:
-        kind = "one joint model" if tokenizer.joint else "two models"
+        if tokenizer.joint:
+            raise S2SError(f"data.tokenizer.path={path} has one joint model: set data.tokenizer.joint=true")
         raise S2SError(
-            f"data.tokenizer.path={path} has {kind}: set data.tokenizer.joint={str(tokenizer.joint).lower()}"
+            f"data.tokenizer.path={path} has two models: set data.tokenizer.joint=false, or for text of one language "
+            f"name one of them, data.tokenizer.path={path / _MODELS[False][0]}"
         )
     if tokenizer.type != config.type:
         raise S2SError(

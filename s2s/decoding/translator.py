@@ -40,7 +40,10 @@ END = "</s>"
 
 @dataclass(frozen=True)
 class TextHypothesis:
-    """A hypothesis of search with its text; see `s2s.decoding.search.Hypothesis`."""
+    """A hypothesis of search with its text; see `s2s.decoding.search.Hypothesis`.
+
+    The text of a language model is the line and what it continues it with; all else is of the continuation alone.
+    """
 
     text: str
     score: float
@@ -55,7 +58,8 @@ class Translation:
     Attributes:
         source: the unchanged line.
         hypotheses: the best score first; at least one, an empty one for a line without text.
-        truncated: the line was longer than `max_source` tokens, and its end was not translated.
+        truncated: the line was longer than `max_source` tokens, and its end was not translated; a language model, which
+            continues the line, did not read its beginning.
     """
 
     source: str
@@ -89,7 +93,8 @@ class Attention:
 
     Attributes:
         source, target: the pieces of both sides, each ending with `</s>`.
-        weights: by name, (target pieces, source pieces) fp32 on the CPU, rows summing to 1; empty without attention.
+        weights: by name, (target pieces, source pieces) fp32 on the CPU; rows sum to 1, or less where a decoder-only
+            model attends to its target, too; empty without attention.
     """
 
     source: list[str]
@@ -164,7 +169,7 @@ class Translator:
             log.warning("%d lines have fewer than decoding.n_best=%d different translations", incomplete, n_best)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Score]:
-        """Returns the probability of each target given its source.
+        """Returns the probability of each target given its source, or as its continuation by a language model.
 
         Raises:
             S2SError: the two sides differ in length, or an item is not text.
@@ -181,14 +186,18 @@ class Translator:
             raise S2SError(f"cannot score {len(targets)} translations of {len(texts)} source lines: they must match")
         encoded = enumerate(self.tokenizer.encode_source(texts), 1)
         source_ids = [self._truncate(ids, line) for line, ids in encoded]
-        lengths = [max(len(source), len(target)) + 1 for source, target in zip(source_ids, targets, strict=True)]
+        before: list[list[int]] = [[] for _ in texts]
+        if self.model.continues_source:  # one text, of which the line is the beginning
+            source_ids, before = before, source_ids
+        rows = [[*line, *target] for line, target in zip(before, targets, strict=True)]
+        lengths = [max(len(source), len(row)) + 1 for source, row in zip(source_ids, rows, strict=True)]
         scores: dict[int, Score] = {}
         with self._evaluation_mode():
             for index in token_batches(lengths, self.config.batch_tokens):
-                batch = collate([source_ids[i] for i in index], [targets[i] for i in index], index)
+                batch = collate([source_ids[i] for i in index], [rows[i] for i in index], index)
                 log_probs = self.model.log_probs(batch.to(self.model.device)).tolist()
                 for i, row in zip(batch.index, log_probs, strict=True):
-                    terms = row[: len(targets[i]) + 1]
+                    terms = row[len(before[i]) : len(rows[i]) + 1]
                     scores[i] = Score(list(targets[i]), sum(terms), terms)
         return [scores[i] for i in range(len(texts))]
 
@@ -221,27 +230,43 @@ class Translator:
         with self._evaluation_mode():
             for batch in token_batches([len(row) + 1 for row in source], self.config.batch_tokens // self.width):
                 index = [positions[row] for row in batch]
-                hypotheses = self._search([source[row] for row in batch], [offset + i for i in index])
+                hypotheses = self._search(
+                    [source[row] for row in batch], [lines[i] for i in index], [offset + i for i in index]
+                )
                 for i, nbest in zip(index, hypotheses, strict=True):
                     translations[i] = Translation(lines[i], nbest, len(ids[i]) > self.config.max_source)
                 bar.update(len(index))
         return translations
 
-    def _search(self, ids: list[list[int]], keys: list[int]) -> list[list[TextHypothesis]]:
+    def _search(self, ids: list[list[int]], lines: list[str], keys: list[int]) -> list[list[TextHypothesis]]:
         source, mask = (tensor.to(self.model.device) for tensor in pad_with_eos(ids))
         limits = [length_limit(len(row), self.config) for row in ids]
         hypotheses = search(self._search_model, source, mask, self.config, limits, keys)
-        before = ids if self.model.continues_source else [[] for _ in ids]
+        begun = self.model.continues_source
+        before: list[list[int]] = ids if begun else [[] for _ in ids]
         tokens = [[*line, *h.tokens] for line, nbest in zip(before, hypotheses, strict=True) for h in nbest]
-        texts = iter(self.tokenizer.decode_target(tokens))
-        return [[TextHypothesis(one_line(next(texts)), h.score, h.log_prob, h.tokens) for h in n] for n in hypotheses]
+        texts = iter(self.tokenizer.decode_target(tokens))  # all at once: a token may be a part of a character
+        beginnings = zip(lines if begun else [""] * len(ids), self.tokenizer.decode_target(before), strict=True)
+
+        def text(line: str, read: str) -> str:
+            """The line as it was given, which normalisation may have changed, and what comes after it."""
+            return line + one_line(next(texts).removeprefix(read))
+
+        return [
+            [TextHypothesis(text(*beginning), h.score, h.log_prob, h.tokens) for h in nbest]
+            for beginning, nbest in zip(beginnings, hypotheses, strict=True)
+        ]
 
     def _truncate(self, ids: list[int], line: int) -> list[int]:
-        """The first `max_source` ids, with a warning if that removes some; lines count from 1."""
-        limit = self.config.max_source
+        """The first `max_source` ids, or the last to be continued, with a warning if some are left out.
+
+        Lines count from 1.
+        """
+        limit, last = self.config.max_source, self.model.continues_source
         if len(ids) > limit:
-            log.warning("line %d has %d source tokens: truncated to decoding.max_source=%d", line, len(ids), limit)
-        return ids[:limit]
+            how = "continued after its last" if last else "truncated to"
+            log.warning("line %d has %d source tokens: %s decoding.max_source=%d", line, len(ids), how, limit)
+        return ids[-limit:] if last else ids[:limit]
 
     def _checked_ids(self, ids: Sequence[int]) -> list[int]:
         whole = isinstance(ids, Iterable) and not isinstance(ids, (str, bytes))

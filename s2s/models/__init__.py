@@ -85,6 +85,12 @@ def check_model(
     errors = check_call(CONFIGS[kind], model, "model")
     if objective == "causal_lm" and kind != "decoder_only":
         errors.append("objective=causal_lm predicts text without a source: use a decoder-only model, model=gpt")
+    if objective == "causal_lm" and kind == "decoder_only":
+        errors += [
+            f"model.{key}={model[key]} is about a source, and a text of objective=causal_lm has none: leave it out"
+            for key, none in (("prefix", "causal"), ("source_loss", 0))
+            if model.get(key, none) != none
+        ]
     if objective == "masked_lm" and kind == "decoder_only":
         errors.append("objective=masked_lm trains an encoder: use a model that has one, such as model=transformer")
     if not errors:
@@ -106,7 +112,7 @@ def check_model(
         try:  # errors raised by constructors
             with shapes_only():
                 built = build_model(model, 8, 8, objective)
-                errors += check_recurrence(built, recurrence) + check_parts(built, freeze, scale)
+                errors += check_recurrence(built, recurrence) + check_parts(built, str(model["name"]), freeze, scale)
         except S2SError as error:
             errors.append(str(error).removeprefix("config: "))
         except (RuntimeError, OverflowError) as error:  # sizes that no tensor can have

@@ -41,8 +41,8 @@ def rate_factors(model: nn.Module, scale: Mapping[str, float]) -> dict[nn.Parame
     return {p: scale[parts[0]] if (parts := _longest(names, scale)) else 1.0 for p, names in parameter_names(model)}
 
 
-def check_parts(model: nn.Module, freeze: Any, scale: Any) -> list[str]:
-    """Errors of `freeze` and `optim.scale`: parts that the model lacks, or that leave nothing to train.
+def check_parts(model: nn.Module, model_name: str, freeze: Any, scale: Any) -> list[str]:
+    """Errors of `freeze` and `optim.scale`: parts that the model lacks, that contradict each other, or are all of it.
 
     Values of a wrong type, which the schema reports, are ignored.
     """
@@ -51,13 +51,18 @@ def check_parts(model: nn.Module, freeze: Any, scale: Any) -> list[str]:
     names = [names for _, names in parameter_names(model)]
     every_name = list(itertools.chain.from_iterable(names))
     errors = [
-        f"{key}: the model has no part {part!r}; nearest: {_nearest(part, every_name)}"
+        f"{key}: model={model_name} has no part {part!r}; nearest: {_nearest(part, every_name)}"
         for key, parts in (("freeze", freeze), ("optim.scale", scale))
         for part in parts
         if not any(is_in(name, part) for name in every_name)
     ]
     if all(_any_in(tied, freeze) for tied in names):
         errors.append(f"freeze={list(freeze)} leaves no parameter to train")
+    errors += [
+        f"optim.scale: {part} is frozen, so that it has no rate: take it out of optim.scale or of freeze"
+        for part in scale
+        if _any_in([part], freeze)
+    ]
     for tied in names:
         parts = _longest(tied, scale)
         if any(scale[part] != scale[parts[0]] for part in parts):

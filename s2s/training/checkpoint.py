@@ -113,7 +113,7 @@ class RunDirectory:
             if re.search(r"(?m)[:\-,\[{]\s+\*\w+\s*([,\]}]|$)", text):  # nested ones grow beyond any memory
                 raise S2SError(f"{self.config} has YAML aliases, which s2s never writes: put the run's own file back")
             config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)  # it was saved resolved
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             message = f"{self.path} is not a run directory: it has no config.yaml; name the folder of a run"
             raise S2SError(message) from error
         except (OSError, ValueError, OmegaConfBaseException) as error:

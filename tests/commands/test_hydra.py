@@ -136,12 +136,23 @@ def test_console_commands_and_packages_are_those_of_the_tree(root: Path) -> None
 SWEEP = [*SMALL_RECURRENT, "model=gru", "training.max_steps=4", "training.validate_every=4"]
 
 
+@pytest.mark.parametrize(
+    ("given", "direction"),
+    [([], "maximize"), (["training.metric=loss"], "minimize"), (["objective=masked_lm"], "minimize")],
+)
+def test_a_sweeper_knows_which_score_is_better(root: Path, given: list[str], direction: str) -> None:
+    _needs("hydra_optuna_sweeper")
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        config = compose("train", ["hparams_search=optuna", *given], return_hydra_config=True)
+    assert config.hydra.sweeper.direction == direction
+
+
 @pytest.mark.slow
 def test_a_sweeper_finds_its_best_value(root: Path, environment: dict[str, str], tmp_path: Path) -> None:
     _needs("hydra_optuna_sweeper")
     command = [sys.executable, str(root / "scripts" / "train.py"), *SWEEP, "hparams_search=optuna"]
     done = subprocess.run(
-        [*command, "training.metric=loss", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=4"],
+        [*command, "training.metric=loss", "hydra.sweeper.n_trials=4"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import copy
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from s2s.commands.console import plain
-from s2s.commands.init_from import initial_tokenizer, start_from
+from s2s.commands.init_from import check_initial, initial_tokenizer, start_from
 from s2s.config import RunConfig, TokenizerConfig, parse
 from s2s.data.corpus import Split
 from s2s.data.tokenizer import Tokenizer, train_tokenizer
@@ -60,6 +61,11 @@ def saved(path: Path, model: nn.Module, subwords: Tokenizer, tie: str = "output"
     return run
 
 
+def tied(kind: str) -> dict[str, Any]:
+    """A `model` section that says no more than this."""
+    return {"tie_embeddings": kind}
+
+
 def equal(ours: nn.Module, theirs: nn.Module) -> bool:
     pairs = zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True)
     return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
@@ -75,7 +81,7 @@ def test_tied_embeddings_come_from_any_others(tmp_path: Path, their_tie: str, ou
     section = contract.transformer()
     theirs = make(section | {"tie_embeddings": their_tie}, subwords, 1)
     ours = make(section | {"tie_embeddings": our_tie}, subwords, 2)
-    start_from(saved(tmp_path, theirs, subwords, their_tie), ours, our_tie, subwords)
+    start_from(saved(tmp_path, theirs, subwords, their_tie), ours, tied(our_tie), subwords)
     assert equal(ours.encoder, theirs.encoder)
     assert equal(ours.decoder, theirs.decoder)
     assert torch.equal(ours.output_bias, theirs.output_bias)
@@ -94,7 +100,7 @@ def test_a_language_model_has_one_embedding_for_both_sides(tmp_path: Path, their
     section = contract.decoder_only("attention", tie=our_tie)
     ours = make(section, subwords, 2)
     run = saved(tmp_path / "lm", language_model, subwords, their_tie)
-    start_from(run, ours, our_tie, subwords)
+    start_from(run, ours, tied(our_tie), subwords)
     embedding = language_model.target_embedding.weight
     assert equal(ours.decoder, language_model.decoder)
     assert torch.equal(ours.source_embedding.weight, embedding)
@@ -102,7 +108,7 @@ def test_a_language_model_has_one_embedding_for_both_sides(tmp_path: Path, their
     assert torch.equal(ours.output_weight, language_model.output_weight if our_tie == "none" else embedding)
 
     theirs, ours = make(section, subwords, 3), make(section, subwords, 4, "causal_lm")
-    start_from(saved(tmp_path / "translation", theirs, subwords, our_tie), ours, our_tie, subwords)
+    start_from(saved(tmp_path / "translation", theirs, subwords, our_tie), ours, tied(our_tie), subwords)
     assert ours.source_embedding is ours.target_embedding
     assert torch.equal(ours.target_embedding.weight, theirs.target_embedding.weight)
     assert torch.equal(ours.output_weight, theirs.output_weight)
@@ -116,7 +122,7 @@ def test_a_masked_language_model_gives_its_encoder_and_embedding(
     theirs, ours = make(section, known, 1, "masked_lm"), make(section, new, 2)
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        start_from(saved(tmp_path, theirs, known), ours, "output", new)
+        start_from(saved(tmp_path, theirs, known), ours, tied("output"), new)
     assert equal(ours.encoder, theirs.encoder)
     assert torch.equal(ours.source_embedding.weight, theirs.source_embedding.weight)
     assert caplog.messages[1].endswith(": head (4 tensors), head_bias")
@@ -130,7 +136,7 @@ def test_a_masked_language_model_from_one_of_other_pieces(tmp_path: Path, caplog
     run = saved(tmp_path, theirs, known, "all")
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        start_from(run, ours, "all", new)
+        start_from(run, ours, tied("all"), new)
     (line,) = caplog.messages
     assert (
         line
@@ -154,7 +160,7 @@ def test_vocabularies_are_compared_by_side(tmp_path: Path, caplog: pytest.LogCap
         before = copy.deepcopy(ours)
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            start_from(run, ours, "none", new)
+            start_from(run, ours, tied("none"), new)
         assert equal(ours.encoder, theirs.encoder)
         (line,) = caplog.messages
         taken, fresh = (re.findall(r"\w+_\w+", part) for part in line.split("; new: "))
@@ -166,7 +172,7 @@ def test_vocabularies_are_compared_by_side(tmp_path: Path, caplog: pytest.LogCap
             assert torch.equal(tensor, expected), name
     new = tokenizer(OTHER, GERMAN[:2])
     with pytest.raises(S2SError, match=r"its vocabulary differs; leave data\.tokenizer\.path out"):
-        start_from(run, make(section, new, 2), "none", new)
+        start_from(run, make(section, new, 2), tied("none"), new)
 
 
 def test_an_embedding_is_not_taken_from_the_other_side(tmp_path: Path) -> None:
@@ -178,7 +184,7 @@ def test_an_embedding_is_not_taken_from_the_other_side(tmp_path: Path) -> None:
         make(contract.transformer(), new, 2),
     )
     before = ours.source_embedding.weight.detach().clone()
-    start_from(saved(tmp_path, theirs, known, "all"), ours, "output", new)
+    start_from(saved(tmp_path, theirs, known, "all"), ours, tied("output"), new)
     assert torch.equal(ours.target_embedding.weight, theirs.target_embedding.weight)
     assert torch.equal(ours.source_embedding.weight, before)
 
@@ -195,7 +201,7 @@ def test_more_layers_and_other_parts(tmp_path: Path, caplog: pytest.LogCaptureFi
     before = copy.deepcopy(ours.state_dict())
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        start_from(saved(tmp_path, theirs, subwords), ours, "output", subwords)
+        start_from(saved(tmp_path, theirs, subwords), ours, tied("output"), subwords)
     old, new = len(theirs.encoder.state_dict()), len(ours.encoder.state_dict())
     decoder = len(ours.decoder.state_dict())
     assert caplog.messages == [
@@ -214,12 +220,37 @@ def test_a_layer_of_another_shape_stays_new_with_a_warning(tmp_path: Path, caplo
     theirs = make(section, subwords, 1)
     ours = make(section | {"encoder": section["encoder"] | {"feedforward": 12}}, subwords, 2)
     caplog.clear()
-    start_from(saved(tmp_path, theirs, subwords), ours, "output", subwords)
+    start_from(saved(tmp_path, theirs, subwords), ours, tied("output"), subwords)
     (warning,) = caplog.messages
     assert re.search(
         r"6 weights of .* do not fit and stay new \(encoder\.layers\.0\..*\(10, 8\), here \(12, 8\)\)", warning
     )
     assert equal(ours.decoder, theirs.decoder)
+
+
+def test_options_that_change_what_weights_compute_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    subwords, section = tokenizer(), contract.transformer()
+    theirs = make(section, subwords, 1)
+    run = saved(tmp_path, theirs, subwords)
+    run.save_config(run.load_config() | {"model": section})
+    encoder = section["encoder"]
+    for changes, options in (
+        ({}, []),
+        ({"dropout": 0.4, "layers": 3}, []),
+        ({"positions": "rotary"}, ["positions=sinusoidal (here rotary)"]),
+        ({"norm": "post", "heads": 1}, ["heads=2 (here 1)", "norm=pre (here post)"]),
+    ):
+        other = section | {"encoder": encoder | changes}
+        caplog.clear()
+        start_from(run, make(other, subwords, 2), other, subwords)
+        found = [one for one in caplog.messages if "were trained with" in one]
+        assert len(found) == bool(options)
+        for line in found:
+            assert line.startswith(
+                f"weights of {tmp_path} were trained with {', '.join(f'model.encoder.{o}' for o in options)}: they"
+            )
 
 
 def test_a_model_without_a_layer_in_common_is_refused(tmp_path: Path) -> None:
@@ -229,7 +260,7 @@ def test_a_model_without_a_layer_in_common_is_refused(tmp_path: Path) -> None:
     ours = make(contract.recurrent("gru", "bahdanau"), subwords, 2)
     before = copy.deepcopy(ours)
     with pytest.raises(S2SError) as caught:
-        start_from(run, ours, "output", subwords)
+        start_from(run, ours, tied("output"), subwords)
     assert "no weight matrix of its encoder or decoder fits (it has decoder (46 tensors), encoder (" in str(
         caught.value
     )
@@ -239,7 +270,7 @@ def test_a_model_without_a_layer_in_common_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         S2SError, match=r"fits \(output_weight has the shape \(\d+, 8\), here \(\d+, 4\)\): set the model"
     ):
-        start_from(run, ours, "output", subwords)
+        start_from(run, ours, tied("output"), subwords)
 
 
 # ----------------------------------------------------------------------------------------------------------- tokeniser
@@ -305,6 +336,33 @@ def test_the_tokeniser_of_one_language_for_both_sides(tmp_path: Path, configure:
         assert again.source.proto == again.target.proto == Tokenizer.load(run.tokenizer).source.proto
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_tokeniser_of_two_languages_for_one(root: Path, tmp_path: Path, side: str, joint: bool) -> None:
+    theirs = tokenizer(joint=joint)
+    run = saved(tmp_path / "run", nn.Linear(1, 1), theirs, source_language="en", target_language="de", type="grammar")
+    config = run.load_config()
+    config["data"]["tokenizer"]["joint"] = joint
+    run.save_config(config)
+
+    def text(language: str) -> RunConfig:
+        given = ["model=gpt", "objective=causal_lm", "data=text", f"data.language={language}", "data.train=t"]
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            values = plain(compose("train", [*given, "data.validation=v"]))
+        del values["run_dir"]
+        values["data"]["tokenizer"] = {**vars(SETTINGS), "joint": True}
+        return parse(values)
+
+    new = initial_tokenizer(text({"source": "eng", "target": "de"}[side]), run, Split("train", OTHER, OTHER))
+    new.save(tmp_path / "new")
+    again = Tokenizer.load(tmp_path / "new")
+    assert again.joint
+    assert again.source.proto == getattr(theirs, side).proto
+    if not joint:
+        with pytest.raises(S2SError, match="its tokeniser is for en and de, and the data is fr: name a run on text"):
+            check_initial(replace(text("fr"), init_from=str(run.path)))
+
+
 @pytest.mark.parametrize(
     ("language", "settings", "message"),
     [
@@ -318,7 +376,7 @@ def test_the_tokeniser_of_one_language_is_refused(
 ) -> None:
     run = monolingual(tmp_path, language, ENGLISH)
     with pytest.raises(S2SError) as caught:
-        initial_tokenizer(configure(**settings), run, SPLIT)
+        check_initial(replace(configure(**settings), init_from=str(run.path)))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

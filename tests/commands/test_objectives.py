@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 
 from s2s import S2SError, load
+from s2s.data.batching import collate
 from tests.commands.conftest import SMALL, Done, Script
 from tests.commands.test_train import RANDOM, _killed_and_resumed, _metrics, assert_resumes_in_the_same_bits
 
@@ -104,17 +105,41 @@ def test_a_translation_starts_from_a_language_model(inside: Callable[..., Done],
 def test_a_line_is_continued(inside: Callable[..., Done], tmp_path: Path) -> None:
     """A line out for each line in, which begins with it; drawn from the seed, whatever the other lines are."""
     assert inside("train", *GPT, "run_dir=gpt", cwd=tmp_path).code == 0
-    lines = ["The old", "", "A man sees the", "She"]
+    lines = ["The old", "", "A  man\tsees the", "She", "漢字 the ☃"]  # of which the tokeniser does not know all
     run = load(tmp_path / "gpt")
     for options in ({"strategy": "greedy", "n_best": 1}, {"strategy": "sample", "n_best": 1, "temperature": 0.7}):
         together = run.translate(lines, **options)
-        assert [text.startswith(line) for line, text in zip(lines, together, strict=True)] == [True] * 4
+        assert [text.startswith(line) for line, text in zip(lines, together, strict=True)] == [True] * 5
         assert together[1] == ""
         assert run.translate(lines, batch_tokens=1, **options) == together
+    line_ids = run.tokenizer.encode_source(lines)
+    for options in ({}, {"max_source": 2}):  # of a long line the model reads the end
+        found = [one.hypotheses[0] for one in run.translations(lines, strategy="beam", beam=2, **options)]
+        for line, ids, hypothesis in zip(lines, line_ids, found, strict=True):
+            read = ids[-options.get("max_source", len(ids)) :]
+            (score,) = run.translator(**options).score_ids([line], [hypothesis.tokens])
+            if ids:
+                assert score.log_prob == pytest.approx(hypothesis.log_prob, abs=1e-3)
+            batch = collate([()], [[*read, *hypothesis.tokens]], [0])
+            with torch.no_grad():
+                whole = run.model.log_probs(batch)[0].tolist()
+            assert score.token_log_probs == pytest.approx(whole[len(read) :], abs=1e-4)
+            assert score.tokens == hypothesis.tokens
+            assert hypothesis.text.startswith(line)
     (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
     done = inside("translate", "run=gpt", "input=in.txt", "decoding.strategy=greedy", "decoding.n_best=1", cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert done.stdout.splitlines() == run.translate(lines, strategy="greedy", n_best=1)
+
+
+def test_text_needs_no_scorer_of_its_language(inside: Callable[..., Done], tmp_path: Path) -> None:
+    """BLEU splits Japanese with a package that is not needed where nothing is translated."""
+    (tmp_path / "ja.txt").write_text("犬が眠る\n猫が走る\n" * 20)
+    given = ["data=text", "data.language=ja", "data.train=ja.txt", "data.validation=ja.txt", "run_dir=run"]
+    settings = [one for one in BERT if not one.startswith("data")]
+    done = inside("train", *settings, *given, "data.tokenizer.vocab_size=300", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "BLEU" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -125,18 +150,30 @@ def test_a_line_is_continued(inside: Callable[..., Done], tmp_path: Path) -> Non
         ("train", [*TEXT, "model=gpt", "objective=masked_lm"], "objective=masked_lm trains an encoder"),
         ("train", [*TEXT, "model=lstm", "objective=causal_lm"], "use a decoder-only model, model=gpt"),
         ("train", [*BERT, "training.metric=bleu"], "training.metric=bleu scores translations"),
+        (
+            "train",
+            [*GPT, "model.prefix=full"],
+            "model.prefix=full is about a source, and a text of objective=causal_lm",
+        ),
+        ("train", [*GPT, "model.source_loss=0.5"], "model.source_loss=0.5 is about a source, and a text of objective="),
+        ("train", [*GPT, "init_from=BERT/nothing"], "init_from: BERT/nothing is not a run directory: it has no config"),
+        (
+            "train",
+            [*GPT, "init_from=BERT/config.yaml"],
+            "init_from: BERT/config.yaml is not a run directory: it has no config.yaml; name",
+        ),
         ("train", [*BERT, "objective.share=0"], "objective.share=0 must be more than 0"),
         ("train", [*BERT, "objective.span=3"], "objective.span"),
         ("train", ["objective=mlm"], "mlm"),
-        ("translate", ["run=bert"], "objective=masked_lm writes no text"),
-        ("evaluate", ["run=bert", "splits=[validation]"], "objective=masked_lm and translates nothing"),
+        ("translate", ["run=BERT"], "objective=masked_lm writes no text"),
+        ("evaluate", ["run=BERT", "splits=[validation]"], "objective=masked_lm and translates nothing"),
         ("compare", [*TEXT, "models=[transformer]"], "objective=translation needs pairs of sentences"),
     ],
 )
 def test_what_does_not_fit_is_one_line(
     inside: Callable[..., Done], bert: Path, tmp_path: Path, command: str, arguments: list[str], words: str
 ) -> None:
-    arguments = [one.replace("run=bert", f"run={bert}") for one in arguments]
+    *arguments, words = (one.replace("BERT", str(bert)) for one in (*arguments, words))
     done = inside(command, *arguments, cwd=tmp_path, **({"stdin": b"The dog\n"} if command == "translate" else {}))
     assert done.code == 2
     assert len(done.errors) == 1, done.stderr

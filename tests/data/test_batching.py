@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,10 +244,28 @@ def test_pairs_that_fit_no_batch_are_filtered_and_counted() -> None:
     split = Split("train", [*split.source, "dog " * 200], [*split.target, "cat"])
     tokenizer = train_tokenizer(tokenizer_config(), split.source, split.target)
     data = TrainingData(split, tokenizer, 100, seed=0)
-    assert data.filtered == {"longer than a batch": 1}
+    assert data.filtered == {"longer than training.batch_tokens": 1}
     assert sorted(i for p in range(data.num_batches(0)) for i in data.batch(0, p).index) == list(range(50))
     with pytest.raises(S2SError, match=r"no training example fits into training\.batch_tokens=1: .* needs 4;"):
         TrainingData(split, tokenizer, 1, seed=0)
+
+
+def test_pairs_without_tokens_are_filtered_and_counted() -> None:
+    """Normalisation removes a zero-width space, which is a word until then; there would be nothing to predict."""
+    split = corpus(50)
+    config = replace(tokenizer_config(), normalization="nmt_nfkc")
+    tokenizer = train_tokenizer(config, split.source, split.target)
+    odd = Split("train", [*split.source, "\u200b", "a dog", "\u200b"], [*split.target, "ein Hund", "\u200b", "\u200b"])
+    data = TrainingData(odd, tokenizer, 100, seed=0)
+    assert data.filtered == {"without tokens after normalization": 3}
+    assert sorted(i for p in range(data.num_batches(0)) for i in data.batch(0, p).index) == list(range(50))
+    batches = evaluation_batches(odd, tokenizer, 100)
+    assert sorted(i for batch in batches for i in batch.index) == list(range(50))
+    assert all(equal(a, b) for a, b in zip(batches, evaluation_batches(split, tokenizer, 100), strict=True))
+    none = Split("dev", ["\u200b"], ["\u200b"])
+    for make in (lambda: TrainingData(none, tokenizer, 100, 0), lambda: evaluation_batches(none, tokenizer, 100)):
+        with pytest.raises(S2SError, match=r"^split dev: no line has tokens after normalization: .*\.normalization$"):
+            make()
 
 
 @settings(max_examples=20, deadline=None)

@@ -70,7 +70,10 @@ def _generate(split: str, pairs: int, seed: int, bins: tuple[int, ...], lexicon:
                 yield source, target
                 break
         else:
-            raise S2SError(f"the grammar corpus has not {pairs} different pairs for {split}: ask for fewer")
+            raise S2SError(
+                f"the grammar has fewer than {pairs} different sentences of this lexicon and these lengths for "
+                f"{split}: lower data.{split}_pairs (data=grammar_text: data.{split}_lines), or raise data.longest"
+            )
 
 
 def split_of(key: int) -> str:
