@@ -16,6 +16,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from s2s.nn.kernels.attention import Scores, StoredScores
+from s2s.nn.kernels.triton_modules import compare, numbers
+
 _SOURCE, _WIDTH = 16, 128  # positions and columns that a program computes at a time
 _SIZES = ["batch", "source", "steps"]  # one compilation for all of them
 
@@ -122,10 +125,23 @@ class FusedScores:
 
 
 def probe(device: torch.device) -> None:
-    """Runs each kernel once."""
-    one = torch.zeros(1, 1, device=device)
-    scores = FusedScores(one[0], torch.float32)
-    saved = scores.begin_forward(one.unsqueeze(0), 1)
-    scores.forward(0, one)
+    """Compares each kernel with torch's functions, on more than one block in each direction."""
+    steps, batch, source, width = 2, 2, _SOURCE + 1, _WIDTH + 1
+    v, des = numbers(width, device=device), numbers(steps, batch, source, device=device)
+    for compute in (torch.float32, torch.bfloat16):
+        keys = numbers(batch, source, width, device=device, dtype=compute)
+        queries = numbers(steps, batch, width, device=device, dtype=compute)
+        found = _results(FusedScores(v, compute), keys, queries, des)
+        expected = _results(StoredScores(v, torch.float32), keys.float(), queries.float(), des)
+        for what, one in found.items():
+            compare(f"{what} in {compute}", one, expected[what])
+
+
+def _results(scores: Scores, keys: Tensor, queries: Tensor, des: Tensor) -> dict[str, Tensor]:
+    """The scores of (T, B, A) queries, and all gradients."""
+    saved = scores.begin_forward(keys, len(queries))
+    found = torch.stack([scores.forward(t, query) for t, query in enumerate(queries)])
     scores.begin_backward(*saved)
-    scores.gradients(scores.backward(0, one, one.clone()).unsqueeze(0))
+    rows = [scores.backward(t, de, torch.empty_like(queries[t])) for t, de in enumerate(des)]
+    dkeys, dv = scores.gradients(des)
+    return {"scores": found, "gradients of queries": torch.stack(rows), "gradients of keys": dkeys, "gradient of v": dv}

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from s2s.nn.kernels.triton_modules import compare, numbers
+
 _CLASSES = 2048  # that a program reads at a time
 
 
@@ -41,6 +43,10 @@ def softmax_(logits: Tensor, log_sums: Tensor, weights: Tensor) -> Tensor:
 
 
 def probe(device: torch.device) -> None:
-    """Runs the kernel once."""
-    ones = torch.ones(1, device=device)
-    softmax_(torch.zeros(1, 3, device=device), torch.empty_like(ones), ones)
+    """Compares the kernel with torch's functions, on rows of more than one block."""
+    weights = numbers(3, device=device)
+    for dtype in (torch.float32, torch.bfloat16):
+        logits, log_sums = numbers(3, _CLASSES + 5, device=device, dtype=dtype), torch.empty_like(weights)
+        expected = logits.float().softmax(dim=1) * weights[:, None], logits.float().logsumexp(dim=1)
+        compare("probabilities", softmax_(logits, log_sums, weights), expected[0])
+        compare("sums", log_sums, expected[1])
