@@ -299,7 +299,9 @@ class DecodingConfig:
         float, Bounds(above=0, high=1000)
     ]  # a translation has at most max_ratio × source tokens + max_extra tokens
     max_extra: Annotated[int, Bounds(low=0, high=1_000_000)]
-    max_source: PositiveInt  # source tokens; a longer line is cut there, with a warning
+    max_source: (
+        PositiveInt  # source tokens; of a longer line the first are read (the last to be continued), with a warning
+    )
     batch_tokens: PositiveInt  # source tokens, padding included, × hypotheses decoded together
     precision: Precision
     seed: Seed  # sample

@@ -63,10 +63,11 @@ def train(config: DictConfig) -> float:
     if run.data.type == "grammar" and run.training.name == "default":
         log.info("data=grammar with training=default trains for long; experiment=grammar has settings for minutes")
     try:
-        return train_run(run, directory).best_score
+        result = train_run(run, directory)
     except Interrupted as stopped:
         log.warning("%s", stopped)
         sys.exit(stopped.exit_code)
+    return result.best_score if result.metric == run.training.metric else 0.0  # the BLEU of every translation
 
 
 def _usual_run_dir(config: RunConfig) -> Path:
@@ -164,7 +165,7 @@ def train_run(config: RunConfig, directory: RunDirectory) -> Result:
                 "waiting for data in %.1f %% of the time; wrote %s",
                 result.steps,
                 result.stopped_by,
-                config.training.metric,
+                result.metric,
                 result.best_score,
                 result.train_seconds,
                 f"{result.tokens_per_s:,.0f}",

@@ -42,7 +42,8 @@ class Result:
     steps: int  # updates
     stopped_by: str  # max_steps, max_epochs or patience
     already_finished: bool  # there was nothing left to do
-    best_score: float  # `training.metric` of the weights in model.safetensors
+    metric: str  # bleu or loss
+    best_score: float  # this metric of the weights in model.safetensors
     from_steps: list[int]  # steps of those weights; several: their mean
     train_seconds: float  # validation excluded, all resumed parts included
     tokens: int  # target tokens processed
@@ -107,6 +108,7 @@ class Trainer:
             steps=state.step,
             stopped_by=state.stopped_by,
             already_finished=finished,
+            metric=self.config.metric,
             best_score=score if self.config.metric == "bleu" else -score,
             from_steps=state.exported,
             train_seconds=state.seconds,

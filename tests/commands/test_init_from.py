@@ -278,14 +278,14 @@ def test_a_model_without_a_layer_in_common_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def configure(root: Path) -> Callable[..., RunConfig]:
-    """The configuration of a run on the built-in corpus (en to de) with the tokeniser's settings of these tests."""
-    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        values = plain(compose("train"))
-    del values["run_dir"]
+    """The configuration of a run, on the built-in corpus (en to de) by default, with the tokeniser of these tests."""
 
-    def changed(joint: bool = False, data: dict[str, Any] | None = None, **settings: Any) -> RunConfig:
-        section = {**values["data"], **(data or {}), "tokenizer": {**vars(SETTINGS), "joint": joint, **settings}}
-        return parse({**values, "data": section})
+    def changed(*given: str, joint: bool = False, **settings: Any) -> RunConfig:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            values = plain(compose("train", [*given]))
+        del values["run_dir"]
+        values["data"]["tokenizer"] = {**vars(SETTINGS), "joint": joint, **settings}
+        return parse(values)
 
     return changed
 
@@ -323,13 +323,9 @@ def test_the_tokeniser_of_one_language(
 
 def test_the_tokeniser_of_one_language_for_both_sides(tmp_path: Path, configure: Callable[..., RunConfig]) -> None:
     run = monolingual(tmp_path / "run", "en", ENGLISH)
-    data = {"name": "files", "type": "files", "source": "a", "target": "b", "source_language": "en"}
-    data |= {"target_language": "eng", "train": "t", "validation": "v", "tests": [], "max_train_pairs": None}
+    files = ["data=files", "data.source=en", "data.target=eng", "data.train=t", "data.validation=v"]
     for joint in (True, False):
-        config = configure(joint)
-        values = config.to_dict()
-        values["data"] = {**data, "max_length": None, "tokenizer": values["data"]["tokenizer"]}
-        new = initial_tokenizer(parse(values), run, SPLIT)
+        new = initial_tokenizer(configure(*files, joint=joint), run, SPLIT)
         new.save(tmp_path / f"new-{joint}")
         again = Tokenizer.load(tmp_path / f"new-{joint}")
         assert again.joint == joint
@@ -338,7 +334,9 @@ def test_the_tokeniser_of_one_language_for_both_sides(tmp_path: Path, configure:
 
 @pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize("joint", [True, False])
-def test_the_tokeniser_of_two_languages_for_one(root: Path, tmp_path: Path, side: str, joint: bool) -> None:
+def test_the_tokeniser_of_two_languages_for_one(
+    tmp_path: Path, configure: Callable[..., RunConfig], side: str, joint: bool
+) -> None:
     theirs = tokenizer(joint=joint)
     run = saved(tmp_path / "run", nn.Linear(1, 1), theirs, source_language="en", target_language="de", type="grammar")
     config = run.load_config()
@@ -346,12 +344,8 @@ def test_the_tokeniser_of_two_languages_for_one(root: Path, tmp_path: Path, side
     run.save_config(config)
 
     def text(language: str) -> RunConfig:
-        given = ["model=gpt", "objective=causal_lm", "data=text", f"data.language={language}", "data.train=t"]
-        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            values = plain(compose("train", [*given, "data.validation=v"]))
-        del values["run_dir"]
-        values["data"]["tokenizer"] = {**vars(SETTINGS), "joint": True}
-        return parse(values)
+        files = ["data=text", f"data.language={language}", "data.train=t", "data.validation=v"]
+        return configure("model=gpt", "objective=causal_lm", *files, joint=True)
 
     new = initial_tokenizer(text({"source": "eng", "target": "de"}[side]), run, Split("train", OTHER, OTHER))
     new.save(tmp_path / "new")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import s2s
+from s2s.commands import console
 from s2s.errors import S2SError
 from s2s.training.callbacks import MetricsFile
 from tests.commands.conftest import CORPUS, SMALL, SMALL_RECURRENT, Done, Script
@@ -155,7 +156,12 @@ def test_a_language_that_is_unknown(inside: Callable[..., Done], tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_where_bleu_cannot_move_the_loss_selects(inside: Callable[..., Done], tmp_path: Path) -> None:
+def test_where_bleu_cannot_move_the_loss_selects(
+    inside: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[float | None] = []
+    call = console._Job.__call__
+    monkeypatch.setattr(console._Job, "__call__", lambda job, config: returned.append(call(job, config)))
     words = [("red", "rot"), ("dog", "Hund"), ("cat", "Katze"), ("old", "alt"), ("big", "groß"), ("new", "neu")]
     pairs = [(f"{a} {b}", f"{x} {y}") for a, x in words for b, y in words]
     for split, some in (("train", pairs), ("validation", pairs[:12]), ("test", pairs[:12])):
@@ -166,6 +172,7 @@ def test_where_bleu_cannot_move_the_loss_selects(inside: Callable[..., Done], tm
     done = inside("train", *data, *settings, *steps, "run_dir=run", cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert "validation BLEU is 0 for every translation" in done.stderr
+    assert returned == [0.0], "a sweeper that maximises BLEU would take a loss for one"
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [row["valid_loss"] for row in rows if row["event"] == "valid"]
     best = [row["best"] for row in rows if row["event"] == "valid"]
